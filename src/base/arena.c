@@ -1,0 +1,225 @@
+/* Arena, growing arrays and the string map that lives in an arena. Freed at once, never piecewise.
+ */
+#include <sys/mman.h>
+
+#include "base/base.h"
+
+#define BLOCK_SIZE ((size_t)1 << 20)
+
+struct block {
+	struct block *next;
+	size_t used, size;
+	max_align_t data[];
+};
+
+struct kv_arena {
+	struct block *head;
+};
+
+static _Noreturn void out_of_memory(void)
+{
+	static const char msg[] = "kvpath: out of memory\n";
+
+	(void)!write(STDERR_FILENO, msg, sizeof(msg) - 1);
+	_exit(3);
+}
+
+struct kv_arena *kv_arena_new(void)
+{
+	struct kv_arena *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		out_of_memory();
+	return a;
+}
+
+void kv_arena_free(struct kv_arena *a)
+{
+	if (!a)
+		return;
+	for (struct block *b = a->head, *next; b; b = next) {
+		next = b->next;
+		munmap(b, sizeof(*b) + b->size);
+	}
+	free(a);
+}
+
+void *kv_alloc_raw(struct kv_arena *a, size_t size)
+{
+	const size_t align = sizeof(max_align_t);
+	struct block *b = a->head;
+	void *p;
+
+	if (size > SIZE_MAX / 2)
+		out_of_memory();
+	size = (size + align - 1) / align * align;
+	if (!b || b->size - b->used < size) {
+		size_t want = size > BLOCK_SIZE / 4 ? size : BLOCK_SIZE - sizeof(*b);
+
+		/* Populated at once: a page fault each would cost more than the work in the page.
+		 */
+		b = mmap(NULL, sizeof(*b) + want, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		if (b == MAP_FAILED)
+			out_of_memory();
+		b->size = want;
+		b->used = 0;
+		/* A block of its own for a large object: go on filling the current one. */
+		if (want == size && a->head) {
+			b->next = a->head->next;
+			a->head->next = b;
+		} else {
+			b->next = a->head;
+			a->head = b;
+		}
+	}
+	p = (char *)b->data + b->used;
+	b->used += size;
+	return p;
+}
+
+void *kv_alloc(struct kv_arena *a, size_t size)
+{
+	return memset(kv_alloc_raw(a, size), 0, size);
+}
+
+void *kv_alloc_n(struct kv_arena *a, size_t n, size_t size)
+{
+	size_t total;
+
+	if (__builtin_mul_overflow(n, size, &total))
+		out_of_memory();
+	return kv_alloc(a, total);
+}
+
+char *kv_strndup(struct kv_arena *a, const char *s, size_t n)
+{
+	char *copy = kv_alloc_raw(a, n + 1);
+
+	memcpy(copy, s, n);
+	copy[n] = '\0';
+	return copy;
+}
+
+char *kv_strdup(struct kv_arena *a, const char *s)
+{
+	return kv_strndup(a, s, strlen(s));
+}
+
+char *kv_vstrf(struct kv_arena *a, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *s;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	if (n < 0)
+		out_of_memory();
+	s = kv_alloc_raw(a, (size_t)n + 1);
+	vsnprintf(s, (size_t)n + 1, fmt, ap);
+	return s;
+}
+
+char *kv_strf(struct kv_arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, fmt);
+	s = kv_vstrf(a, fmt, ap);
+	va_end(ap);
+	return s;
+}
+
+void *kv_vec_grow(struct kv_arena *a, void *v, size_t n, size_t *cap, size_t elem)
+{
+	if (n == *cap) {
+		size_t want = *cap ? *cap * 2 : 8;
+		void *grown = kv_alloc_n(a, want, elem);
+
+		if (n)
+			memcpy(grown, v, n * elem);
+		v = grown;
+		*cap = want;
+	}
+	memset((char *)v + n * elem, 0, elem);
+	return v;
+}
+
+bool kv_strv_has(const kv_strv *sv, const char *s)
+{
+	for (size_t i = 0; i < sv->n; i++)
+		if (kv_streq(sv->v[i], s))
+			return true;
+	return false;
+}
+
+/* ---- map: open addressing, at most half full ---- */
+
+struct slot {
+	char *key;
+	void *value;
+};
+
+struct kv_map {
+	struct kv_arena *arena;
+	struct slot *slots;
+	size_t n, size;
+};
+
+static uint64_t hash_str(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * 0x100000001b3;
+	return h ^ h >> 29;
+}
+
+struct kv_map *kv_map_new(struct kv_arena *a)
+{
+	struct kv_map *m = kv_new(a, struct kv_map);
+
+	m->arena = a;
+	m->size = 64;
+	m->slots = kv_alloc_n(a, m->size, sizeof(*m->slots));
+	return m;
+}
+
+static struct slot *find_slot(struct slot *slots, size_t size, const char *key)
+{
+	size_t i = (size_t)hash_str(key) & (size - 1);
+
+	while (slots[i].key && !kv_streq(slots[i].key, key))
+		i = (i + 1) & (size - 1);
+	return &slots[i];
+}
+
+void **kv_map_slot(struct kv_map *m, const char *key)
+{
+	struct slot *s = find_slot(m->slots, m->size, key);
+
+	if (s->key)
+		return &s->value;
+	if (m->n * 2 >= m->size) {
+		struct slot *old = m->slots;
+		size_t old_size = m->size;
+
+		m->size *= 2;
+		m->slots = kv_alloc_n(m->arena, m->size, sizeof(*m->slots));
+		for (size_t i = 0; i < old_size; i++)
+			if (old[i].key)
+				*find_slot(m->slots, m->size, old[i].key) = old[i];
+		s = find_slot(m->slots, m->size, key);
+	}
+	s->key = kv_strdup(m->arena, key);
+	m->n++;
+	return &s->value;
+}
+
+void *kv_map_get(const struct kv_map *m, const char *key)
+{
+	return find_slot(m->slots, m->size, key)->value;
+}

@@ -1,0 +1,157 @@
+/* Strings, paths, versions, the growing buffer and environments. */
+#include "base/base.h"
+
+bool kv_starts(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+bool kv_ends(const char *s, const char *suffix)
+{
+	size_t n = strlen(s), m = strlen(suffix);
+
+	return n >= m && kv_streq(s + n - m, suffix);
+}
+
+const char *kv_basename(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+char *kv_dirname(struct kv_arena *a, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return kv_strdup(a, ".");
+	return slash == path ? kv_strdup(a, "/") : kv_strndup(a, path, (size_t)(slash - path));
+}
+
+char *kv_join(struct kv_arena *a, const char *dir, const char *name)
+{
+	return kv_strf(a, "%s%s%s", dir, kv_ends(dir, "/") ? "" : "/", name);
+}
+
+static unsigned long number_at(const char **s)
+{
+	unsigned long v = 0;
+
+	for (; **s >= '0' && **s <= '9'; (*s)++)
+		v = v * 10 + (unsigned long)(**s - '0');
+	return v;
+}
+
+int kv_version_cmp(const char *a, const char *b)
+{
+	while (*a || *b) {
+		unsigned long x = number_at(&a), y = number_at(&b);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+		if (*a != '.' || *b != '.')
+			return (*a == '.') - (*b == '.');
+		a++;
+		b++;
+	}
+	return 0;
+}
+
+/* Length of the valid UTF-8 sequence at s (printable ones only), 0 where there is none. */
+static size_t utf8_len(const uint8_t *s)
+{
+	if (s[0] < 0x80)
+		return s[0] >= 0x20 && s[0] != 0x7f;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf && (s[1] & 0xc0) == 0x80)
+		return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : 2; /* U+0080..9F are controls too */
+	if ((s[0] & 0xf0) == 0xe0 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80)
+		return s[0] == 0xe0 && s[1] < 0xa0 ? 0 : 3;
+	if (s[0] >= 0xf0 && s[0] <= 0xf4 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80 &&
+	    (s[3] & 0xc0) == 0x80)
+		return 4;
+	return 0;
+}
+
+char *kv_printable(struct kv_arena *a, const char *s)
+{
+	char *out = kv_alloc_raw(a, strlen(s) * 4 + 1), *o = out;
+
+	for (const uint8_t *p = (const uint8_t *)s; *p;) {
+		size_t n = utf8_len(p);
+
+		if (!n && *p != '\n' && *p != '\t') {
+			o += sprintf(o, "\\x%02x", *p++);
+			continue;
+		}
+		for (n = n ? n : 1; n; n--)
+			*o++ = (char)*p++;
+	}
+	*o = '\0';
+	return out;
+}
+
+void kv_buf_clear(struct kv_buf *b)
+{
+	free(b->text);
+	*b = (struct kv_buf){ 0 };
+}
+
+static void buf_reserve(struct kv_buf *b, size_t more)
+{
+	size_t want = b->n + more + 1;
+
+	if (want <= b->cap)
+		return;
+	if (want < b->cap * 2)
+		want = b->cap * 2;
+	b->text = realloc(b->text, want);
+	if (!b->text)
+		abort();
+	b->cap = want;
+}
+
+void kv_buf_add(struct kv_buf *b, const void *bytes, size_t n)
+{
+	buf_reserve(b, n);
+	memcpy(b->text + b->n, bytes, n);
+	b->n += n;
+	b->text[b->n] = '\0';
+}
+
+void kv_buf_str(struct kv_buf *b, const char *s)
+{
+	kv_buf_add(b, s, strlen(s));
+}
+
+void kv_buf_fmt(struct kv_buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	buf_reserve(b, (size_t)n);
+	va_start(ap, fmt);
+	vsnprintf(b->text + b->n, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->n += (size_t)n;
+}
+
+const char *kv_env_get(const struct kv_env *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = env->pairs.n; i-- > 0;)
+		if (strncmp(env->pairs.v[i], name, n) == 0 && env->pairs.v[i][n] == '=')
+			return env->pairs.v[i] + n + 1;
+	return NULL;
+}
+
+void kv_env_put(struct kv_arena *a, struct kv_env *env, const char *pair)
+{
+	kv_vec_push(a, &env->pairs, kv_strdup(a, pair));
+}

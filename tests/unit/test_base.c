@@ -1,0 +1,129 @@
+/* Errors, arena, spans, versions, printable text, hashes. */
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "base/base.h"
+
+#include <cmocka.h>
+
+static void test_version_cmp(void **state)
+{
+	(void)state;
+	assert_true(kv_version_cmp("1.10", "1.9") > 0);
+	assert_true(kv_version_cmp("1.7", "1.10") < 0);
+	assert_int_equal(kv_version_cmp("2.3.0", "2.3.0"), 0);
+	assert_true(kv_version_cmp("2.7.0amzn2.0", "2.6.0amzn1.0") > 0);
+	assert_true(kv_version_cmp("2.38", "2.4") > 0);
+	assert_true(kv_version_cmp("1", "1.0") < 0);
+}
+
+static void test_spans_do_not_wrap(void **state)
+{
+	static const uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	struct kv_span s = { bytes, sizeof(bytes) }, sub;
+	uint32_t v = 0;
+	uint64_t w = 0;
+
+	(void)state;
+	assert_true(kv_span_u32(s, 4, false, &v));
+	assert_int_equal(v, 0x08070605);
+	assert_true(kv_span_u32(s, 4, true, &v));
+	assert_int_equal(v, 0x05060708);
+	assert_false(kv_span_u32(s, 5, false, &v));
+	assert_false(kv_span_u32(s, UINT64_MAX, false, &v));
+	assert_false(kv_span_u32(s, UINT64_MAX - 3, false, &v));
+	assert_true(kv_span_u64(s, 0, false, &w));
+	assert_false(kv_span_u64(s, 1, false, &w));
+	assert_true(kv_span_sub(s, 8, 0, &sub));
+	assert_false(kv_span_sub(s, 9, 0, &sub));
+	assert_false(kv_span_sub(s, 1, UINT64_MAX, &sub));
+	assert_null(kv_span_str(s, 0)); /* no NUL inside */
+	assert_int_equal(kv_span_find(s, 0, "\x03\x04", 2), 2);
+	assert_int_equal(kv_span_find(s, 3, "\x03\x04", 2), 8);
+}
+
+static void test_printable(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+
+	(void)state;
+	assert_string_equal(kv_printable(a, "a\033[31mb"), "a\\x1b[31mb");
+	assert_string_equal(kv_printable(a, "caf\xc3\xa9"), "caf\xc3\xa9");
+	assert_string_equal(kv_printable(a, "\xff\xc0\x80"), "\\xff\\xc0\\x80");
+	assert_string_equal(kv_printable(a, "\xc2\x9b"), "\\xc2\\x9b"); /* CSI as one C1 byte */
+	assert_string_equal(kv_printable(a, "tab\tline\n"), "tab\tline\n");
+	kv_arena_free(a);
+}
+
+static void test_map_grows(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_map *m = kv_map_new(a);
+
+	(void)state;
+	for (uintptr_t i = 1; i <= 5000; i++)
+		*kv_map_slot(m, kv_strf(a, "key%zu", (size_t)i)) = (void *)i;
+	for (uintptr_t i = 1; i <= 5000; i++)
+		assert_ptr_equal(kv_map_get(m, kv_strf(a, "key%zu", (size_t)i)), (void *)i);
+	assert_null(kv_map_get(m, "key0"));
+	kv_arena_free(a);
+}
+
+static void test_paths(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+
+	(void)state;
+	assert_string_equal(kv_dirname(a, "/a/b"), "/a");
+	assert_string_equal(kv_dirname(a, "/a"), "/");
+	assert_string_equal(kv_dirname(a, "a"), ".");
+	assert_string_equal(kv_basename("/a/b"), "b");
+	assert_string_equal(kv_join(a, "/", "x"), "/x");
+	assert_string_equal(kv_join(a, "/a", "x"), "/a/x");
+	kv_arena_free(a);
+}
+
+static void test_env_later_wins(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_env env = { 0 };
+
+	(void)state;
+	kv_env_put(a, &env, "A=1");
+	kv_env_put(a, &env, "AB=2");
+	kv_env_put(a, &env, "A=3");
+	assert_string_equal(kv_env_get(&env, "A"), "3");
+	assert_string_equal(kv_env_get(&env, "AB"), "2");
+	assert_null(kv_env_get(&env, "B"));
+	kv_arena_free(a);
+}
+
+/* FIPS 180-4's own examples; the check value of CRC-32C (RFC 3720 B.4 lists more). */
+static void test_hashes(void **state)
+{
+	char hex[KV_SHA256_HEX];
+
+	(void)state;
+	kv_sha256_mem("abc", 3, hex);
+	assert_string_equal(hex,
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	kv_sha256_mem("", 0, hex);
+	assert_string_equal(hex,
+			    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	kv_sha256_mem("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, hex);
+	assert_string_equal(hex,
+			    "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+	assert_int_equal(kv_crc32c(0, "123456789", 9), 0xe3069283);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_version_cmp), cmocka_unit_test(test_spans_do_not_wrap),
+		cmocka_unit_test(test_printable),   cmocka_unit_test(test_map_grows),
+		cmocka_unit_test(test_paths),       cmocka_unit_test(test_env_later_wins),
+		cmocka_unit_test(test_hashes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
