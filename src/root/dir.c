@@ -1,0 +1,310 @@
+/*
+ * Trees that are host directories or files, and files made of bytes.
+ *
+ * Directories are reached by O_PATH fds that are opened one component at a time with O_NOFOLLOW, so
+ * that a path can never leave the tree, whatever another process does to it meanwhile. The fds are
+ * kept: a loader's search asks the same directories again and again.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include "root/tree.h"
+
+#define MAX_KEPT_FDS 256
+
+struct dir_tree {
+	struct kv_tree tree;
+	struct kv_arena *arena;
+	int root_fd;
+	struct kv_map *dirs; /* rel -> int*; a closed one is -1 */
+	KV_VEC(int *) kept;
+};
+
+static void stat_from(const struct stat *st, struct kv_stat *ret)
+{
+	*ret = (struct kv_stat){
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.mode = st->st_mode,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.mtime_s = st->st_mtim.tv_sec,
+	};
+}
+
+/* fd of the directory rel, kept by the tree; or -errno. */
+static int dir_fd(struct dir_tree *t, const char *rel)
+{
+	const char *slash = strrchr(rel, '/');
+	int **slot, fd, parent;
+
+	if (!*rel)
+		return t->root_fd;
+	slot = (int **)kv_map_slot(t->dirs, rel);
+	if (*slot && **slot >= 0)
+		return **slot;
+	parent = slash ? dir_fd(t, kv_strndup(t->arena, rel, (size_t)(slash - rel))) : t->root_fd;
+	if (parent < 0)
+		return parent;
+	fd = openat(parent, slash ? slash + 1 : rel, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	slot = (int **)kv_map_slot(t->dirs, rel); /* the recursion may have moved it */
+	if (!*slot)
+		*slot = kv_new(t->arena, int);
+	**slot = fd;
+	kv_vec_push(t->arena, &t->kept, *slot);
+	return fd;
+}
+
+/* Splits rel into the fd of its directory and its last name. The fd is valid until the next call.
+ */
+static int locate(struct dir_tree *t, const char *rel, int *ret_fd, const char **ret_name)
+{
+	const char *slash = strrchr(rel, '/');
+	int fd;
+
+	if (t->kept.n > MAX_KEPT_FDS) {
+		for (size_t i = 0; i < t->kept.n; i++) {
+			close(*t->kept.v[i]);
+			*t->kept.v[i] = -1;
+		}
+		t->kept.n = 0;
+	}
+	fd = slash ? dir_fd(t, kv_strndup(t->arena, rel, (size_t)(slash - rel))) : t->root_fd;
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	*ret_name = slash ? slash + 1 : rel;
+	return 0;
+}
+
+static int dir_lstat(struct kv_tree *tree, const char *rel, struct kv_stat *ret)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	const char *name;
+	struct stat st;
+	int fd, r = locate(t, rel, &fd, &name);
+
+	if (r < 0)
+		return r;
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
+		return -errno;
+	stat_from(&st, ret);
+	return 0;
+}
+
+static int dir_readlink(struct kv_tree *tree, const char *rel, struct kv_arena *a, const char **ret)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	char buf[4097];
+	const char *name;
+	ssize_t n;
+	int fd, r = locate(t, rel, &fd, &name);
+
+	if (r < 0)
+		return r;
+	n = readlinkat(fd, name, buf, sizeof(buf));
+	if (n < 0)
+		return -errno;
+	if (n == 0 || (size_t)n == sizeof(buf))
+		return -ENAMETOOLONG;
+	*ret = kv_strndup(a, buf, (size_t)n);
+	return 0;
+}
+
+struct linux_dirent64 {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
+static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, kv_dirents *ret)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	_Alignas(struct linux_dirent64) char buf[32768];
+	const char *name;
+	_close_ int fd = -EBADF;
+	int at, r = locate(t, rel, &at, &name);
+	long n;
+
+	if (r < 0)
+		return r;
+	fd = openat(at, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
+		for (char *p = buf; p < buf + n;
+		     p += ((struct linux_dirent64 *)(void *)p)->d_reclen) {
+			struct linux_dirent64 *d = (struct linux_dirent64 *)(void *)p;
+
+			if (!kv_streq(d->d_name, ".") && !kv_streq(d->d_name, ".."))
+				kv_vec_push(
+					a, ret,
+					((struct kv_dirent){ kv_strdup(a, d->d_name), d->d_type }));
+		}
+	return n < 0 ? -errno : 0;
+}
+
+/* ---- files ---- */
+
+static int host_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
+{
+	return kv_read_all(f->fd, buf, n, off, ret_n);
+}
+
+static void host_close(struct kv_file *f)
+{
+	close(f->fd);
+	free(f);
+}
+
+static const struct kv_file_ops host_file_ops = { host_read, host_close };
+
+static int dir_open(struct kv_tree *tree, const char *rel, struct kv_file **ret)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	_close_ int fd = -EBADF;
+	char self[32];
+	const char *name;
+	struct stat st;
+	struct kv_file *f;
+	int at, r = locate(t, rel, &at, &name);
+
+	if (r < 0)
+		return r;
+	/* O_NONBLOCK: a FIFO that took the file's place since it was looked at must not hang us. */
+	if (*name)
+		fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	else if (fstat(at, &st) == 0 && S_ISREG(st.st_mode)) {
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+		fd = open(self, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	f = malloc(sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	*f = (struct kv_file){ .ops = &host_file_ops, .fd = kv_steal_fd(&fd) };
+	stat_from(&st, &f->st);
+	*ret = f;
+	return 0;
+}
+
+static void dir_close(struct kv_tree *tree)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+
+	for (size_t i = 0; i < t->kept.n; i++)
+		close(*t->kept.v[i]);
+	close(t->root_fd);
+}
+
+static const struct kv_tree_ops dir_ops = { dir_lstat, dir_readlink, dir_list, dir_open,
+					    dir_close };
+
+struct kv_tree *kv_tree_of_dir(struct kv_arena *a, int path_fd)
+{
+	struct dir_tree *t = kv_new(a, struct dir_tree);
+
+	t->tree.ops = &dir_ops;
+	t->arena = a;
+	t->root_fd = path_fd;
+	t->dirs = kv_map_new(a);
+	return &t->tree;
+}
+
+/* ---- bytes ---- */
+
+struct bytes_tree {
+	struct kv_tree tree;
+	struct kv_span bytes;
+};
+
+struct bytes_file {
+	struct kv_file file;
+	struct kv_span bytes;
+};
+
+static int bytes_lstat(struct kv_tree *tree, const char *rel, struct kv_stat *ret)
+{
+	if (*rel)
+		return -ENOTDIR;
+	*ret = (struct kv_stat){
+		.dev = UINT64_MAX, /* no device has it: the identity is this object's address */
+		.ino = (uint64_t)(uintptr_t)tree,
+		.size = ((struct bytes_tree *)tree)->bytes.n,
+		.mode = S_IFREG | 0644,
+	};
+	return 0;
+}
+
+static int bytes_readlink(struct kv_tree *tree, const char *rel, struct kv_arena *a,
+			  const char **ret)
+{
+	(void)tree, (void)rel, (void)a, (void)ret;
+	return -EINVAL;
+}
+
+static int bytes_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, kv_dirents *ret)
+{
+	(void)tree, (void)rel, (void)a, (void)ret;
+	return -ENOTDIR;
+}
+
+static int bytes_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
+{
+	struct kv_span s = ((struct bytes_file *)f)->bytes;
+
+	*ret_n = off >= s.n ? 0 : n < s.n - off ? n : s.n - (size_t)off;
+	if (*ret_n)
+		memcpy(buf, s.p + off, *ret_n);
+	return 0;
+}
+
+static void bytes_close(struct kv_file *f)
+{
+	free(f);
+}
+
+static const struct kv_file_ops bytes_file_ops = { bytes_read, bytes_close };
+
+static int bytes_open(struct kv_tree *tree, const char *rel, struct kv_file **ret)
+{
+	struct bytes_file *f;
+
+	if (*rel)
+		return -ENOTDIR;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->file.ops = &bytes_file_ops;
+	f->file.fd = -1;
+	f->bytes = ((struct bytes_tree *)tree)->bytes;
+	bytes_lstat(tree, rel, &f->file.st);
+	*ret = &f->file;
+	return 0;
+}
+
+static void bytes_tree_close(struct kv_tree *tree)
+{
+	(void)tree;
+}
+
+static const struct kv_tree_ops bytes_ops = { bytes_lstat, bytes_readlink, bytes_list, bytes_open,
+					      bytes_tree_close };
+
+struct kv_tree *kv_tree_of_bytes(struct kv_arena *a, struct kv_span bytes)
+{
+	struct bytes_tree *t = kv_new(a, struct bytes_tree);
+
+	t->tree.ops = &bytes_ops;
+	t->bytes = bytes;
+	return &t->tree;
+}

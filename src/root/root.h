@@ -1,0 +1,104 @@
+/*
+ * The files of a target, seen through one small interface: a directory (later an image) as the
+ * base, with mounts and planned changes laid on top, so that a job's view, or the view after a
+ * repair, can be examined before it exists.
+ *
+ * Paths are guest paths: absolute, "/usr/lib" is the target's. Symlinks, absolute ones too, resolve
+ * inside the target; ".." at its root stays there, as after chroot(2). Nothing outside is ever
+ * opened. Answers are remembered: a root is a snapshot for the length of one command.
+ *
+ * Functions return 0 or -errno, the errno that the target's own processes would see (ENOENT, ELOOP,
+ * EACCES).
+ */
+#ifndef KV_ROOT_ROOT_H
+#define KV_ROOT_ROOT_H
+
+#include <sys/stat.h>
+
+#include "base/base.h"
+
+struct kv_root;
+
+struct kv_stat {
+	uint64_t dev, ino; /* identity of the file, unique within the root */
+	uint64_t size;
+	uint32_t mode; /* as st_mode: S_ISREG() and friends apply */
+	uint32_t uid, gid;
+	int64_t mtime_s;
+};
+
+struct kv_dirent {
+	char *name;
+	uint8_t type; /* DT_*; DT_UNKNOWN where the file system does not tell */
+};
+
+typedef KV_VEC(struct kv_dirent) kv_dirents;
+
+/* An open regular file of a root. */
+struct kv_file;
+
+/*
+ * Opens the directory host_path as a root. The root's memory comes from a; close gives back its
+ * fds.
+ */
+int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
+		 struct kv_err *err);
+void kv_root_close(struct kv_root *r);
+struct kv_arena *kv_root_arena(struct kv_root *r);
+/* O_PATH fd of the base directory, the root's own. */
+int kv_root_fd(const struct kv_root *r);
+/* Whether the base is the running system's own "/". */
+bool kv_root_is_live(const struct kv_root *r);
+
+/* Lays the host's directory or file over guest, as a bind mount would. Missing parents are implied.
+ */
+int kv_root_bind(struct kv_root *r, const char *host, const char *guest, struct kv_err *err);
+/* Lays a symlink with this text over guest. */
+void kv_root_lay_link(struct kv_root *r, const char *guest, const char *text);
+/* Lays the host's file over guest as a copy of it would lie there: no mount. 0 or -errno. */
+int kv_root_lay_file(struct kv_root *r, const char *host, const char *guest);
+/* Takes away what lies at guest. */
+void kv_root_lay_absence(struct kv_root *r, const char *guest);
+/* Lays a regular file with these bytes over guest; the bytes stay the caller's and must outlive r.
+ */
+void kv_root_lay_bytes(struct kv_root *r, const char *guest, struct kv_span bytes);
+/* Number of layers on top; with kv_root_pop, takes back what was laid since. */
+size_t kv_root_depth(const struct kv_root *r);
+void kv_root_pop(struct kv_root *r, size_t depth);
+/* Whether guest lies in a mount (a bind), so that writing to the base would not show there. */
+bool kv_root_is_mounted(const struct kv_root *r, const char *guest);
+
+/*
+ * False for a directory of a live root that lies on another file system of a kind where walking
+ * costs the site (NFS, Lustre, GPFS, FUSE, ...). The file system of "/" itself is always local.
+ */
+bool kv_root_is_local(struct kv_root *r, const char *guest);
+
+enum { KV_NOFOLLOW = 1 };
+
+int kv_root_stat(struct kv_root *r, const char *guest, unsigned flags, struct kv_stat *ret);
+bool kv_root_is_dir(struct kv_root *r, const char *guest);
+bool kv_root_is_file(struct kv_root *r, const char *guest);
+/* The path with every symlink resolved. With KV_NOFOLLOW the last component is kept as it is. */
+int kv_root_real(struct kv_root *r, const char *guest, unsigned flags, const char **ret);
+int kv_root_readlink(struct kv_root *r, const char *guest, const char **ret);
+/* Entries without "." and "..", sorted by name. */
+int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
+/* The whole file, at most max bytes (-EFBIG where it is larger). */
+int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_span *ret);
+
+int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret);
+/* Reads at most n bytes at off; fewer only at the end of the file. */
+int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n);
+const struct kv_stat *kv_file_stat(const struct kv_file *f);
+/* The host's fd where the file is the host's own, else -1; stays the file's. */
+int kv_file_fd(const struct kv_file *f);
+void kv_file_close(struct kv_file *f);
+
+static inline void kv_file_closep(struct kv_file **f)
+{
+	kv_file_close(*f);
+}
+#define _file_ __attribute__((cleanup(kv_file_closep)))
+
+#endif

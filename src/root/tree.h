@@ -1,0 +1,42 @@
+/*
+ * One source of files below a root: what a new kind of target (an image format, a recorded tree)
+ * implements. Paths are relative to the tree's own root, without a leading '/', with no symlink on
+ * the way ("" is the root itself): the resolver in root.c has walked them component by component.
+ */
+#ifndef KV_ROOT_TREE_H
+#define KV_ROOT_TREE_H
+
+#include "root/root.h"
+
+struct kv_tree;
+
+struct kv_tree_ops {
+	int (*lstat)(struct kv_tree *t, const char *rel, struct kv_stat *ret);
+	int (*readlink)(struct kv_tree *t, const char *rel, struct kv_arena *a, const char **ret);
+	int (*list)(struct kv_tree *t, const char *rel, struct kv_arena *a, kv_dirents *ret);
+	int (*open)(struct kv_tree *t, const char *rel, struct kv_file **ret);
+	void (*close)(struct kv_tree *t);
+};
+
+struct kv_tree {
+	const struct kv_tree_ops *ops;
+};
+
+struct kv_file_ops {
+	int (*read)(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n);
+	void (*close)(struct kv_file *f);
+};
+
+struct kv_file {
+	const struct kv_file_ops *ops;
+	struct kv_stat st;
+	int fd; /* -1 where the bytes are not a host file's */
+};
+
+/* A host directory, or a single host file (rel "" only). Takes the O_PATH fd over. Memory from a.
+ */
+struct kv_tree *kv_tree_of_dir(struct kv_arena *a, int path_fd);
+/* One regular file of these bytes. */
+struct kv_tree *kv_tree_of_bytes(struct kv_arena *a, struct kv_span bytes);
+
+#endif

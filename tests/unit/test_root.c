@@ -1,0 +1,176 @@
+/* Resolving inside a root: links, escapes, layers, mounts. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include "root/root.h"
+
+#include <cmocka.h>
+
+static struct kv_arena *arena;
+static char top[64];
+static struct kv_root *root;
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static const char *at(const char *path)
+{
+	return kv_strf(arena, "%s%s", top, path);
+}
+
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(at(path), "we");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int setup(void **state)
+{
+	struct kv_err err;
+
+	(void)state;
+	arena = kv_arena_new();
+	strcpy(top, "/tmp/kvpath-root-XXXXXX");
+	assert_non_null(mkdtemp(top));
+	mkdir(at("/r"), 0755);
+	mkdir(at("/r/etc"), 0755);
+	mkdir(at("/r/usr"), 0755);
+	mkdir(at("/r/usr/lib"), 0755);
+	put("/secret", "outside");
+	put("/r/etc/f", "inside");
+	put("/r/usr/lib/a.so", "A");
+	assert_int_equal(symlink("usr/lib", at("/r/lib")), 0);
+	assert_int_equal(symlink("/etc/f", at("/r/abs")), 0);
+	assert_int_equal(symlink("../../../../secret", at("/r/etc/up")), 0);
+	assert_int_equal(symlink("loop2", at("/r/loop1")), 0);
+	assert_int_equal(symlink("loop1", at("/r/loop2")), 0);
+	assert_int_equal(mkfifo(at("/r/fifo"), 0600), 0);
+	assert_int_equal(kv_root_open(arena, at("/r"), &root, &err), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	kv_root_close(root);
+	nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	kv_arena_free(arena);
+	return 0;
+}
+
+static const char *slurp(const char *path)
+{
+	struct kv_span s;
+
+	return kv_root_slurp(root, path, 4096, &s) < 0 ? NULL : (const char *)s.p;
+}
+
+static void test_links_stay_inside(void **state)
+{
+	const char *real;
+
+	(void)state;
+	assert_string_equal(slurp("/abs"), "inside");
+	assert_string_equal(slurp("/lib/a.so"), "A");
+	assert_null(slurp("/etc/up")); /* /secret of the root, which has none */
+	assert_string_equal(slurp("/../../etc/f"), "inside");
+	assert_int_equal(kv_root_real(root, "/lib/../lib/a.so", 0, &real), 0);
+	assert_string_equal(real, "/usr/lib/a.so");
+	/* ".." is physical: behind a link it leaves the link's target. */
+	assert_int_equal(kv_root_real(root, "/lib/..", 0, &real), 0);
+	assert_string_equal(real, "/usr");
+}
+
+static void test_errors_are_those_of_a_process(void **state)
+{
+	struct kv_file *f;
+	struct kv_stat st;
+
+	(void)state;
+	assert_int_equal(kv_root_stat(root, "/loop1", 0, &st), -ELOOP);
+	assert_int_equal(kv_root_stat(root, "/loop1", KV_NOFOLLOW, &st), 0);
+	assert_int_equal(kv_root_stat(root, "/etc/f/x", 0, &st), -ENOTDIR);
+	assert_int_equal(kv_root_stat(root, "/none/x", 0, &st), -ENOENT);
+	assert_int_equal(kv_root_open_file(root, "/etc", &f), -EISDIR);
+	assert_int_equal(kv_root_open_file(root, "/fifo", &f), -EINVAL); /* and does not hang */
+	assert_int_equal(kv_root_stat(root, "relative", 0, &st), -EINVAL);
+}
+
+static void test_mount_covers_and_implies_parents(void **state)
+{
+	struct kv_err err;
+	kv_dirents list = { 0 };
+	size_t depth = kv_root_depth(root);
+
+	(void)state;
+	mkdir(at("/m"), 0755);
+	put("/m/lib.so", "mounted");
+	assert_int_equal(kv_root_bind(root, at("/m"), "/opt/amazon/efa", &err), 0);
+	assert_string_equal(slurp("/opt/amazon/efa/lib.so"), "mounted");
+	assert_true(kv_root_is_dir(root, "/opt/amazon"));
+	assert_true(kv_root_is_mounted(root, "/opt/amazon/efa/lib.so"));
+	assert_int_equal(kv_root_list(root, "/opt", &list), 0);
+	assert_int_equal(list.n, 1);
+	assert_string_equal(list.v[0].name, "amazon");
+	kv_root_pop(root, depth);
+	assert_false(kv_root_is_dir(root, "/opt"));
+	assert_int_not_equal(kv_root_bind(root, at("/none"), "/x", &err), 0);
+	assert_non_null(strstr(err.msg, "/none"));
+}
+
+static void test_layers_of_a_plan(void **state)
+{
+	size_t depth = kv_root_depth(root);
+	struct kv_span bytes = { (const uint8_t *)"new", 3 };
+	struct kv_stat st;
+
+	(void)state;
+	kv_root_lay_bytes(root, "/opt/private/lib.so.1", bytes);
+	kv_root_lay_link(root, "/usr/lib/b.so", "/opt/private/lib.so.1");
+	kv_root_lay_link(root, "/usr/lib/a.so", "b.so");
+	kv_root_lay_absence(root, "/etc/f");
+	assert_string_equal(slurp("/lib/b.so"), "new");
+	assert_string_equal(slurp("/lib/a.so"), "new");
+	assert_int_equal(kv_root_stat(root, "/etc/f", 0, &st), -ENOENT);
+	assert_false(kv_root_is_mounted(root, "/opt/private/lib.so.1"));
+	kv_root_pop(root, depth);
+	assert_string_equal(slurp("/lib/a.so"), "A");
+	assert_string_equal(slurp("/etc/f"), "inside");
+}
+
+static void test_many_directories(void **state)
+{
+	/* More than the tree keeps open at a time. */
+	(void)state;
+	for (int i = 0; i < 700; i++) {
+		mkdir(at(kv_strf(arena, "/r/d%d", i)), 0755);
+		put(kv_strf(arena, "/r/d%d/f", i), "x");
+	}
+	for (int i = 0; i < 700; i++)
+		assert_string_equal(slurp(kv_strf(arena, "/d%d/f", i)), "x");
+	assert_string_equal(slurp("/d0/f"), "x");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_links_stay_inside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_errors_are_those_of_a_process, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_mount_covers_and_implies_parents, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_layers_of_a_plan, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_directories, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
