@@ -1,0 +1,120 @@
+/*
+ * Reader of ELF objects as the dynamic loader sees them: by program headers and the dynamic
+ * section, never by section headers. Either class, either byte order. Every byte is hostile: each
+ * access is bounded, each loop over the file's own counts is limited.
+ */
+#ifndef KV_ELF_ELF_H
+#define KV_ELF_ELF_H
+
+#include <elf.h>
+
+#include "root/root.h"
+
+struct kv_elf_verneed {
+	const char *file; /* vn_file */
+	const char *name;
+	uint32_t hash;
+	bool weak;      /* VER_FLG_WEAK */
+	uint16_t index; /* vna_other without the hidden bit */
+};
+
+struct kv_elf_verdef {
+	const char *name;
+	uint32_t hash;
+	uint16_t index;
+	bool base;
+};
+
+struct kv_elf_sym {
+	const char *name;
+	uint64_t value;
+	uint16_t shndx;
+	uint8_t type, bind;
+	uint16_t
+		version; /* the versym entry with its hidden bit; 1 (global) where there are none */
+};
+
+struct kv_elf_segment {
+	uint64_t vaddr, offset, filesz, memsz, align;
+	uint32_t flags;
+};
+
+struct kv_elf {
+	struct kv_stat st;
+
+	/* The header, as far as the file had one. */
+	int read_error; /* -errno of reading it, 0 */
+	bool too_short; /* shorter than an ELF header */
+	uint8_t ident[EI_NIDENT];
+	bool is64, be;
+	uint16_t type, machine, phentsize, phnum;
+	uint32_t version;
+	bool phdrs_short; /* the file ends inside its program headers */
+
+	/* Program headers. Valid where phentsize is the class's own. */
+	KV_VEC(struct kv_elf_segment) loads;
+	const char *interp;
+	bool has_dynamic;
+	bool truncated; /* the file ends before what its headers promise: reading it there is a
+			   SIGBUS */
+
+	/* The dynamic section. */
+	const char *soname, *rpath, *runpath;
+	kv_strv needed;
+	uint64_t flags, flags_1;
+	bool has_strtab, has_verdef, has_versym;
+	KV_VEC(struct kv_elf_verneed) verneeds;
+	KV_VEC(struct kv_elf_verdef) verdefs;
+
+	/* Symbols: see symbols.c. */
+	struct kv_span strtab, symtab, versym, hash;
+	struct {
+		uint32_t n_buckets, first, n_bloom, shift;
+		struct kv_span bloom, buckets, chains;
+	} gnu; /* DT_GNU_HASH; n_buckets 0 where there is none */
+	size_t n_syms;
+	struct {
+		uint64_t addr, size;
+		bool addends;
+	} relocs[3];         /* RELA, REL, JMPREL, in the order in which ld.so applies them */
+	uint64_t tables[16]; /* sorted addresses of dynamic tables: a table ends where the next
+				begins */
+	size_t n_tables;
+};
+
+/*
+ * Reads the object. Never fails for what the bytes are: faults are fields. -errno where the file
+ * cannot be opened. Memory from the root's arena.
+ */
+int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret);
+/* The same for a file that is open. */
+struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
+
+/* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. */
+bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
+uint32_t kv_elf_sysv_hash(const char *name);
+uint32_t kv_elf_gnu_hash(const char *name);
+
+/*
+ * Calls fn for every symbol of that name which the object's hash tables lead to, defined or not,
+ * until it returns true. Returns whether it did. gnu_hash is kv_elf_gnu_hash(name).
+ */
+bool kv_elf_lookup(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
+		   bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg);
+
+/* Whether the object defines the version (base version included). */
+bool kv_elf_defines_version(const struct kv_elf *e, const char *version);
+/* Whether the object imports (undefined) or exports (defined) a symbol of that name. */
+bool kv_elf_imports(const struct kv_elf *e, const char *name);
+bool kv_elf_exports(const struct kv_elf *e, const char *name);
+/* Highest version with this prefix ("FABRIC_") that is needed or defined, NULL where there is none.
+ */
+const char *kv_elf_max_need(const struct kv_elf *e, const char *prefix);
+const char *kv_elf_max_def(const struct kv_elf *e, const char *prefix);
+
+/* Walks the relocations that name a symbol, in ld.so's order; false where fn stopped it or bytes
+ * ran out. */
+int kv_elf_relocs(struct kv_arena *a, struct kv_file *f, const struct kv_elf *e,
+		  bool (*fn)(size_t sym, void *arg), void *arg);
+
+#endif
