@@ -1,0 +1,132 @@
+/*
+ * What the target's own dynamic linker says of itself: its default directories, $LIB and version
+ * stand as plain strings in its read-only data (glibc elf/dl-load.c system_dirs[], DL_DST_LIB; the
+ * banner of `ld.so --version`). A table by distribution would be a guess.
+ */
+#include "loader/internal.h"
+
+#define MAX_LDSO ((size_t)16 << 20)
+
+/* Where PT_INTERP points per machine; the ABI fixes these (glibc shlib-versions, sysdeps
+ * ldd-rewrite). */
+static const struct {
+	uint16_t machine;
+	bool is64;
+	const char *path;
+	uint32_t cache_flags; /* sysdeps .../dl-cache.h _DL_CACHE_DEFAULT_ID */
+} abis[] = {
+	{ EM_X86_64, true, "/lib64/ld-linux-x86-64.so.2", 0x0303 },
+	{ EM_AARCH64, true, "/lib/ld-linux-aarch64.so.1", 0x0a03 },
+	{ EM_386, false, "/lib/ld-linux.so.2", 0x0003 },
+	{ EM_ARM, false, "/lib/ld-linux-armhf.so.3", 0x0903 },
+	{ EM_RISCV, true, "/lib/ld-linux-riscv64-lp64d.so.1", 0x1003 },
+	{ EM_PPC64, true, "/lib64/ld64.so.2", 0x0503 },
+	{ EM_S390, true, "/lib/ld64.so.1", 0x0403 },
+};
+
+uint32_t kv_cache_flags(const struct kv_loader *l);
+
+uint32_t kv_cache_flags(const struct kv_loader *l)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(abis); i++)
+		if (abis[i].machine == l->machine && abis[i].is64 == l->is64)
+			return abis[i].cache_flags;
+	return 0;
+}
+
+static bool is_path_text(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~')
+			return false;
+	return n > 1 && s[0] == '/' && s[n - 1] == '/';
+}
+
+/*
+ * system_dirs[]: the longest run of adjacent NUL-terminated strings that are directories with a
+ * trailing slash. In every glibc it holds at least "/lib.../" and "/usr/lib.../".
+ */
+static void find_dirs(struct kv_arena *a, struct kv_span s, kv_strv *ret)
+{
+	kv_strv run = { 0 };
+
+	for (size_t at = kv_span_find(s, 0, "\0/", 2); at < s.n;
+	     at = kv_span_find(s, at + 1, "\0/", 2)) {
+		size_t p = at + 1;
+
+		run.n = 0;
+		for (const char *text;
+		     (text = kv_span_str(s, p)) && is_path_text(text, strlen(text));
+		     p += strlen(text) + 1)
+			kv_vec_push(a, &run, kv_strdup(a, text));
+		if (run.n > ret->n) {
+			*ret = run;
+			run = (kv_strv){ 0 };
+		}
+	}
+}
+
+static unsigned find_version(struct kv_span s)
+{
+	static const char *const banners[] = { "stable release version 2.", "release version 2." };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(banners); i++) {
+		size_t n = strlen(banners[i]), at = kv_span_find(s, 0, banners[i], n);
+
+		if (at < s.n && kv_span_str(s, at + n))
+			return (unsigned)strtoul(kv_span_str(s, at + n), NULL, 10);
+	}
+	return 0;
+}
+
+/* Before 2.33 ld.so carries no banner: its newest own version node dates it from below. */
+static unsigned version_of_nodes(const struct kv_elf *e)
+{
+	const char *v = e ? kv_elf_max_def(e, "GLIBC_2.") : NULL;
+
+	return v ? (unsigned)strtoul(v + strlen("GLIBC_2."), NULL, 10) : 0;
+}
+
+/* "lib/x86_64-linux-gnu" for "/usr/lib/x86_64-linux-gnu/": DL_DST_LIB names the same directory. */
+static const char *lib_of_dirs(struct kv_arena *a, const kv_strv *dirs)
+{
+	for (size_t i = 0; i < dirs->n; i++)
+		if (kv_starts(dirs->v[i], "/usr/"))
+			return kv_strndup(a, dirs->v[i] + 5, strlen(dirs->v[i]) - 6);
+	return "lib";
+}
+
+static void fill_defaults(struct kv_loader *l, struct kv_ldso *so)
+{
+	if (l->is64 && l->machine != EM_AARCH64 && l->machine != EM_RISCV) {
+		kv_vec_push(l->arena, &so->dirs, kv_strdup(l->arena, "/lib64/"));
+		kv_vec_push(l->arena, &so->dirs, kv_strdup(l->arena, "/usr/lib64/"));
+	} else {
+		kv_vec_push(l->arena, &so->dirs, kv_strdup(l->arena, "/lib/"));
+		kv_vec_push(l->arena, &so->dirs, kv_strdup(l->arena, "/usr/lib/"));
+	}
+}
+
+const struct kv_ldso *kv_loader_ldso(struct kv_loader *l)
+{
+	struct kv_ldso *so = l->ldso;
+	struct kv_span s;
+
+	if (so)
+		return so;
+	so = l->ldso = kv_new(l->arena, struct kv_ldso);
+	for (size_t i = 0; i < KV_ARRAY_SIZE(abis); i++)
+		if (abis[i].machine == l->machine && abis[i].is64 == l->is64)
+			so->path = abis[i].path;
+	if (so->path && kv_root_slurp(l->root, so->path, MAX_LDSO, &s) == 0) {
+		so->is_glibc = true;
+		find_dirs(l->arena, s, &so->dirs);
+		so->version = find_version(s);
+		if (!so->version)
+			so->version = version_of_nodes(kv_loader_elf(l, so->path, NULL));
+	}
+	if (so->dirs.n < 2)
+		fill_defaults(l, so);
+	so->lib = lib_of_dirs(l->arena, &so->dirs);
+	return so;
+}

@@ -1,0 +1,109 @@
+/* The store of what was read of a root: parsed objects by inode, answers by path. */
+#include "loader/internal.h"
+
+const char *const kv_loads_name[_KV_LOADS_COUNT] = { "yes", "no", "abort", "unknown" };
+
+const char *const kv_rule_name[_KV_RULE_COUNT] = {
+	[KV_RULE_MAIN] = "path",       [KV_RULE_PRELOAD] = "ld_preload",
+	[KV_RULE_RPATH] = "rpath",     [KV_RULE_LD_LIBRARY_PATH] = "ld_library_path",
+	[KV_RULE_RUNPATH] = "runpath", [KV_RULE_CACHE] = "cache",
+	[KV_RULE_DEFAULT] = "default", [KV_RULE_LOADED] = "already-loaded",
+	[KV_RULE_ASSUMED] = "assumed",
+};
+
+struct known_file {
+	const struct kv_elf *elf;
+	int error;
+};
+
+struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, bool be,
+				unsigned cpu_level)
+{
+	struct kv_loader *l = kv_new(kv_root_arena(r), struct kv_loader);
+
+	l->root = r;
+	l->arena = kv_root_arena(r);
+	l->machine = machine;
+	l->is64 = is64;
+	l->be = be;
+	l->cpu_level = cpu_level;
+	l->by_inode = kv_map_new(l->arena);
+	kv_loader_refresh(l);
+	return l;
+}
+
+void kv_loader_refresh(struct kv_loader *l)
+{
+	l->by_path = kv_map_new(l->arena);
+	l->cache_read = false;
+}
+
+uint16_t kv_loader_machine(const struct kv_loader *l)
+{
+	return l->machine;
+}
+
+struct kv_root *kv_loader_root(struct kv_loader *l)
+{
+	return l->root;
+}
+
+static const struct kv_elf *read_elf(struct kv_loader *l, const char *guest, int *ret_error)
+{
+	_file_ struct kv_file *f = NULL;
+	const struct kv_stat *st;
+	struct kv_elf **slot;
+
+	*ret_error = kv_root_open_file(l->root, guest, &f);
+	if (*ret_error < 0)
+		return NULL;
+	st = kv_file_stat(f);
+	slot = (struct kv_elf **)kv_map_slot(l->by_inode, kv_strf(l->arena, "%llx:%llx",
+								  (unsigned long long)st->dev,
+								  (unsigned long long)st->ino));
+	if (!*slot)
+		*slot = kv_elf_parse(l->arena, f);
+	return *slot;
+}
+
+const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *ret_error)
+{
+	struct known_file *k = kv_map_get(l->by_path, guest);
+
+	if (!k) {
+		k = kv_new(l->arena, struct known_file);
+		k->elf = read_elf(l, guest, &k->error);
+		*kv_map_slot(l->by_path, guest) = k;
+	}
+	if (ret_error)
+		*ret_error = k->error;
+	return k->elf;
+}
+
+unsigned kv_cpu_level(void)
+{
+#ifdef __x86_64__
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	    __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+	    __builtin_cpu_supports("avx512vl"))
+		return 4;
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+	    __builtin_cpu_supports("fma"))
+		return 3;
+	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
+		return 2;
+#endif
+	return 1;
+}
+
+/* glibc-hwcaps subdirectories, best first (sysdeps/x86_64/dl-hwcaps-subdirs.c); NULL ends. */
+const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i)
+{
+	static const char *const x86[] = { "x86-64-v4", "x86-64-v3", "x86-64-v2" };
+
+	if (l->machine != EM_X86_64 || !l->is64 || kv_loader_ldso(l)->version < 33)
+		return NULL;
+	i += l->cpu_level < 4 ? 4 - l->cpu_level : 0;
+	return i < KV_ARRAY_SIZE(x86) ? x86[i] : NULL;
+}

@@ -1,0 +1,152 @@
+/*
+ * The model of glibc's dynamic loader over a root that need not be this machine's: what a process
+ * there maps, from where, and with which error it fails. Follows glibc's elf/ directory function by
+ * function (named in the comments), not ldd. Pure: the same root, environment and CPU level give
+ * the same answer.
+ */
+#ifndef KV_LOADER_LOADER_H
+#define KV_LOADER_LOADER_H
+
+#include "elf/elf.h"
+
+enum kv_loads {
+	KV_LOADS_YES,
+	KV_LOADS_NO,      /* fails with an error */
+	KV_LOADS_ABORT,   /* the process would die */
+	KV_LOADS_UNKNOWN, /* the model cannot tell; the error says why */
+	_KV_LOADS_COUNT,
+};
+
+extern const char *const kv_loads_name[_KV_LOADS_COUNT]; /* as in the JSON: "yes", "no", ... */
+
+/* By which rule the loader came to a path; for `why`. */
+enum kv_rule {
+	KV_RULE_MAIN, /* the executable, its interpreter or a path given to dlopen */
+	KV_RULE_PRELOAD,
+	KV_RULE_RPATH,
+	KV_RULE_LD_LIBRARY_PATH,
+	KV_RULE_RUNPATH,
+	KV_RULE_CACHE,
+	KV_RULE_DEFAULT,
+	KV_RULE_LOADED,  /* an object with that name or SONAME was loaded already */
+	KV_RULE_ASSUMED, /* brought by the host when the container starts */
+	_KV_RULE_COUNT,
+};
+
+extern const char *const kv_rule_name[_KV_RULE_COUNT];
+
+/* One place where the loader looked, and why it was not taken. */
+struct kv_tried {
+	const char *path;
+	enum kv_rule rule;
+	const char *why;
+};
+
+typedef KV_VEC(struct kv_tried) kv_trieds;
+
+/* A loaded object: glibc's struct link_map. */
+struct kv_object {
+	const char *name;   /* l_name: the path as it was opened */
+	const char *origin; /* $ORIGIN: directory of the path as it was opened */
+	kv_strv names;      /* l_libname: names by which it was asked for */
+	bool soname_added;
+	const struct kv_elf *elf;       /* NULL: assumed, or the bare program */
+	const struct kv_object *loader; /* l_loader: whose RPATH its needs inherit */
+	const struct kv_object *requested_by;
+	const char *request; /* the name in the first request */
+	enum kv_rule rule;
+	kv_trieds tried; /* candidates that lost, in order */
+	bool is_main, global, assumed, relocated;
+	KV_VEC(struct kv_object *) needs; /* direct dependencies */
+	bool needs_mapped;
+	size_t index; /* in the order of loading */
+};
+
+typedef KV_VEC(struct kv_object *) kv_objects;
+
+struct kv_load {
+	enum kv_loads loads;
+	const char *error; /* what dlerror() or ld.so would print; NULL where loads is YES */
+	struct kv_object *object;
+	kv_objects list;  /* searchlist: the object and its dependencies, breadth first */
+	kv_objects fresh; /* those of it that this load mapped */
+	/* Where it failed. */
+	const char *missing;         /* name that was not found */
+	const char *missing_version; /* version that was not found, in `provider` */
+	const char *missing_symbol;
+	const struct kv_object *provider, *requirer;
+	kv_trieds tried; /* places looked at for `missing` */
+};
+
+/* What the loader is on the target: dynamic linker, its directories, its age. */
+struct kv_ldso {
+	const char *path; /* "/lib64/ld-linux-x86-64.so.2" */
+	unsigned version; /* minor of glibc 2.x; 0 where it could not be read */
+	kv_strv dirs;     /* default directories, each with its trailing '/' */
+	const char *lib;  /* $LIB */
+	bool is_glibc;
+};
+
+struct kv_loader;
+
+/*
+ * A model over root for objects of this machine and class. cpu_level: x86-64 ISA level 1-4 of the
+ * machine that will run it (ignored elsewhere). Everything read is kept: one loader serves many
+ * processes.
+ */
+struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, bool be,
+				unsigned cpu_level);
+const struct kv_ldso *kv_loader_ldso(struct kv_loader *l);
+uint16_t kv_loader_machine(const struct kv_loader *l);
+/* The parsed object at guest, each inode read once; NULL with *ret_error set where it cannot be
+ * opened. */
+const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *ret_error);
+struct kv_root *kv_loader_root(struct kv_loader *l);
+/* Drops what depends on the root's layers (paths, cache); parsed inodes stay. To be called after
+ * laying. */
+void kv_loader_refresh(struct kv_loader *l);
+/* ISA level of the machine that kvpath runs on; 1 where that means nothing. */
+unsigned kv_cpu_level(void);
+
+/* ---- a process ---- */
+
+struct kv_process;
+
+struct kv_process_opts {
+	const char *exe;          /* guest path; NULL: a program that links libc alone */
+	const struct kv_env *env; /* LD_LIBRARY_PATH and LD_PRELOAD are read, at start only */
+	/* Libraries that the host injects: a need for one that is not found is met by an assumed
+	 * object. NULL-terminated; NULL for a live target. */
+	const char *const *assumed;
+};
+
+/*
+ * The process after its start-up: executable, LD_PRELOAD, their dependencies. ret->loads tells
+ * whether it came up; a process that did not can not be asked further. Never NULL.
+ */
+struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process_opts *opts,
+				    struct kv_load *ret);
+
+enum { KV_DLOPEN_GLOBAL = 1 };
+
+/*
+ * dlopen(name, RTLD_NOW | RTLD_LOCAL) (or RTLD_GLOBAL) called from caller (NULL: the executable).
+ * What it maps stays mapped where it loads; a failed load leaves the process as it was.
+ */
+void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_object *caller,
+		       unsigned flags, struct kv_load *ret);
+
+/* Takes the process back to a point: what was mapped since is unmapped. */
+struct kv_mark {
+	size_t loaded, named;
+};
+struct kv_mark kv_process_mark(const struct kv_process *p);
+void kv_process_rewind(struct kv_process *p, struct kv_mark mark);
+
+/* Loaded object number i, in order of loading; NULL past the last. */
+struct kv_object *kv_process_object(const struct kv_process *p, size_t i);
+/* The loaded object that this name finds, as a further request for it would; NULL where none does.
+ */
+struct kv_object *kv_process_find(struct kv_process *p, const char *name);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * The loader model against this machine's own loader: what ld.so maps for real programs and
+ * libraries is what the model maps, with the same paths. (Random trees come with the oracle tests.)
+ */
+#include <dlfcn.h>
+#include <link.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include "loader/loader.h"
+
+#include <cmocka.h>
+
+static struct kv_arena *arena;
+static struct kv_root *root;
+static struct kv_loader *loader;
+
+static int setup(void **state)
+{
+	struct kv_err err;
+	struct kv_elf *e;
+	int r;
+
+	(void)state;
+	arena = kv_arena_new();
+	r = kv_root_open(arena, "/", &root, &err);
+	if (r < 0 || kv_elf_read(root, "/proc/self/exe", &e) < 0)
+		return -1;
+	loader = kv_loader_new(root, e->machine, e->is64, e->be, kv_cpu_level());
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	kv_root_close(root);
+	kv_arena_free(arena);
+	return 0;
+}
+
+/* Lines of a command's output that hold this text. */
+static kv_strv lines_of(const char *command, const char *with)
+{
+	FILE *p = popen(command, "re");
+	kv_strv ret = { 0 };
+	char line[4096];
+
+	assert_non_null(p);
+	while (fgets(line, sizeof(line), p))
+		if (strstr(line, with))
+			kv_vec_push(arena, &ret, kv_strndup(arena, line, strcspn(line, "\n")));
+	pclose(p);
+	return ret;
+}
+
+static void check_program(const char *program)
+{
+	struct kv_process_opts opts = { .exe = program };
+	struct kv_load load;
+	kv_strv lines = lines_of(
+		kv_strf(arena, "env -i %s --list %s", kv_loader_ldso(loader)->path, program),
+		"=> ");
+
+	kv_process_start(loader, &opts, &load);
+	assert_int_equal(load.loads, KV_LOADS_YES);
+	for (size_t i = 0; i < lines.n; i++) {
+		char *path = strstr(lines.v[i], "=> ") + 3;
+		bool found = false;
+
+		path[strcspn(path, " ")] = '\0';
+		for (size_t j = 0; j < load.list.n; j++)
+			found |= kv_streq(load.list.v[j]->name, path);
+		if (!found)
+			fail_msg("%s: ld.so maps %s, the model does not", program, path);
+	}
+	/* The program itself and its interpreter stand on lines without an arrow. */
+	assert_true(load.list.n >= lines.n);
+}
+
+static void test_real_programs(void **state)
+{
+	static const char *const programs[] = {
+		"/bin/sh",      "/usr/bin/env",     "/usr/bin/ld",
+		"/usr/bin/git", "/usr/bin/python3", "/usr/bin/gcc"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(programs); i++)
+		if (kv_root_is_file(root, programs[i]))
+			check_program(programs[i]);
+}
+
+/* What dlerror() says for a name that is nowhere is what the model says. */
+static void test_not_found_text(void **state)
+{
+	struct kv_process_opts opts = { 0 };
+	struct kv_load load;
+	struct kv_process *p = kv_process_start(loader, &opts, &load);
+
+	(void)state;
+	setenv("LC_ALL", "C", 1);
+	assert_non_null(load.object);
+	assert_null(dlopen("libkvpath-nowhere.so.7", RTLD_NOW));
+	kv_process_dlopen(p, "libkvpath-nowhere.so.7", NULL, 0, &load);
+	assert_int_equal(load.loads, KV_LOADS_NO);
+	assert_string_equal(load.error, dlerror());
+	assert_null(dlopen("/nowhere/x.so", RTLD_NOW));
+	kv_process_dlopen(p, "/nowhere/x.so", NULL, 0, &load);
+	assert_string_equal(load.error, dlerror());
+	assert_null(dlopen("/etc/passwd", RTLD_NOW));
+	kv_process_dlopen(p, "/etc/passwd", NULL, 0, &load);
+	assert_string_equal(load.error, dlerror());
+	assert_null(dlopen("/bin/sh", RTLD_NOW));
+	kv_process_dlopen(p, "/bin/sh", NULL, 0, &load);
+	assert_string_equal(load.error, dlerror());
+}
+
+/* A failed load leaves nothing behind, a rewound one neither. */
+static void test_rewind(void **state)
+{
+	struct kv_process_opts opts = { 0 };
+	struct kv_load load;
+	struct kv_process *p = kv_process_start(loader, &opts, &load);
+	struct kv_mark mark = kv_process_mark(p);
+
+	(void)state;
+	kv_process_dlopen(p, "libm.so.6", NULL, 0, &load);
+	assert_int_equal(load.loads, KV_LOADS_YES);
+	assert_non_null(kv_process_find(p, "libm.so.6"));
+	kv_process_rewind(p, mark);
+	assert_null(kv_process_find(p, "libm.so.6"));
+	assert_non_null(kv_process_find(p, "libc.so.6"));
+	assert_int_equal(kv_process_mark(p).loaded, mark.loaded);
+}
+
+static void test_ldso_of_this_system(void **state)
+{
+	const struct kv_ldso *so = kv_loader_ldso(loader);
+	kv_strv dirs =
+		lines_of(kv_strf(arena, "%s --list-diagnostics", so->path), "path.system_dirs[");
+	kv_strv lib = lines_of(kv_strf(arena, "%s --list-diagnostics", so->path), "dl_dst_lib=");
+	kv_strv version =
+		lines_of(kv_strf(arena, "%s --list-diagnostics", so->path), "version.version=");
+
+	(void)state;
+	assert_int_equal(dirs.n, so->dirs.n);
+	for (size_t i = 0; i < dirs.n; i++)
+		assert_non_null(strstr(dirs.v[i], kv_strf(arena, "\"%s\"", so->dirs.v[i])));
+	assert_string_equal(lib.v[0], kv_strf(arena, "dl_dst_lib=\"%s\"", so->lib));
+	assert_string_equal(version.v[0], kv_strf(arena, "version.version=\"2.%u\"", so->version));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_real_programs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_found_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ldso_of_this_system, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
