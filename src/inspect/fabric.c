@@ -1,0 +1,176 @@
+/*
+ * libfabric copies: which release and ABI, which providers, whether built with CUDA. All read from
+ * the library itself: file names and packages can lie, its version nodes, imports and strings
+ * cannot.
+ */
+#include <dirent.h>
+
+#include "inspect/internal.h"
+
+#define MAX_STRINGS ((size_t)64 << 20)
+
+const char *const kv_source_name[_KV_SOURCE_COUNT] = { "target", "mount", "fabric" };
+
+/*
+ * A provider defines run-time parameters; their names stand in the library exactly where it is
+ * built in (libfabric prov/<name>/src: fi_param_define). Provider names themselves do not:
+ * libfabric's core lists them all.
+ */
+#define MARKER(provider, parameter)                                                                \
+	{                                                                                          \
+		provider, parameter, sizeof(parameter) - 1                                         \
+	}
+
+static const struct {
+	const char *provider, *parameter;
+	size_t length;
+} markers[] = {
+	MARKER("efa", "use_device_rdma"), MARKER("tcp", "prefetch_rbuf_size"),
+	MARKER("sockets", "pe_waittime"), MARKER("shm", "disable_cma"),
+	MARKER("verbs", "gid_idx"),       MARKER("cxi", "rdzv_threshold"),
+};
+
+typedef KV_VEC(struct kv_span) spans;
+
+/* What the strings of a libfabric tell. */
+struct strings {
+	bool marker[KV_ARRAY_SIZE(markers)];
+	bool cuda;
+	const char *release, *provdir;
+};
+
+/* "1.17.0", "2.3.0amzn2.0": PACKAGE_VERSION of libfabric, not an address ("127.0.0.1"). */
+static bool is_release(const char *s)
+{
+	unsigned dots = 0;
+	const char *p = s;
+
+	for (; (*p >= '0' && *p <= '9') || *p == '.'; p++)
+		dots += *p == '.';
+	if (!*p)
+		return dots == 2;
+	return dots >= 2 &&
+	       (kv_starts(p, "amzn") || kv_starts(p, "rc") || kv_starts(p, "a") || *p == '~');
+}
+
+static void take_string(struct kv_arena *a, const char *s, size_t n, struct strings *ret)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(markers); i++)
+		ret->marker[i] |= n == markers[i].length && memcmp(s, markers[i].parameter, n) == 0;
+	if (n >= 5 && n <= 24 && !ret->release && s[0] >= '1' && s[0] <= '9' && is_release(s))
+		ret->release = kv_strdup(a, s);
+	if (n == strlen("libcudart.so") && memcmp(s, "libcudart.so", n) == 0)
+		ret->cuda = true;
+	if (s[0] == '/' && !ret->provdir && n > strlen("/libfabric") && kv_ends(s, "/libfabric") &&
+	    !strpbrk(s, ": "))
+		ret->provdir = kv_strdup(a, s);
+}
+
+static void take_segment(struct kv_arena *a, struct kv_file *f, const struct kv_elf_segment *seg,
+			 struct strings *ret)
+{
+	size_t n;
+	char *p = kv_alloc_raw(a, (size_t)seg->filesz + 1);
+
+	if (kv_file_read(f, seg->offset, p, (size_t)seg->filesz, &n) < 0)
+		return;
+	p[n] = '\0';
+	for (size_t at = 0, len; at < n; at += len + 1) {
+		len = strlen(p + at);
+		if (len >= 5)
+			take_string(a, p + at, len, ret);
+	}
+}
+
+/* One pass over the read-only data: segments that are neither code nor writable, where there are
+ * such. */
+static void read_strings(struct kv_arena *a, struct kv_root *r, const char *path,
+			 const struct kv_elf *e, struct strings *ret)
+{
+	_file_ struct kv_file *f = NULL;
+	bool split = false;
+
+	if (kv_root_open_file(r, path, &f) < 0)
+		return;
+	for (size_t i = 0; i < e->loads.n; i++)
+		split |= i > 0 && !(e->loads.v[i].flags & (PF_W | PF_X));
+	for (size_t i = 0; i < e->loads.n; i++) {
+		const struct kv_elf_segment *s = &e->loads.v[i];
+
+		if (!(s->flags & (split ? PF_W | PF_X : PF_W)) && s->filesz &&
+		    s->filesz <= MAX_STRINGS)
+			take_segment(a, f, s, ret);
+	}
+}
+
+/* Whether the distribution's package database lists the file. */
+static bool is_distro_file(struct kv_arena *a, struct kv_root *r, const char *path)
+{
+	static const char *const lists[] = { "libfabric1", "libfabric1:amd64", "libfabric1:arm64" };
+	const char *real;
+
+	if (kv_root_real(r, path, 0, &real) < 0)
+		return false;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(lists); i++) {
+		const char *db = kv_strf(a, "/var/lib/dpkg/info/%s.list", lists[i]);
+		struct kv_span s;
+		const char *line =
+			kv_strf(a, "%s\n", kv_starts(real, "/usr/lib") ? real + 4 : real);
+
+		/* With a merged /usr the list may say /lib/... or /usr/lib/...: the shorter text is
+		 * in both. */
+		if (kv_root_slurp(r, db, 1 << 20, &s) == 0 &&
+		    kv_span_find(s, 0, line, strlen(line)) < s.n)
+			return true;
+	}
+	/* rpm's database is binary; its libfabric package puts the library in /usr/lib64 and
+	 * nothing else does. */
+	return kv_starts(real, "/usr/lib64/libfabric.so.") && kv_root_is_dir(r, "/var/lib/rpm") &&
+	       !kv_root_is_dir(r, "/var/lib/dpkg");
+}
+
+bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
+		    struct kv_fabric *ret)
+{
+	struct strings strings = { 0 };
+
+	if (!e || e->type != ET_DYN || !kv_elf_max_def(e, "FABRIC_"))
+		return false;
+	*ret = (struct kv_fabric){ .path = path, .elf = e };
+	ret->abi = kv_elf_max_def(e, "FABRIC_");
+	read_strings(a, r, path, e, &strings);
+	ret->release = strings.release;
+	ret->provdir = strings.provdir;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(markers); i++)
+		if (strings.marker[i])
+			kv_vec_push(a, &ret->providers, kv_strdup(a, markers[i].provider));
+	ret->efa_built_in = kv_strv_has(&ret->providers, "efa");
+	ret->cuda = strings.cuda;
+	for (size_t i = 0; i < e->needed.n; i++)
+		ret->cuda |= kv_starts(e->needed.v[i], "libcudart.so");
+	ret->distro = is_distro_file(a, r, path);
+	return true;
+}
+
+static bool seen_inode(const kv_fabrics *list, const struct kv_elf *e)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->v[i].elf->st.dev == e->st.dev && list->v[i].elf->st.ino == e->st.ino)
+			return true;
+	return false;
+}
+
+void kv_find_fabrics(struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->scan->libfabrics.n; i++) {
+		const char *path = f->scan->libfabrics.v[i];
+		const struct kv_elf *e = kv_loader_elf(f->loader, path, NULL);
+		struct kv_fabric fab;
+
+		if (!e || seen_inode(&f->fabrics, e) ||
+		    !kv_fabric_read(f->arena, f->root, path, e, &fab))
+			continue;
+		fab.source = kv_root_is_mounted(f->root, path) ? KV_SOURCE_MOUNT : KV_SOURCE_TARGET;
+		kv_vec_push(f->arena, &f->fabrics, fab);
+	}
+}

@@ -1,0 +1,169 @@
+/* Collecting the facts of a target, in one pass from the walk's result. */
+#include "inspect/internal.h"
+
+#define MAX_TEXT ((size_t)1 << 20)
+
+void kv_elf_versions_of(struct kv_arena *a, const struct kv_elf *e, const char *file, kv_strv *ret)
+{
+	for (size_t i = 0; i < e->verneeds.n; i++)
+		if (kv_streq(e->verneeds.v[i].file, file))
+			kv_vec_push(a, ret, kv_strdup(a, e->verneeds.v[i].name));
+}
+
+/* K=V lines; a value may stand in double quotes, as pam_env allows. */
+static void add_lines(struct kv_arena *a, const char *text, struct kv_env *ret)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n"), len = n;
+		const char *eq = memchr(text, '=', n);
+
+		if (len && text[len - 1] == '\r')
+			len--;
+		if (eq && text[0] != '#') {
+			size_t v = (size_t)(eq + 1 - text);
+
+			if (len - v >= 2 && text[v] == '"' && text[len - 1] == '"')
+				kv_env_put(a, ret,
+					   kv_strf(a, "%.*s%.*s", (int)v, text, (int)(len - v - 2),
+						   text + v + 1));
+			else
+				kv_env_put(a, ret, kv_strndup(a, text, len));
+		}
+		text += n + (text[n] == '\n');
+	}
+}
+
+void kv_target_env(struct kv_root *r, const struct kv_env *own, struct kv_env *ret)
+{
+	struct kv_arena *a = kv_root_arena(r);
+	struct kv_span s;
+
+	*ret = (struct kv_env){ 0 };
+	if (!kv_root_is_live(r) && kv_root_slurp(r, "/etc/environment", MAX_TEXT, &s) == 0)
+		add_lines(a, (const char *)s.p, ret);
+	for (size_t i = 0; i < own->pairs.n; i++)
+		kv_env_put(a, ret, own->pairs.v[i]);
+}
+
+static const char *os_release(struct kv_facts *f)
+{
+	struct kv_env os = { 0 };
+	struct kv_span s;
+	const char *id, *version;
+
+	if (kv_root_slurp(f->root, "/etc/os-release", MAX_TEXT, &s) < 0 &&
+	    kv_root_slurp(f->root, "/usr/lib/os-release", MAX_TEXT, &s) < 0)
+		return "unknown";
+	add_lines(f->arena, (const char *)s.p, &os);
+	id = kv_env_get(&os, "ID");
+	version = kv_env_get(&os, "VERSION_ID");
+	return kv_strf(f->arena, "%s%s%s", id ? id : "unknown", version ? " " : "",
+		       version ? version : "");
+}
+
+static const char *machine_name(uint16_t machine)
+{
+	switch (machine) {
+	case EM_X86_64:
+		return "x86_64";
+	case EM_AARCH64:
+		return "aarch64";
+	case EM_386:
+		return "i386";
+	case EM_RISCV:
+		return "riscv64";
+	case EM_PPC64:
+		return "ppc64le";
+	case EM_S390:
+		return "s390x";
+	default:
+		return "unknown";
+	}
+}
+
+/* The machine that the target is for: that of its libnixl, else of a program that every system has.
+ */
+static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan)
+{
+	static const char *const programs[] = { "/bin/sh", "/usr/bin/env", "/bin/busybox",
+						"/usr/bin/python3" };
+	struct kv_elf *e = NULL;
+
+	for (size_t i = 0; i < scan->libnixls.n && !e; i++)
+		if (kv_elf_read(r, scan->libnixls.v[i], &e) < 0 || !e->has_dynamic)
+			e = NULL;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(programs) && !e; i++)
+		if (kv_elf_read(r, programs[i], &e) < 0 || !e->loads.n)
+			e = NULL;
+	if (!e) {
+#ifdef __aarch64__
+		return kv_loader_new(r, EM_AARCH64, true, false, kv_cpu_level());
+#else
+		return kv_loader_new(r, EM_X86_64, true, false, kv_cpu_level());
+#endif
+	}
+	return kv_loader_new(r, e->machine, e->is64, e->be, kv_cpu_level());
+}
+
+static void describe(struct kv_facts *f)
+{
+	const struct kv_ldso *so = kv_loader_ldso(f->loader);
+
+	f->arch = machine_name(kv_loader_machine(f->loader));
+	f->os = os_release(f);
+	if (so->version)
+		f->libc = kv_strf(f->arena, "glibc 2.%u", so->version);
+	else
+		f->libc = so->is_glibc ? "glibc" : "unknown";
+}
+
+static struct kv_facts *collect(struct kv_facts *f, const kv_strv *sources)
+{
+	describe(f);
+	kv_find_sources(f, sources);
+	kv_find_fabrics(f);
+	kv_find_nixls(f);
+	kv_find_orphans(f);
+	kv_find_frameworks(f);
+	if (f->live)
+		kv_find_devices(f);
+	return f;
+}
+
+struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_scan *scan)
+{
+	struct kv_facts *f = kv_new(kv_root_arena(in->root), struct kv_facts);
+
+	f->arena = kv_root_arena(in->root);
+	f->root = in->root;
+	f->scan = scan;
+	f->env = in->env;
+	f->path = in->path;
+	f->backend = in->backend;
+	f->vram = in->vram;
+	f->live = kv_root_is_live(in->root) && !in->image;
+	f->loader = make_loader(in->root, scan);
+	return collect(f, in->sources);
+}
+
+struct kv_facts *kv_facts_again(const struct kv_facts *old)
+{
+	struct kv_facts *f = kv_new(old->arena, struct kv_facts);
+
+	*f = (struct kv_facts){
+		.arena = old->arena,
+		.root = old->root,
+		.loader = old->loader,
+		.scan = old->scan,
+		.env = old->env,
+		.path = old->path,
+		.backend = old->backend,
+		.vram = old->vram,
+		.live = old->live,
+	};
+	kv_loader_refresh(f->loader);
+	for (size_t i = 0; i < old->fabrics.n; i++)
+		if (old->fabrics.v[i].source == KV_SOURCE_FABRIC)
+			kv_vec_push(f->arena, &f->fabrics, old->fabrics.v[i]);
+	return collect(f, NULL);
+}

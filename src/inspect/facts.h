@@ -1,0 +1,178 @@
+/*
+ * What was seen in a target: plain data that the rules read. Collected without executing or
+ * changing anything there; the same root, mounts and environment give the same facts.
+ */
+#ifndef KV_INSPECT_FACTS_H
+#define KV_INSPECT_FACTS_H
+
+#include "loader/loader.h"
+#include "repair/pydefault.h"
+
+/* ---- what the walk over the tree found ---- */
+
+struct kv_scan {
+	kv_strv sites;      /* site-packages and dist-packages directories */
+	kv_strv libnixls;   /* regular files libnixl.so */
+	kv_strv libfabrics; /* regular files libfabric*.so* */
+	kv_strv plugins;    /* regular files libplugin_*.so */
+	size_t n_entries;
+	const char *stopped; /* NULL, or why the walk did not see everything */
+	kv_strv unreadable;  /* directories that could not be opened */
+};
+
+/* ---- libfabric ---- */
+
+enum kv_source { KV_SOURCE_TARGET, KV_SOURCE_MOUNT, KV_SOURCE_FABRIC, _KV_SOURCE_COUNT };
+extern const char *const kv_source_name[_KV_SOURCE_COUNT];
+
+struct kv_fabric {
+	const char *path; /* guest path; for KV_SOURCE_FABRIC the host's */
+	enum kv_source source;
+	const struct kv_elf *elf;
+	const char *release; /* "1.17.0" from the library itself; NULL where it does not tell */
+	const char *abi;     /* "FABRIC_1.6", the newest it defines */
+	kv_strv providers;   /* built in, and DSOs that lie where it looks */
+	const char *provdir; /* where it looks for provider DSOs; NULL */
+	bool efa_built_in, cuda, distro;
+	kv_strv dsos;           /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
+	kv_strv companions;     /* KV_SOURCE_FABRIC: other libraries beside it (host paths) */
+	const char *blocked;    /* KV_SOURCE_FABRIC: why this target cannot take it; NULL */
+	const char *blocked_id; /* "KV114", "KV312" */
+};
+
+typedef KV_VEC(struct kv_fabric) kv_fabrics;
+
+/* ---- NIXL ---- */
+
+struct kv_plugin {
+	const char *name;    /* "LIBFABRIC" */
+	const char *path;    /* resolved */
+	const char *spelled; /* as NIXL opens it */
+	const struct kv_elf *elf;
+	struct kv_load load;
+};
+
+typedef KV_VEC(struct kv_plugin) kv_plugins;
+
+/* What the wanted backend's plugin stands on, once it loads. */
+struct kv_stack {
+	bool known;               /* the plugin loads, the rest is filled */
+	const char *fabric_path;  /* libfabric as mapped */
+	struct kv_fabric *fabric; /* its facts; NULL where it is no libfabric of a known shape */
+	bool efa;                 /* an efa provider is built in or its DSO loads */
+	const char *efa_from;     /* "built in", or the DSO's path */
+	const char *efa_error;    /* why not */
+	struct kv_load cudart;    /* dlopen("libcudart.so") from libfabric */
+	const char *verbs_path;   /* libibverbs as mapped; NULL where none is */
+	const char *verbs_driver; /* path at which it looks for the efa driver */
+	bool verbs_driver_found;
+	bool efa_registers_itself; /* libefa is mapped and linked to this very libibverbs */
+};
+
+struct kv_nixl {
+	const char *dist;       /* "nixl-cu13"; "" for a bare tree */
+	const char *version;    /* "1.5.0"; "" where nothing tells */
+	const char *path;       /* package directory, or that of libnixl.so */
+	const char *site;       /* site-packages directory; NULL for a bare tree */
+	const char *module;     /* "nixl_cu13"; NULL for a bare tree */
+	const char *python;     /* "3.11"; NULL */
+	const char *python_exe; /* guest path, NULL where none was found */
+	const char *bindings;
+	const char *libnixl;    /* resolved path; NULL where the binding does not lead to one */
+	const char *lib_dir;    /* directory of libnixl.so, resolved */
+	const char *plugin_dir; /* as NIXL spells it */
+	bool plugin_dir_from_env;
+	const char *capi;               /* libnixl_capi.so; NULL */
+	struct kv_process *proc;        /* after its imports, before any plugin */
+	const struct kv_object *caller; /* libnixl in it, which opens the plugins */
+	struct kv_load start;           /* process up to and including libnixl */
+	kv_plugins plugins;
+	const struct kv_plugin
+		*wanted; /* the plugin of the backend asked for; NULL where the file is missing */
+	struct kv_stack stack;
+	const char *api_py; /* NULL where there is none */
+	struct kv_span api_source;
+	struct kv_pydefault def;
+	kv_strv default_backends;  /* in effect, with the environment applied */
+	bool active;               /* the copy that a process of its python imports */
+	const char *unchecked_pyc; /* a compiled file that python would run without looking at the
+				      source */
+};
+
+typedef KV_VEC(struct kv_nixl) kv_nixls;
+
+/* A plugin file outside every NIXL's plugin directory, and how it loads where no libnixl is. */
+struct kv_orphan {
+	const char *name, *path;
+	struct kv_load load;
+	const struct kv_nixl *home; /* the NIXL whose tree has what it misses; NULL */
+};
+
+/* ---- frameworks that choose the backend themselves ---- */
+
+struct kv_framework {
+	const char *name;  /* "SGLang" */
+	const char *path;  /* package directory */
+	const char *knob;  /* environment variable; NULL where only an argument counts */
+	const char *value; /* as set; NULL */
+	const char *set;   /* what to set, for people */
+};
+
+/* ---- the host, for a live target ---- */
+
+struct kv_device {
+	const char *name, *kind, *node;
+	bool usable;
+	const char *problem;
+};
+
+struct kv_facts {
+	struct kv_arena *arena;
+	struct kv_root *root;
+	struct kv_loader *loader;
+	const struct kv_scan *scan;
+	const struct kv_env *env;
+	const char *backend; /* asked for: "LIBFABRIC" */
+	bool vram;           /* the job registers GPU memory */
+	bool live;
+	const char *path; /* of the target, as given */
+	const char *arch, *libc, *os;
+	kv_nixls nixls;
+	kv_fabrics fabrics; /* of the target and of the sources offered */
+	KV_VEC(struct kv_orphan) orphans;
+	KV_VEC(struct kv_framework) frameworks;
+	KV_VEC(struct kv_device) devices;
+	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
+};
+
+struct kv_inspect {
+	struct kv_root *root;
+	const char *path;
+	const struct kv_env *env;
+	const char *backend;
+	bool vram;
+	bool image; /* look at a live root as at an image: no devices, the driver's libraries
+		       assumed */
+	const kv_strv *sources; /* host directories to borrow a libfabric from */
+};
+
+/* Libraries that the host injects when a container starts; NULL-terminated. */
+extern const char *const kv_assumed_libs[];
+
+/* Walks the tree. The only expensive step. */
+void kv_scan(struct kv_root *r, struct kv_scan *ret);
+
+/* The facts of a target. A loader is made for its architecture. Memory from the root's arena. */
+struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_scan *scan);
+/* The same after layers were laid on the root (or taken off): what was parsed is used again. */
+struct kv_facts *kv_facts_again(const struct kv_facts *old);
+
+/* The environment that a container of this root starts with (/etc/environment), `own` laid over it.
+ */
+void kv_target_env(struct kv_root *r, const struct kv_env *own, struct kv_env *ret);
+
+/* Path of p's needs, for messages: "libfabric.so.1" -> versions. Versions of file, in order of the
+ * need. */
+void kv_elf_versions_of(struct kv_arena *a, const struct kv_elf *e, const char *file, kv_strv *ret);
+
+#endif

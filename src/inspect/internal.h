@@ -1,0 +1,24 @@
+/* What the files of inspect share. Not for other rooms. */
+#ifndef KV_INSPECT_INTERNAL_H
+#define KV_INSPECT_INTERNAL_H
+
+#include "inspect/facts.h"
+
+void kv_find_nixls(struct kv_facts *f);
+void kv_find_fabrics(struct kv_facts *f);
+void kv_find_sources(struct kv_facts *f, const kv_strv *dirs);
+void kv_find_orphans(struct kv_facts *f);
+void kv_find_frameworks(struct kv_facts *f);
+void kv_find_devices(struct kv_facts *f);
+
+/* Facts of the libfabric at path of root r; false where the file is none. */
+bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
+		    struct kv_fabric *ret);
+/* Fills n->stack from the process in which the plugin is loaded. */
+void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
+		   struct kv_stack *ret);
+
+/* Decides which of the NIXLs of one site directory, from number first on, `import nixl` takes. */
+void kv_choose_active(struct kv_facts *f, size_t first, const char *meta);
+
+#endif

@@ -1,0 +1,449 @@
+/*
+ * NIXL installs: wheels (a package in a site directory whose _bindings module leads to libnixl.so)
+ * and bare trees (a libnixl.so with plugins beside it). Each is examined in the process that would
+ * use it: python + the binding, or a native program + libnixl.
+ */
+#include "inspect/internal.h"
+
+#define MAX_TEXT ((size_t)4 << 20)
+
+/* Injected by the NVIDIA container runtime; never part of an image. */
+const char *const kv_assumed_libs[] = { "libcuda.so.1", "libnvidia-ml.so.1", NULL };
+
+/* "Key: value" of a METADATA file. */
+static const char *metadata(struct kv_facts *f, const char *file, const char *key)
+{
+	struct kv_span s;
+	const char *line, *end;
+	size_t n = strlen(key);
+
+	if (kv_root_slurp(f->root, file, MAX_TEXT, &s) < 0)
+		return NULL;
+	for (line = (const char *)s.p; line && *line; line = end ? end + 1 : NULL) {
+		end = strchr(line, '\n');
+		if (end == line)
+			return NULL; /* the headers end */
+		if (strncmp(line, key, n) != 0 || line[n] != ':')
+			continue;
+		line += n + 1 + strspn(line + n + 1, " ");
+		return kv_strndup(f->arena, line, strcspn(line, "\r\n"));
+	}
+	return NULL;
+}
+
+/* The dist-info directory of a module: same name up to '-', as wheels normalise it. */
+static const char *dist_info(struct kv_facts *f, const char *site, const kv_dirents *list,
+			     const char *module)
+{
+	size_t n = strlen(module);
+
+	for (size_t i = 0; i < list->n; i++)
+		if (strncmp(list->v[i].name, module, n) == 0 && list->v[i].name[n] == '-' &&
+		    kv_ends(list->v[i].name, ".dist-info"))
+			return kv_join(f->arena, site, list->v[i].name);
+	return NULL;
+}
+
+/* "3.11" from "_bindings.cpython-311-x86_64-linux-gnu.so"; NULL where the file name has no such
+ * tag. */
+static const char *abi_python(struct kv_facts *f, const char *bindings)
+{
+	const char *tag = strstr(bindings, ".cpython-");
+	size_t n;
+
+	if (!tag)
+		return NULL;
+	tag += strlen(".cpython-");
+	n = strspn(tag, "0123456789");
+	return n < 2 ? NULL : kv_strf(f->arena, "%c.%.*s", tag[0], (int)n - 1, tag + 1);
+}
+
+static bool is_executable_elf(struct kv_facts *f, const char *path)
+{
+	const struct kv_elf *e = kv_loader_elf(f->loader, path, NULL);
+
+	return e && (e->type == ET_EXEC || e->type == ET_DYN) && e->interp &&
+	       e->machine == kv_loader_machine(f->loader);
+}
+
+/* The interpreter that has this site directory on its path: PREFIX/bin, then where distributions
+ * put it. */
+static const char *find_python(struct kv_facts *f, const char *site, const char *version)
+{
+	kv_strv dirs = { 0 };
+	const char *lib = strstr(site, "/lib/python");
+
+	if (lib)
+		kv_vec_push(
+			f->arena, &dirs,
+			kv_join(f->arena, kv_strndup(f->arena, site, (size_t)(lib - site)), "bin"));
+	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/bin"));
+	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/local/bin"));
+	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/opt/conda/bin"));
+	for (size_t i = 0; i < dirs.n; i++) {
+		const char *names[] = { version ? kv_strf(f->arena, "python%s", version)
+						: "python3",
+					"python3", "python" };
+
+		for (size_t j = 0; j < KV_ARRAY_SIZE(names); j++) {
+			const char *path = kv_join(f->arena, dirs.v[i], names[j]);
+
+			if (is_executable_elf(f, path))
+				return path;
+		}
+	}
+	return NULL;
+}
+
+static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
+{
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+
+	if (!n->plugin_dir || kv_root_list(f->root, n->plugin_dir, &list) < 0)
+		return;
+	kv_vec_each (d, &list) {
+		struct kv_plugin *p;
+		const char *spelled, *path;
+		size_t len = strlen(d->name);
+
+		if (!kv_starts(d->name, "libplugin_") || !kv_ends(d->name, ".so"))
+			continue;
+		spelled = kv_join(f->arena, n->plugin_dir, d->name);
+		if (kv_root_real(f->root, spelled, 0, &path) < 0)
+			path = spelled;
+		p = kv_vec_add(f->arena, &n->plugins);
+		p->name = kv_strndup(f->arena, d->name + 10, len - 13);
+		p->spelled = spelled;
+		p->path = path;
+		p->elf = kv_loader_elf(f->loader, spelled, NULL);
+	}
+}
+
+/* Each plugin is opened in a process as it is right after the agent was made. */
+static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
+{
+	for (size_t i = 0; i < n->plugins.n; i++) {
+		struct kv_plugin *p = &n->plugins.v[i];
+		struct kv_mark mark;
+
+		if (n->start.loads != KV_LOADS_YES) {
+			p->load = n->start;
+			continue;
+		}
+		mark = kv_process_mark(n->proc);
+		kv_process_dlopen(n->proc, p->spelled, n->caller, 0, &p->load);
+		if (kv_streq(p->name, f->backend) && p->load.object)
+			kv_stack_read(f, n->proc, &p->load, &n->stack);
+		for (size_t j = 0; j < p->load.list.n; j++)
+			if (p->load.list.v[j]->assumed)
+				f->assumed = p->load.list.v[j]->name;
+		kv_process_rewind(n->proc, mark);
+	}
+	for (size_t i = 0; i < n->plugins.n; i++)
+		if (kv_streq(n->plugins.v[i].name, f->backend))
+			n->wanted = &n->plugins.v[i];
+}
+
+/* NIXL looks beside libnixl.so unless NIXL_PLUGIN_DIR names another place
+ * (nixl_plugin_manager.cpp). */
+static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *libnixl_spelled)
+{
+	const char *env = kv_env_get(f->env, "NIXL_PLUGIN_DIR");
+
+	if (env && *env) {
+		n->plugin_dir = env;
+		n->plugin_dir_from_env = true;
+	} else if (libnixl_spelled) {
+		n->plugin_dir = kv_join(f->arena, kv_dirname(f->arena, libnixl_spelled), "plugins");
+	}
+}
+
+static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spelled)
+{
+	const char *real;
+
+	if (kv_root_real(f->root, spelled, 0, &real) < 0)
+		return;
+	n->libnixl = real;
+	n->lib_dir = kv_dirname(f->arena, real);
+	n->capi = kv_join(f->arena, n->lib_dir, "libnixl_capi.so");
+	if (!kv_root_is_file(f->root, n->capi))
+		n->capi = NULL;
+}
+
+/* torch loads its CUDA libraries for the whole process before NIXL comes (torch/__init__.py). */
+static void import_torch(struct kv_facts *f, struct kv_process *proc, const char *site)
+{
+	const char *deps = kv_join(f->arena, site, "torch/lib/libtorch_global_deps.so");
+	struct kv_load load;
+
+	if (kv_root_is_file(f->root, deps))
+		kv_process_dlopen(proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
+}
+
+/*
+ * The python process up to the imported binding, then the plugins. Where the binding does not load,
+ * libnixl's place is read from the tree, so that there is something to report on.
+ */
+static void run_python(struct kv_facts *f, struct kv_nixl *n)
+{
+	struct kv_process_opts opts = { .exe = n->python_exe,
+					.env = f->env,
+					.assumed = f->live ? NULL : kv_assumed_libs };
+	struct kv_object *libnixl = NULL;
+
+	n->proc = kv_process_start(f->loader, &opts, &n->start);
+	if (n->start.object) {
+		import_torch(f, n->proc, n->site);
+		kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
+		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
+	}
+	if (libnixl)
+		set_libnixl(f, n, libnixl->name);
+	else
+		set_libnixl(
+			f, n,
+			kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", n->site, n->module));
+	n->caller = libnixl;
+	set_plugin_dir(f, n, libnixl ? libnixl->name : n->libnixl);
+	find_plugins(f, n);
+	load_plugins(f, n);
+}
+
+static void run_native(struct kv_facts *f, struct kv_nixl *n)
+{
+	struct kv_process_opts opts = { .env = f->env,
+					.assumed = f->live ? NULL : kv_assumed_libs };
+
+	n->proc = kv_process_start(f->loader, &opts, &n->start);
+	if (n->start.object)
+		kv_process_dlopen(n->proc, n->libnixl, NULL, 0, &n->start);
+	n->caller = n->start.object;
+	set_plugin_dir(f, n, n->libnixl);
+	find_plugins(f, n);
+	load_plugins(f, n);
+}
+
+/* A .pyc of the unchecked kind is run whatever its source says (PEP 552: flags 0b01). */
+static const char *find_unchecked_pyc(struct kv_facts *f, const char *dir, const char *python)
+{
+	const char *digits, *path;
+	struct kv_span s;
+	uint32_t flags;
+
+	if (!python)
+		return NULL;
+	digits = kv_strf(f->arena, "%c%s", python[0], python + 2);
+	path = kv_strf(f->arena, "%s/__pycache__/_api.cpython-%s.pyc", dir, digits);
+	if (kv_root_slurp(f->root, path, MAX_TEXT, &s) < 0 || !kv_span_u32(s, 4, false, &flags))
+		return NULL;
+	return (flags & 3) == 1 ? path : NULL;
+}
+
+static void read_default(struct kv_facts *f, struct kv_nixl *n)
+{
+	const char *path = kv_join(f->arena, n->path, "_api.py"), *env;
+
+	if (kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source) < 0)
+		return;
+	n->api_py = path;
+	n->unchecked_pyc = find_unchecked_pyc(f, n->path, n->python);
+	kv_pydefault_find(f->arena, n->api_source, &n->def);
+	n->default_backends = n->def.backends;
+	env = kv_env_get(f->env, "NIXL_BACKEND");
+	if (n->def.kind != KV_PYDEFAULT_KVPATH || !env || !*env)
+		return;
+	n->default_backends = (kv_strv){ 0 };
+	for (;;) {
+		size_t len = strcspn(env, ",");
+
+		kv_vec_push(f->arena, &n->default_backends, kv_strndup(f->arena, env, len));
+		if (!env[len])
+			break;
+		env += len + 1;
+	}
+}
+
+static const char *find_bindings(struct kv_facts *f, const char *dir)
+{
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+
+	if (kv_root_list(f->root, dir, &list) < 0)
+		return NULL;
+	kv_vec_each (d, &list)
+		if (kv_starts(d->name, "_bindings.") && kv_ends(d->name, ".so"))
+			return kv_join(f->arena, dir, d->name);
+	return NULL;
+}
+
+static void find_in_site(struct kv_facts *f, const char *site)
+{
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+	const char *meta = NULL;
+	size_t first = f->nixls.n;
+
+	if (kv_root_list(f->root, site, &list) < 0)
+		return;
+	kv_vec_each (d, &list) {
+		const char *dir, *bindings, *info;
+		struct kv_nixl *n;
+
+		if (!kv_starts(d->name, "nixl") || strchr(d->name, '.'))
+			continue;
+		dir = kv_join(f->arena, site, d->name);
+		info = dist_info(f, site, &list, d->name);
+		bindings = find_bindings(f, dir);
+		if (!bindings) {
+			if (kv_streq(d->name, "nixl") && info)
+				meta = metadata(f, kv_join(f->arena, info, "METADATA"), "Version");
+			continue;
+		}
+		n = kv_vec_add(f->arena, &f->nixls);
+		n->site = site;
+		n->module = kv_strdup(f->arena, d->name);
+		n->path = dir;
+		n->bindings = bindings;
+		n->dist = info ? metadata(f, kv_join(f->arena, info, "METADATA"), "Name") : NULL;
+		n->version =
+			info ? metadata(f, kv_join(f->arena, info, "METADATA"), "Version") : NULL;
+		n->dist = n->dist ? n->dist : n->module;
+		n->version = n->version ? n->version : "";
+		n->python = abi_python(f, kv_basename(bindings));
+		n->python_exe = find_python(f, site, n->python);
+		n->active = true;
+		read_default(f, n);
+		run_python(f, n);
+	}
+	if (f->nixls.n - first > 1)
+		kv_choose_active(f, first, meta);
+}
+
+/*
+ * Several CUDA variants side by side: `import nixl` takes nixl_cu13 first, whatever CUDA there is
+ * (up to 1.4); the 1.5 metapackage asks for the CUDA version (detect_cuda_major). The one whose
+ * libcudart the process finds stands for that question, as it can not be asked without running it.
+ */
+void kv_choose_active(struct kv_facts *f, size_t first, const char *meta)
+{
+	bool by_cuda = !meta || kv_version_cmp(meta, "1.5.0") >= 0;
+	size_t best = f->nixls.n;
+
+	for (size_t i = first; i < f->nixls.n; i++) {
+		struct kv_nixl *n = &f->nixls.v[i];
+		bool no_cudart = n->wanted && n->wanted->load.missing &&
+				 kv_starts(n->wanted->load.missing, "libcudart.so.");
+
+		n->active = false;
+		if (by_cuda && no_cudart)
+			continue;
+		if (best == f->nixls.n || strcmp(n->module, f->nixls.v[best].module) > 0)
+			best = i;
+	}
+	if (best == f->nixls.n)
+		best = f->nixls.n - 1; /* sorted by name: the highest CUDA */
+	f->nixls.v[best].active = true;
+}
+
+static bool is_known_libnixl(const struct kv_facts *f, const char *real)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].libnixl && kv_streq(f->nixls.v[i].libnixl, real))
+			return true;
+	return false;
+}
+
+static void find_bare_trees(struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->scan->libnixls.n; i++) {
+		const char *real;
+		struct kv_nixl *n;
+
+		if (kv_root_real(f->root, f->scan->libnixls.v[i], 0, &real) < 0 ||
+		    is_known_libnixl(f, real) || !kv_loader_elf(f->loader, real, NULL) ||
+		    kv_loader_elf(f->loader, real, NULL)->machine != kv_loader_machine(f->loader))
+			continue;
+		n = kv_vec_add(f->arena, &f->nixls);
+		n->dist = n->version = "";
+		n->active = true;
+		n->path = kv_dirname(f->arena, real);
+		set_libnixl(f, n, real);
+		run_native(f, n);
+	}
+}
+
+void kv_find_nixls(struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->scan->sites.n; i++)
+		find_in_site(f, f->scan->sites.v[i]);
+	find_bare_trees(f);
+}
+
+static bool is_in_plugin_dir(const struct kv_facts *f, const char *path)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		for (size_t j = 0; j < f->nixls.v[i].plugins.n; j++)
+			if (kv_streq(f->nixls.v[i].plugins.v[j].path, path))
+				return true;
+	return false;
+}
+
+/* The NIXL whose own tree holds a library of that name: then the plugin belongs there. */
+static const struct kv_nixl *home_of(const struct kv_facts *f, const char *missing)
+{
+	for (size_t i = 0; missing && i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		const char *bundled =
+			n->site ? kv_strf(f->arena, "%s/%s.libs/%s", n->site, n->module, missing)
+				: NULL;
+
+		if (n->lib_dir && kv_root_is_file(f->root, kv_join(f->arena, n->lib_dir, missing)))
+			return n;
+		if (bundled && kv_root_is_file(f->root, bundled))
+			return n;
+	}
+	return NULL;
+}
+
+/* A wheel carries a second copy of each plugin below NAME.libs, which nothing loads from there. */
+static bool is_wheel_spare(const struct kv_facts *f, const char *path)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (n->site &&
+		    kv_starts(path, kv_strf(f->arena, "%s/%s.libs/", n->site, n->module)))
+			return true;
+	}
+	return false;
+}
+
+void kv_find_orphans(struct kv_facts *f)
+{
+	struct kv_process_opts opts = { .env = f->env,
+					.assumed = f->live ? NULL : kv_assumed_libs };
+	struct kv_process *proc = NULL;
+	struct kv_load start;
+
+	for (size_t i = 0; i < f->scan->plugins.n; i++) {
+		const char *path = f->scan->plugins.v[i], *base = kv_basename(path);
+		struct kv_orphan *o;
+		struct kv_mark mark;
+
+		if (is_in_plugin_dir(f, path) || is_wheel_spare(f, path))
+			continue;
+		if (!proc)
+			proc = kv_process_start(f->loader, &opts, &start);
+		if (!start.object)
+			return;
+		o = kv_vec_add(f->arena, &f->orphans);
+		o->path = path;
+		o->name = kv_strndup(f->arena, base + 10, strlen(base) - 13);
+		mark = kv_process_mark(proc);
+		kv_process_dlopen(proc, path, NULL, 0, &o->load);
+		kv_process_rewind(proc, mark);
+		o->home = home_of(f, o->load.missing);
+	}
+}

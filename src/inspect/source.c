@@ -1,0 +1,221 @@
+/*
+ * Fabric sources: host directories that have a libfabric to borrow, and whether this target could
+ * take it. Which of a library's needs the target meets is read from both sides' version tables.
+ */
+#include <dirent.h>
+
+#include "inspect/internal.h"
+
+#define MAX_SOURCE_DEPTH 8
+
+struct walk {
+	struct kv_facts *f;
+	struct kv_root *root; /* of the source directory */
+	const char *host;
+	kv_strv libs; /* every *.so* in it, paths in root */
+};
+
+static void collect(struct walk *w, const char *dir, unsigned depth)
+{
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+
+	if (depth > MAX_SOURCE_DEPTH || kv_root_list(w->root, dir, &list) < 0)
+		return;
+	kv_vec_each (d, &list) {
+		const char *path = kv_join(w->f->arena, dir, d->name);
+
+		if (d->type == DT_DIR)
+			collect(w, path, depth + 1);
+		else if (d->type != DT_LNK && strstr(d->name, ".so") &&
+			 kv_root_is_file(w->root, path))
+			kv_vec_push(w->f->arena, &w->libs, kv_strdup(w->f->arena, path));
+	}
+}
+
+/* The library of that SONAME in the source, beside the candidate; NULL. */
+static const struct kv_elf *companion(struct walk *w, const char *name, const char **ret_path)
+{
+	for (size_t i = 0; i < w->libs.n; i++) {
+		struct kv_elf *e;
+
+		if (!kv_starts(kv_basename(w->libs.v[i]), "lib") ||
+		    kv_elf_read(w->root, w->libs.v[i], &e) < 0)
+			continue;
+		if (e->soname ? kv_streq(e->soname, name)
+			      : kv_streq(kv_basename(w->libs.v[i]), name)) {
+			*ret_path = w->libs.v[i];
+			return e;
+		}
+	}
+	return NULL;
+}
+
+static bool is_libc_part(const char *name)
+{
+	static const char *const parts[] = { "libc.so.6",
+					     "libm.so.6",
+					     "libdl.so.2",
+					     "libpthread.so.0",
+					     "librt.so.1",
+					     "ld-linux-x86-64.so.2",
+					     "ld-linux-aarch64.so.1" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(parts); i++)
+		if (kv_streq(name, parts[i]))
+			return true;
+	return false;
+}
+
+/* The target's own provider of a SONAME, as a plain program there would find it. */
+static const struct kv_elf *target_has(struct kv_facts *f, const char *name)
+{
+	struct kv_process_opts opts = { .env = f->env };
+	struct kv_load load;
+	struct kv_process *p = kv_process_start(f->loader, &opts, &load);
+
+	if (!load.object)
+		return NULL;
+	kv_process_dlopen(p, name, NULL, 0, &load);
+	return load.object ? load.object->elf : NULL;
+}
+
+static void block(struct kv_fabric *fab, const char *id, const char *why)
+{
+	if (fab->blocked)
+		return;
+	fab->blocked_id = id;
+	fab->blocked = why;
+}
+
+static void add_companion(struct walk *w, struct kv_fabric *fab, const char *path)
+{
+	const char *host = kv_strf(w->f->arena, "%s%s", w->host, path);
+
+	if (!kv_strv_has(&fab->companions, host))
+		kv_vec_push(w->f->arena, &fab->companions, kv_strdup(w->f->arena, host));
+}
+
+static const char *version_digits(const char *version)
+{
+	const char *bar = strrchr(version, '_');
+
+	return bar ? bar + 1 : version;
+}
+
+/* The newest version that e needs of `name` and that `have` does not define; NULL where it has all.
+ */
+static const char *newest_lacking(struct kv_facts *f, const struct kv_elf *e, const char *name,
+				  const struct kv_elf *have)
+{
+	const char *newest = NULL;
+	kv_strv versions = { 0 };
+
+	kv_elf_versions_of(f->arena, e, name, &versions);
+	for (size_t i = 0; have->has_verdef && i < versions.n; i++)
+		if (!kv_elf_defines_version(have, versions.v[i]) &&
+		    (!newest ||
+		     kv_version_cmp(version_digits(newest), version_digits(versions.v[i])) < 0))
+			newest = versions.v[i];
+	return newest;
+}
+
+/*
+ * What e, a library of the source, needs and the target lacks: taken along from beside it where
+ * that is no part of libc, else the candidate is blocked.
+ */
+static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_elf *e,
+		       unsigned depth)
+{
+	struct kv_facts *f = w->f;
+
+	for (size_t i = 0; i < e->needed.n && depth < 8; i++) {
+		const char *name = e->needed.v[i], *path = NULL, *lacking = NULL;
+		const struct kv_elf *have = kv_starts(name, "libfabric.so.") && e != fab->elf
+						    ? fab->elf
+						    : target_has(f, name);
+		const struct kv_elf *own;
+
+		lacking = have ? newest_lacking(f, e, name, have) : NULL;
+		if (have && !lacking)
+			continue;
+		if (is_libc_part(name)) {
+			block(fab, "KV114",
+			      kv_strf(f->arena, "%s needs %s of %s; this target has %s",
+				      kv_basename(fab->path), lacking ? lacking : "a libc", name,
+				      f->libc));
+			continue;
+		}
+		own = companion(w, name, &path);
+		if (own) {
+			add_companion(w, fab, path);
+			meet_needs(w, fab, own, depth + 1);
+		} else if (lacking) {
+			block(fab,
+			      kv_starts(lacking, "EFA_") || kv_starts(lacking, "IBVERBS_")
+				      ? "KV312"
+				      : "KV114",
+			      kv_strf(f->arena,
+				      "%s needs %s of %s, which this target's copy does not define",
+				      kv_basename(fab->path), lacking, name));
+		} else {
+			block(fab, "KV310",
+			      kv_strf(f->arena, "%s needs %s, which neither this target nor %s has",
+				      kv_basename(fab->path), name, w->host));
+		}
+	}
+}
+
+static void take(struct walk *w, const char *path)
+{
+	struct kv_facts *f = w->f;
+	struct kv_fabric fab;
+	struct kv_elf *e;
+
+	if (kv_elf_read(w->root, path, &e) < 0 || !kv_fabric_read(f->arena, w->root, path, e, &fab))
+		return;
+	fab.path = kv_strf(f->arena, "%s%s", w->host, path);
+	fab.source = KV_SOURCE_FABRIC;
+	fab.distro = false;
+	for (size_t i = 0; i < f->fabrics.n; i++)
+		if (f->fabrics.v[i].elf->st.dev == e->st.dev &&
+		    f->fabrics.v[i].elf->st.ino == e->st.ino &&
+		    f->fabrics.v[i].source == KV_SOURCE_FABRIC)
+			return;
+	if (e->machine != kv_loader_machine(f->loader)) {
+		fab.blocked = kv_strf(f->arena, "%s is built for another machine than this target",
+				      kv_basename(fab.path));
+		kv_vec_push(f->arena, &f->fabrics, fab);
+		return;
+	}
+	for (size_t i = 0; i < w->libs.n; i++) {
+		const char *base = kv_basename(w->libs.v[i]);
+		struct kv_elf *dso;
+
+		if (!kv_starts(base, "lib") || !kv_ends(base, "-fi.so") ||
+		    kv_elf_read(w->root, w->libs.v[i], &dso) < 0)
+			continue;
+		kv_vec_push(f->arena, &fab.dsos, kv_strf(f->arena, "%s%s", w->host, w->libs.v[i]));
+		if (kv_streq(base, "libefa-fi.so")) {
+			kv_vec_push(f->arena, &fab.providers, kv_strdup(f->arena, "efa"));
+			meet_needs(w, &fab, dso, 0);
+		}
+	}
+	meet_needs(w, &fab, e, 0);
+	kv_vec_push(f->arena, &f->fabrics, fab);
+}
+
+void kv_find_sources(struct kv_facts *f, const kv_strv *dirs)
+{
+	for (size_t i = 0; dirs && i < dirs->n; i++) {
+		struct walk w = { .f = f, .host = dirs->v[i] };
+
+		if (kv_root_open(f->arena, dirs->v[i], &w.root, NULL) < 0)
+			continue;
+		collect(&w, "/", 0);
+		for (size_t j = 0; j < w.libs.n; j++)
+			if (kv_starts(kv_basename(w.libs.v[j]), "libfabric"))
+				take(&w, w.libs.v[j]);
+		kv_root_close(w.root);
+	}
+}
