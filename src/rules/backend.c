@@ -1,0 +1,148 @@
+/* Family B, which plugin and which backend: KV201 to KV206. */
+#include "rules/rules.h"
+
+/* A framework in the target that names the wanted backend itself. */
+static bool a_framework_asks(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->frameworks.n; i++)
+		if (f->frameworks.v[i].value && kv_streq(f->frameworks.v[i].value, f->backend))
+			return true;
+	return false;
+}
+
+static const char *join_names(const struct kv_facts *f, const kv_strv *names)
+{
+	const char *s = "";
+
+	for (size_t i = 0; i < names->n; i++)
+		s = kv_strf(f->arena, "%s%s%s", s, i ? ", " : "", names->v[i]);
+	return *s ? s : "none";
+}
+
+static void check_default(const struct kv_facts *f, struct kv_findings *out,
+			  const struct kv_nixl *n)
+{
+	struct kv_finding *fi;
+
+	if (!n->api_py ||
+	    (n->def.kind != KV_PYDEFAULT_UNKNOWN && kv_strv_has(&n->default_backends, f->backend)))
+		return;
+	if (n->def.kind == KV_PYDEFAULT_UNKNOWN) {
+		fi = kv_find(out, KV_WARNING,
+			     "%s: its default backend can not be told from the source",
+			     kv_nixl_label(f, n));
+		fi->cannot_tell = n->active;
+		kv_show(out, fi, n->api_py, "%s",
+			n->def.why ? n->def.why : "not of a shape that kvpath knows");
+		kv_mend(out, fi, false,
+			"pass nixl_agent_config(backends=[\"%s\"]) where the agent is made",
+			f->backend);
+		return;
+	}
+	fi = kv_find(out, a_framework_asks(f) ? KV_WARNING : kv_severity_of(n),
+		     "%s: an agent made without naming backends uses %s, not %s",
+		     kv_nixl_label(f, n), join_names(f, &n->default_backends), f->backend);
+	kv_show(out, fi, n->api_py, "line %u: backends defaults to %s", n->def.line,
+		join_names(f, &n->default_backends));
+	if (n->def.kind == KV_PYDEFAULT_KVPATH && kv_env_get(f->env, "NIXL_BACKEND"))
+		kv_mend(out, fi, false, "unset NIXL_BACKEND or set it to %s", f->backend);
+	else if (n->unchecked_pyc)
+		kv_mend(out, fi, true,
+			"kvpath fix makes the default NIXL_BACKEND from the environment, else %s, "
+			"and "
+			"takes out %s, which python runs without looking at the source",
+			f->backend, n->unchecked_pyc);
+	else
+		kv_mend(out, fi, true,
+			"kvpath fix makes the default NIXL_BACKEND from the environment, else %s",
+			f->backend);
+}
+
+void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		check_default(f, out, &f->nixls.v[i]);
+	for (size_t i = 0; i < f->frameworks.n; i++) {
+		const struct kv_framework *w = &f->frameworks.v[i];
+		struct kv_finding *fi;
+
+		if (w->value && kv_streq(w->value, f->backend))
+			continue;
+		fi = kv_find(out, KV_ERROR,
+			     "%s names the backend itself: %s is %s, and NIXL's default does not "
+			     "reach it",
+			     w->name, w->knob, w->value ? w->value : "unset, which means UCX");
+		kv_show(out, fi, w->path, "%s", w->knob);
+		kv_mend(out, fi, false,
+			"set %s in the job (kvpath run does); tell kvpath with --env %s", w->set,
+			w->set);
+	}
+}
+
+void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
+{
+	struct kv_finding *fi;
+
+	if (!f->nixls.n) {
+		fi = kv_find(out, KV_ERROR,
+			     "no NIXL in this target: no package with its python binding, no "
+			     "libnixl.so");
+		fi->cannot_tell = f->scan->stopped != NULL;
+		if (f->scan->stopped)
+			kv_show(out, fi, f->path, "the search is incomplete: %s", f->scan->stopped);
+		for (size_t i = 0; i < f->scan->unreadable.n && i < 5; i++)
+			kv_show(out, fi, f->scan->unreadable.v[i], "could not be read");
+		kv_mend(out, fi, false,
+			"install a wheel (nixl-cu12 or nixl-cu13), or name the container or root "
+			"directory that has it: kvpath check DIR");
+		return;
+	}
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it. */
+		if (n->wanted || (n->plugin_dir_from_env && !n->plugins.n))
+			continue;
+		fi = kv_find(out, kv_severity_of(n), "%s has no libplugin_%s.so",
+			     kv_nixl_label(f, n), f->backend);
+		kv_show(out, fi, n->plugin_dir ? n->plugin_dir : n->path,
+			"%zu plugins, none of them %s", n->plugins.n, f->backend);
+		kv_mend(out, fi, false,
+			"install a NIXL wheel that carries it (0.6.1 or newer) or put the plugin "
+			"back");
+	}
+}
+
+void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		struct kv_finding *fi;
+
+		if (!n->plugin_dir_from_env || n->plugins.n)
+			continue;
+		fi = kv_find(out, kv_severity_of(n),
+			     "NIXL_PLUGIN_DIR=%s replaces NIXL's own plugin directory and holds "
+			     "no plugin",
+			     n->plugin_dir);
+		kv_show(out, fi, n->plugin_dir, "%s",
+			kv_root_is_dir(f->root, n->plugin_dir) ? "no libplugin_*.so in it"
+							       : "no such directory");
+		kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR%s%s",
+			n->lib_dir ? ", or set it to " : "",
+			n->lib_dir ? kv_join(f->arena, n->lib_dir, "plugins") : "");
+		return;
+	}
+}
+
+void kv_rule_plugins_dir(const struct kv_facts *f, struct kv_findings *out)
+{
+	const char *v = kv_env_get(f->env, "NIXL_PLUGINS_DIR");
+	struct kv_finding *fi;
+
+	if (!v)
+		return;
+	fi = kv_find(out, KV_WARNING,
+		     "NIXL_PLUGINS_DIR=%s has no effect: NIXL reads NIXL_PLUGIN_DIR", v);
+	kv_mend(out, fi, false, "rename the variable, or drop it");
+}

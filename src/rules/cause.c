@@ -1,0 +1,122 @@
+/* What the rules of one family share: why a load failed, who could serve, how a NIXL is called. */
+#include "rules/rules.h"
+
+static const struct {
+	const char *abi, *release;
+} abis[] = {
+#define KV_FABRIC_ABI(abi, release) { abi, release },
+#include "inspect/releases.def"
+};
+
+static const struct {
+	const char *installer, *libfabric, *abi;
+} installers[] = {
+#define KV_EFA_INSTALLER(installer, libfabric, abi) { installer, libfabric, abi },
+#include "inspect/releases.def"
+};
+
+static bool is_own_library(const struct kv_facts *f, const struct kv_nixl *n, const char *name)
+{
+	if (!n || !n->lib_dir)
+		return false;
+	if (kv_root_is_file(f->root, kv_join(f->arena, n->lib_dir, name)))
+		return true;
+	return n->site && kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.libs/%s", n->site,
+							   n->module, name));
+}
+
+static enum kv_cause cause_of_missing(const struct kv_facts *f, const struct kv_nixl *n,
+				      const struct kv_load *l)
+{
+	const char *m = l->missing;
+	const struct kv_object *by = l->requirer;
+
+	if (kv_starts(m, "libfabric.so."))
+		return KV_CAUSE_NO_FABRIC;
+	if (kv_starts(m, "libhwloc.so."))
+		return KV_CAUSE_NO_HWLOC;
+	if (kv_starts(m, "libcudart.so."))
+		return KV_CAUSE_NO_CUDART;
+	if (kv_streq(m, "libcuda.so.1"))
+		return KV_CAUSE_NO_DRIVER;
+	if (is_own_library(f, n, m))
+		return KV_CAUSE_OUT_OF_TREE;
+	/* Needed by libfabric, or by what it brings along. */
+	for (; by; by = by->requested_by)
+		if (by->elf && kv_elf_max_def(by->elf, "FABRIC_"))
+			return KV_CAUSE_NO_RDMA;
+	return KV_CAUSE_OTHER;
+}
+
+enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
+			  const struct kv_load *l)
+{
+	const char *v = l->missing_version;
+
+	if (l->loads == KV_LOADS_YES)
+		return KV_CAUSE_NONE;
+	if (v && kv_starts(v, "FABRIC_"))
+		return KV_CAUSE_FABRIC_ABI;
+	if (v && (kv_starts(v, "EFA_") || kv_starts(v, "IBVERBS_")))
+		return KV_CAUSE_RDMA_VERSION;
+	if (v && (kv_starts(v, "GLIBC_") || kv_starts(v, "GLIBCXX_") || kv_starts(v, "CXXABI_")))
+		return KV_CAUSE_GLIBC;
+	if (l->missing_symbol && kv_starts(l->missing_symbol, "cu") && !l->provider)
+		return KV_CAUSE_NO_DRIVER;
+	if (l->missing)
+		return cause_of_missing(f, n, l);
+	return KV_CAUSE_OTHER;
+}
+
+enum kv_severity kv_severity_of(const struct kv_nixl *n)
+{
+	return n->active ? KV_ERROR : KV_WARNING;
+}
+
+const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	if (!*n->dist)
+		return kv_strf(f->arena, "NIXL at %s", n->path);
+	return kv_strf(f->arena, "NIXL %s (%s)", *n->version ? n->version : "of unknown version",
+		       n->dist);
+}
+
+static bool meets(const struct kv_fabric *fab, const struct kv_elf *plugin)
+{
+	for (size_t i = 0; i < plugin->verneeds.n; i++)
+		if (kv_starts(plugin->verneeds.v[i].name, "FABRIC_") &&
+		    !kv_elf_defines_version(fab->elf, plugin->verneeds.v[i].name))
+			return false;
+	return true;
+}
+
+const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_plugin *p)
+{
+	for (size_t i = 0; p->elf && i < f->fabrics.n; i++)
+		if (!f->fabrics.v[i].blocked && meets(&f->fabrics.v[i], p->elf))
+			return &f->fabrics.v[i];
+	return NULL;
+}
+
+const char *kv_what_serves(const struct kv_facts *f, const char *abi)
+{
+	const char *number = kv_starts(abi, "FABRIC_") ? abi + strlen("FABRIC_") : abi;
+	const char *release = NULL, *oldest = NULL, *ships = NULL;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(abis); i++)
+		if (kv_streq(abis[i].abi, number))
+			release = abis[i].release;
+	/* Newest first: the last that still serves is the oldest. */
+	for (size_t i = 0; i < KV_ARRAY_SIZE(installers); i++)
+		if (kv_version_cmp(installers[i].abi, number) >= 0) {
+			oldest = installers[i].installer;
+			ships = installers[i].libfabric;
+		}
+	if (!release)
+		return kv_strf(f->arena, "a libfabric that defines %s", abi);
+	if (!oldest)
+		return kv_strf(f->arena, "libfabric %s or newer", release);
+	return kv_strf(f->arena,
+		       "libfabric %s or newer, as EFA installer %s ships it (libfabric %s)",
+		       release, oldest, ships);
+}

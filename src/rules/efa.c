@@ -1,0 +1,195 @@
+/* Family C and F12, the way from libfabric to an EFA device: KV301 to KV312, KV612. */
+#include "rules/rules.h"
+
+#define for_loaded(n, f)                                                                           \
+	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
+		if (n->stack.known)
+
+#define for_failed(n, f, cause)                                                                    \
+	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
+		if (n->wanted && kv_cause_of((f), n, &n->wanted->load) == (cause))
+
+static bool is_efa(const struct kv_device *d)
+{
+	return kv_streq(d->kind, "efa");
+}
+
+void kv_rule_device_node(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->devices.n; i++) {
+		const struct kv_device *d = &f->devices.v[i];
+		struct kv_finding *fi;
+
+		if (!is_efa(d) || d->usable)
+			continue;
+		fi = kv_find(out, KV_ERROR, "EFA device %s can not be opened: %s", d->name,
+			     d->problem);
+		fi->of_host = true;
+		kv_show(out, fi, d->node, "%s", d->problem);
+		kv_mend(out, fi, false,
+			"give the job the device (docker --device=%s, the vpc.amazonaws.com/efa "
+			"resource, "
+			"an enroot mount of /dev/infiniband)",
+			d->node);
+	}
+}
+
+void kv_rule_no_device(const struct kv_facts *f, struct kv_findings *out)
+{
+	struct kv_finding *fi;
+
+	if (!f->live)
+		return;
+	for (size_t i = 0; i < f->devices.n; i++)
+		if (is_efa(&f->devices.v[i]))
+			return;
+	fi = kv_find(out, KV_ERROR,
+		     "no EFA device: %zu RDMA devices, none of them bound to the efa driver",
+		     f->devices.n);
+	fi->of_host = true;
+	kv_show(out, fi, "/sys/class/infiniband_verbs", "%s",
+		kv_root_is_dir(f->root, "/sys/class/infiniband_verbs") ? "no uverbs device of EFA"
+								       : "does not exist");
+	kv_mend(out, fi, false,
+		"run this on the node, or in the job, that has the EFA interfaces; in the cloud, "
+		"attach "
+		"interfaces of type efa and load the efa module");
+}
+
+void kv_rule_no_efa_provider(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_loaded(n, f)
+	{
+		struct kv_finding *fi;
+
+		if (n->stack.efa)
+			continue;
+		fi = kv_find(out, kv_severity_of(n),
+			     "%s loads, with a libfabric that has no efa provider: it would run "
+			     "over tcp or sockets",
+			     kv_nixl_label(f, n));
+		kv_show(out, fi, n->stack.fabric_path, "efa is not built in");
+		if (n->stack.efa_error)
+			kv_show(out, fi, n->stack.efa_from ? n->stack.efa_from : "libefa-fi.so",
+				"%s", n->stack.efa_error);
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"use the libfabric of the EFA installer (kvpath fix --fabric "
+			"/opt/amazon/efa)");
+	}
+}
+
+void kv_rule_distro_fabric(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		const struct kv_fabric *fab = n->stack.fabric;
+		bool fails =
+			n->wanted && kv_cause_of(f, n, &n->wanted->load) == KV_CAUSE_FABRIC_ABI;
+		struct kv_finding *fi;
+
+		for (size_t j = 0; fails && j < f->fabrics.n; j++)
+			if (f->fabrics.v[j].elf == n->wanted->load.provider->elf)
+				fab = &f->fabrics.v[j];
+		if (!fab || !fab->distro)
+			continue;
+		/* 1.18 is the first that uses device RDMA without being told to. */
+		fi = kv_find(
+			out,
+			fab->release && kv_version_cmp(fab->release, "1.18.0") < 0 ? KV_WARNING
+										   : KV_INFO,
+			"%s takes the distribution's libfabric %s, not that of the EFA installer",
+			kv_nixl_label(f, n), fab->release ? fab->release : "");
+		kv_show(out, fi, fab->path, "%s, in the distribution's package", fab->abi);
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"kvpath fix --fabric /opt/amazon/efa, or the EFA "
+			"installer in the image");
+		return;
+	}
+}
+
+void kv_rule_verbs_driver(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_loaded(n, f)
+	{
+		const struct kv_stack *s = &n->stack;
+		struct kv_finding *fi;
+
+		if (!s->efa || !s->verbs_path || !s->verbs_driver || s->verbs_driver_found)
+			continue;
+		/* libefa announces itself to the libibverbs that it is linked to: then EFA is found
+		 * without the file. */
+		fi = kv_find(
+			out, s->efa_registers_itself ? KV_WARNING : kv_severity_of(n),
+			"%s: its libibverbs loads drivers from a place that has no efa driver%s",
+			kv_nixl_label(f, n),
+			s->efa_registers_itself
+				? "; only what is linked to it directly is known to it"
+				: "");
+		kv_show(out, fi, s->verbs_path, "looks for %s", s->verbs_driver);
+		kv_mend(out, fi, false,
+			"use libibverbs, its providers and libefa of one rdma-core, at the place "
+			"that it was "
+			"built for; a libfabric that takes them from the target avoids this");
+	}
+}
+
+void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_NO_RDMA)
+	{
+		const struct kv_load *l = &n->wanted->load;
+		struct kv_finding *fi = kv_find(out, kv_severity_of(n),
+						"%s: its libfabric needs %s, which is not here",
+						kv_nixl_label(f, n), l->missing);
+
+		kv_show(out, fi, l->requirer->name, "%s", l->error);
+		for (size_t i = 0; i < l->tried.n; i++)
+			kv_show(out, fi, l->tried.v[i].path, "%s: %s",
+				kv_rule_name[l->tried.v[i].rule], l->tried.v[i].why);
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"install rdma-core's libibverbs, its providers and libefa in the target, "
+			"all of one version");
+	}
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		struct kv_finding *fi;
+
+		if (!f->fabrics.v[i].blocked_id || !kv_streq(f->fabrics.v[i].blocked_id, "KV310"))
+			continue;
+		fi = kv_find(out, KV_WARNING,
+			     "a libfabric that was offered lacks what it needs: %s",
+			     f->fabrics.v[i].blocked);
+		kv_mend(out, fi, false,
+			"install the missing library in the target, or offer a directory that has "
+			"it too");
+	}
+}
+
+void kv_rule_rdma_version(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_RDMA_VERSION)
+	{
+		const struct kv_load *l = &n->wanted->load;
+		struct kv_finding *fi =
+			kv_find(out, kv_severity_of(n), "%s: %s needs %s, which %s does not define",
+				kv_nixl_label(f, n), l->requirer->name, l->missing_version,
+				l->provider->name);
+
+		kv_show(out, fi, n->wanted->path, "%s", l->error);
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"take libibverbs, its providers and libefa from one rdma-core, at least as "
+			"new as libfabric's build");
+	}
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		struct kv_finding *fi;
+
+		if (!f->fabrics.v[i].blocked_id || !kv_streq(f->fabrics.v[i].blocked_id, "KV312"))
+			continue;
+		fi = kv_find(out, KV_WARNING,
+			     "a libfabric that was offered needs a newer rdma-core: %s",
+			     f->fabrics.v[i].blocked);
+		kv_mend(out, fi, false,
+			"update rdma-core in the target, or offer a directory that has libefa and "
+			"libibverbs "
+			"beside libfabric");
+	}
+}

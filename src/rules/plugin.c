@@ -1,0 +1,309 @@
+/* Family A, the plugin and its libraries: KV101 to KV150. */
+#include "rules/rules.h"
+
+/* Calls body for every NIXL whose wanted plugin is there and fails to load for this cause. */
+#define for_failed(n, f, cause)                                                                    \
+	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
+		if (n->wanted && kv_cause_of((f), n, &n->wanted->load) == (cause))
+
+static struct kv_finding *start(const struct kv_facts *f, struct kv_findings *out,
+				const struct kv_nixl *n, const char *what)
+{
+	struct kv_finding *fi =
+		kv_find(out, kv_severity_of(n), "%s: %s", kv_nixl_label(f, n), what);
+
+	kv_show(out, fi, n->wanted->path, "%s", n->wanted->load.error);
+	return fi;
+}
+
+static void show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l)
+{
+	for (size_t i = 0; i < l->tried.n; i++)
+		kv_show(out, fi, l->tried.v[i].path, "%s: %s", kv_rule_name[l->tried.v[i].rule],
+			l->tried.v[i].why);
+}
+
+/* What fix would borrow, or what was offered and refused, or what to get. */
+static void mend_fabric(const struct kv_facts *f, struct kv_findings *out, struct kv_finding *fi,
+			const struct kv_nixl *n)
+{
+	const struct kv_fabric *server = kv_server_for(f, n->wanted);
+	const char *need = n->wanted->elf ? kv_elf_max_need(n->wanted->elf, "FABRIC_") : NULL;
+
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+
+		if (fab->source != KV_SOURCE_FABRIC)
+			continue;
+		if (fab->blocked)
+			kv_show(out, fi, fab->path, "offered, refused: %s", fab->blocked);
+		else
+			kv_show(out, fi, fab->path, "offered: libfabric %s, %s",
+				fab->release ? fab->release : "?", fab->abi);
+	}
+	if (server)
+		kv_mend(out, fi, true,
+			"kvpath fix links libfabric %s (%s) from %s beside libnixl.so",
+			server->release ? server->release : "", server->abi, server->path);
+	else
+		kv_mend(out, fi, false,
+			"install %s in the target or on the host and name its directory with "
+			"--fabric DIR, or use a NIXL wheel that needs less",
+			kv_what_serves(f, need ? need : "FABRIC_1.7"));
+}
+
+void kv_rule_fabric_abi(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_FABRIC_ABI)
+	{
+		const struct kv_load *l = &n->wanted->load;
+		const char *need = kv_elf_max_need(l->requirer->elf, "FABRIC_");
+		const char *have = kv_elf_max_def(l->provider->elf, "FABRIC_");
+		struct kv_finding *fi = start(
+			f, out, n,
+			kv_strf(f->arena,
+				"plugin %s needs %s, and the libfabric that its process gets, %s, "
+				"goes up to %s",
+				f->backend, need, l->provider->name,
+				have ? have : "no version at all"));
+
+		kv_show(out, fi, l->provider->name, "found by %s for %s",
+			kv_rule_name[l->provider->rule], l->provider->request);
+		mend_fabric(f, out, fi, n);
+	}
+}
+
+void kv_rule_no_fabric(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_NO_FABRIC)
+	{
+		struct kv_finding *fi = start(
+			f, out, n,
+			kv_strf(f->arena,
+				"plugin %s needs %s, which no rule of the loader finds; wheels "
+				"since 0.7.0 do not carry it",
+				f->backend, n->wanted->load.missing));
+
+		show_tried(out, fi, &n->wanted->load);
+		mend_fabric(f, out, fi, n);
+	}
+}
+
+void kv_rule_no_hwloc(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_NO_HWLOC)
+	{
+		struct kv_finding *fi =
+			start(f, out, n,
+			      kv_strf(f->arena,
+				      "plugin %s needs %s, which wheels since 0.7.0 do "
+				      "not carry",
+				      f->backend, n->wanted->load.missing));
+
+		show_tried(out, fi, &n->wanted->load);
+		kv_mend(out, fi, false,
+			"install the distribution's package (Debian and Ubuntu: libhwloc15, "
+			"RHEL: hwloc-libs)");
+	}
+}
+
+void kv_rule_no_cudart(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_NO_CUDART)
+	{
+		const char *major = strrchr(n->wanted->load.missing, '.') + 1;
+		struct kv_finding *fi =
+			start(f, out, n,
+			      kv_strf(f->arena, "plugin %s is built for CUDA %s and needs %s",
+				      f->backend, major, n->wanted->load.missing));
+
+		show_tried(out, fi, &n->wanted->load);
+		kv_mend(out, fi, false,
+			"install the wheel for this image's CUDA (nixl-cu12, nixl-cu13), or put "
+			"the "
+			"directory of %s on the loader's path",
+			n->wanted->load.missing);
+	}
+}
+
+void kv_rule_no_driver(const struct kv_facts *f, struct kv_findings *out)
+{
+	if (!f->live && f->assumed) {
+		struct kv_finding *fi = kv_find(out, KV_INFO,
+						"%s is assumed: the host injects the driver's "
+						"libraries when the container starts",
+						f->assumed);
+
+		kv_mend(out, fi, false, "nothing to do; start the job with GPUs requested");
+		return;
+	}
+	for_failed(n, f, KV_CAUSE_NO_DRIVER)
+	{
+		struct kv_finding *fi = start(f, out, n,
+					      n->wanted->load.missing_symbol
+						      ? "the libcuda.so.1 that the process gets is "
+							"a stub: it lacks the driver's functions"
+						      : "the driver's libcuda.so.1 is not here");
+
+		show_tried(out, fi, &n->wanted->load);
+		kv_mend(out, fi, false,
+			"start the container with GPUs (NVIDIA_VISIBLE_DEVICES, --gpus) and keep "
+			"CUDA's stubs directory off LD_LIBRARY_PATH");
+	}
+}
+
+static const struct kv_plugin *has_plugin(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].wanted)
+			return f->nixls.v[i].wanted;
+	return NULL;
+}
+
+void kv_rule_out_of_tree(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_OUT_OF_TREE)
+	{
+		struct kv_finding *fi = start(
+			f, out, n,
+			kv_strf(f->arena,
+				"plugin %s does not find %s, which lies in NIXL's own tree, from "
+				"where the plugin is",
+				f->backend, n->wanted->load.missing));
+
+		kv_show(out, fi, n->lib_dir, "the tree that it belongs to");
+		kv_mend(out, fi, false, "move it back to %s/plugins and unset NIXL_PLUGIN_DIR",
+			n->lib_dir);
+	}
+	/* A copy elsewhere matters only where the tree itself has none. */
+	for (size_t i = 0; !has_plugin(f) && i < f->orphans.n; i++) {
+		const struct kv_orphan *o = &f->orphans.v[i];
+		struct kv_finding *fi;
+
+		if (!o->home || !kv_streq(o->name, f->backend))
+			continue;
+		fi = kv_find(
+			out, KV_ERROR,
+			"plugin %s was moved out of its NIXL's tree: from %s it does not find %s",
+			o->name, o->path, o->load.missing);
+		kv_show(out, fi, o->path, "%s", o->load.error);
+		kv_show(out, fi, o->home->lib_dir, "the tree that it belongs to");
+		kv_mend(out, fi, false, "move it back to %s/plugins", o->home->lib_dir);
+	}
+}
+
+void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
+{
+	struct kv_finding *fi;
+	bool differ = false;
+
+	if (f->nixls.n < 2)
+		return;
+	for (size_t i = 1; i < f->nixls.n; i++)
+		differ |= !*f->nixls.v[i].version ||
+			  !kv_streq(f->nixls.v[i].version, f->nixls.v[0].version);
+	fi = kv_find(out, differ ? KV_WARNING : KV_INFO,
+		     "%zu NIXL copies%s; a plugin of one loaded by another may crash or be missing",
+		     f->nixls.n, differ ? " of different or unknown versions" : " of one version");
+	for (size_t i = 0; i < f->nixls.n; i++)
+		kv_show(out, fi, f->nixls.v[i].path, "%s%s", kv_nixl_label(f, &f->nixls.v[i]),
+			f->nixls.v[i].active ? "" : ", not imported by default");
+	kv_mend(out, fi, false,
+		"keep one; where NIXL_PLUGIN_DIR is set it must belong to the libnixl.so that is "
+		"loaded");
+}
+
+static const char *used_fabric(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (!n->wanted)
+			continue;
+		if (n->stack.known)
+			return n->stack.fabric_path;
+		if (kv_cause_of(f, n, &n->wanted->load) == KV_CAUSE_FABRIC_ABI)
+			return n->wanted->load.provider->name;
+	}
+	return NULL;
+}
+
+void kv_rule_many_fabrics(const struct kv_facts *f, struct kv_findings *out)
+{
+	const char *used = used_fabric(f), *used_abi = NULL;
+	const struct kv_elf *elf = used ? kv_loader_elf(f->loader, used, NULL) : NULL;
+	const struct kv_fabric *newer = NULL;
+	struct kv_finding *fi;
+
+	if (!elf)
+		return;
+	used_abi = kv_elf_max_def(elf, "FABRIC_");
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+
+		if (fab->source != KV_SOURCE_FABRIC && fab->elf != elf &&
+		    kv_version_cmp(fab->abi + strlen("FABRIC_"), used_abi + strlen("FABRIC_")) > 0)
+			newer = fab;
+	}
+	if (!newer)
+		return;
+	fi = kv_find(out, KV_WARNING,
+		     "several libfabric copies, and the process takes the older one: %s has %s, %s "
+		     "has %s",
+		     used, used_abi, newer->path, newer->abi);
+	kv_show(out, fi, used, "taken");
+	kv_show(out, fi, newer->path, "libfabric %s",
+		newer->release ? newer->release : "of unknown release");
+	kv_mend(out, fi, kv_cause_of(f, NULL, &f->nixls.v[0].start) == KV_CAUSE_NONE,
+		"kvpath fix puts the newer one first for NIXL alone");
+}
+
+void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
+{
+	bool failed = false;
+
+	for_failed(n, f, KV_CAUSE_GLIBC)
+	{
+		const struct kv_load *l = &n->wanted->load;
+		struct kv_finding *fi =
+			start(f, out, n,
+			      kv_strf(f->arena, "%s needs %s; this target has %s",
+				      l->requirer->name, l->missing_version, f->libc));
+
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"take out the copy that came from a newer system and use a libfabric built "
+			"for this one or "
+			"an older");
+		failed = true;
+	}
+	/* An offer that the target can not take matters only while one is needed. */
+	for (size_t i = 0; i < f->nixls.n; i++)
+		failed |= f->nixls.v[i].wanted && f->nixls.v[i].wanted->load.loads != KV_LOADS_YES;
+	for (size_t i = 0; failed && i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+		struct kv_finding *fi;
+
+		if (!fab->blocked || !fab->blocked_id || !kv_streq(fab->blocked_id, "KV114"))
+			continue;
+		fi = kv_find(out, KV_WARNING,
+			     "a libfabric that was offered can not be used here: %s", fab->blocked);
+		kv_show(out, fi, fab->path, "newest need: %s", kv_elf_max_need(fab->elf, "GLIBC_"));
+		kv_mend(out, fi, false,
+			"offer one that is built for this target's libc or an older (the EFA "
+			"installer's "
+			"for this distribution)");
+	}
+}
+
+void kv_rule_other_load(const struct kv_facts *f, struct kv_findings *out)
+{
+	for_failed(n, f, KV_CAUSE_OTHER)
+	{
+		struct kv_finding *fi =
+			start(f, out, n, kv_strf(f->arena, "plugin %s does not load", f->backend));
+
+		fi->cannot_tell = n->wanted->load.loads == KV_LOADS_UNKNOWN;
+		show_tried(out, fi, &n->wanted->load);
+		kv_mend(out, fi, false, "see kvpath why %s", n->wanted->path);
+	}
+}

@@ -1,0 +1,112 @@
+/* Runs the table, orders what it found, and draws the verdict. */
+#include "rules/rules.h"
+
+extern const struct kv_page {
+	const char *id, *text;
+} kv_pages[]; /* generated from pages/, ends with a NULL id */
+
+const char *const kv_severity_name[_KV_SEVERITY_COUNT] = { "error", "warning", "info" };
+const char *const kv_verdict_name[_KV_VERDICT_COUNT] = { "on-fabric", "ready", "off-fabric",
+							 "unknown" };
+
+static const struct rule {
+	const char *id, *title;
+	kv_rule_fn *fn;
+} rules[] = {
+#define KV_RULE(id, fn, title) { #id, title, fn },
+#define KV_PROVED(id, title)   { #id, title, NULL },
+#include "rules/rules.def"
+};
+
+const char *kv_rule_id(size_t i)
+{
+	return i < KV_ARRAY_SIZE(rules) ? rules[i].id : NULL;
+}
+
+const char *kv_rule_title(const char *id)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(rules); i++)
+		if (kv_streq(rules[i].id, id))
+			return rules[i].title;
+	return NULL;
+}
+
+const char *kv_rule_page(const char *id)
+{
+	for (const struct kv_page *p = kv_pages; p->id; p++)
+		if (kv_streq(p->id, id))
+			return p->text;
+	return NULL;
+}
+
+struct kv_finding *kv_find(struct kv_findings *out, enum kv_severity severity, const char *fmt, ...)
+{
+	struct kv_finding *fi = kv_vec_add(out->arena, &out->list);
+	va_list ap;
+
+	fi->id = out->id;
+	fi->title = out->title;
+	fi->severity = severity;
+	va_start(ap, fmt);
+	fi->detail = kv_vstrf(out->arena, fmt, ap);
+	va_end(ap);
+	fi->repair = "";
+	return fi;
+}
+
+void kv_show(struct kv_findings *out, struct kv_finding *fi, const char *path, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	kv_vec_push(out->arena, &fi->evidence,
+		    ((struct kv_evidence){ path, kv_vstrf(out->arena, fmt, ap) }));
+	va_end(ap);
+}
+
+void kv_mend(struct kv_findings *out, struct kv_finding *fi, bool automatic, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fi->repair = kv_vstrf(out->arena, fmt, ap);
+	va_end(ap);
+	fi->automatic = automatic;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+	const struct kv_finding *x = a, *y = b;
+
+	if (x->severity != y->severity)
+		return (int)x->severity - (int)y->severity;
+	return strcmp(x->id, y->id);
+}
+
+static enum kv_verdict draw_verdict(const struct kv_findings *out)
+{
+	enum kv_verdict v = KV_READY;
+
+	for (size_t i = 0; i < out->list.n; i++) {
+		if (out->list.v[i].severity == KV_ERROR && !out->list.v[i].cannot_tell)
+			return KV_OFF_FABRIC;
+		if (out->list.v[i].cannot_tell)
+			v = KV_VERDICT_UNKNOWN;
+	}
+	return v;
+}
+
+void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret)
+{
+	*ret = (struct kv_findings){ .arena = f->arena };
+	for (size_t i = 0; i < KV_ARRAY_SIZE(rules); i++) {
+		if (!rules[i].fn)
+			continue;
+		ret->id = rules[i].id;
+		ret->title = rules[i].title;
+		rules[i].fn(f, ret);
+	}
+	if (ret->list.n > 1)
+		qsort(ret->list.v, ret->list.n, sizeof(*ret->list.v), by_weight);
+	ret->verdict = draw_verdict(ret);
+}

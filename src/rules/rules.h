@@ -1,0 +1,94 @@
+/*
+ * The catalogue: one table of rules over the facts. A rule is one entry in rules.def, one function
+ * in the file of its family, and one page in pages/. It fires by cause and emits findings; it
+ * changes nothing.
+ */
+#ifndef KV_RULES_RULES_H
+#define KV_RULES_RULES_H
+
+#include "inspect/facts.h"
+
+enum kv_severity { KV_ERROR, KV_WARNING, KV_INFO, _KV_SEVERITY_COUNT };
+extern const char *const kv_severity_name[_KV_SEVERITY_COUNT];
+
+struct kv_evidence {
+	const char *path, *text;
+};
+
+struct kv_finding {
+	const char *id, *title;
+	enum kv_severity severity;
+	bool cannot_tell; /* the fact behind it could not be read: no verdict of "ready" rests on it
+			   */
+	bool of_host;     /* a fault of the machine, which no change to the target mends */
+	const char *detail;
+	KV_VEC(struct kv_evidence) evidence;
+	bool automatic; /* kvpath fix repairs it */
+	const char *repair;
+};
+
+enum kv_verdict { KV_ON_FABRIC, KV_READY, KV_OFF_FABRIC, KV_VERDICT_UNKNOWN, _KV_VERDICT_COUNT };
+extern const char *const kv_verdict_name[_KV_VERDICT_COUNT];
+
+struct kv_findings {
+	struct kv_arena *arena;
+	const char *id, *title; /* of the rule that runs */
+	KV_VEC(struct kv_finding) list;
+	enum kv_verdict verdict;
+};
+
+/* Runs all rules. Findings come in the order of their ids, errors first. Memory from the facts'
+ * arena. */
+void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret);
+
+/* The rule's title or its page (Markdown); NULL for an id that there is none of. */
+const char *kv_rule_title(const char *id);
+const char *kv_rule_page(const char *id);
+/* Id number i of the catalogue, NULL past the last. */
+const char *kv_rule_id(size_t i);
+
+/* ---- for the rules ---- */
+
+typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);
+
+#define KV_RULE(id, fn, title) kv_rule_fn fn;
+#define KV_PROVED(id, title)
+#include "rules/rules.def"
+#undef KV_RULE
+#undef KV_PROVED
+
+/* A new finding of the rule that runs. The detail is printf-like. */
+struct kv_finding *kv_find(struct kv_findings *out, enum kv_severity severity, const char *fmt, ...)
+	KV_PRINTF(3, 4);
+void kv_show(struct kv_findings *out, struct kv_finding *fi, const char *path, const char *fmt, ...)
+	KV_PRINTF(4, 5);
+void kv_mend(struct kv_findings *out, struct kv_finding *fi, bool automatic, const char *fmt, ...)
+	KV_PRINTF(4, 5);
+
+/* Why a plugin does not load, by cause. */
+enum kv_cause {
+	KV_CAUSE_NONE,       /* it loads */
+	KV_CAUSE_FABRIC_ABI, /* libfabric lacks a FABRIC_ version */
+	KV_CAUSE_NO_FABRIC,  /* no libfabric */
+	KV_CAUSE_NO_HWLOC,
+	KV_CAUSE_NO_CUDART,
+	KV_CAUSE_NO_DRIVER,   /* libcuda.so.1 missing or a stub */
+	KV_CAUSE_OUT_OF_TREE, /* a library of NIXL's own tree */
+	KV_CAUSE_GLIBC,
+	KV_CAUSE_RDMA_VERSION, /* EFA_ or IBVERBS_ */
+	KV_CAUSE_NO_RDMA,      /* libefa, libibverbs and what libfabric needs below */
+	KV_CAUSE_OTHER,
+};
+
+enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
+			  const struct kv_load *l);
+/* ERROR for the copy that a process imports, WARNING for one beside it. */
+enum kv_severity kv_severity_of(const struct kv_nixl *n);
+/* "NIXL 1.5.0 (nixl-cu13)" */
+const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n);
+/* The source or other copy of libfabric that could serve this plugin; NULL. */
+const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_plugin *p);
+/* What provides FABRIC_x, in words: "libfabric 2.7.0 or newer (EFA installer 1.51.0)". */
+const char *kv_what_serves(const struct kv_facts *f, const char *abi);
+
+#endif
