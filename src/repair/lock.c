@@ -1,0 +1,143 @@
+/*
+ * The locks on a target, waited for at most 30 s.
+ * The lock file needs the state directory, whose making and removal must be alone too: a flock on
+ * the root directory covers them. NFS has no flock on directories, so the lock file is what keeps
+ * nodes that share a root apart. Both end with the process that holds them.
+ */
+#include <limits.h>
+#include <sys/file.h>
+
+#include "repair/state.h"
+
+#define WAIT_MS  30000
+#define POLL_MS  50
+#define LOCK_MAX 256
+
+static const char lock_path[] = KV_STATE_DIR "/lock";
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Who wrote the lock file last: the holder, as far as can be known. */
+static void holder(const struct kv_state *s, char ret[LOCK_MAX])
+{
+	_close_ int dir = -EBADF;
+	_close_ int fd = -EBADF;
+	size_t n = 0;
+
+	snprintf(ret, LOCK_MAX, "another kvpath");
+	if (kv_tree_dir(s->root, KV_STATE_DIR, &dir, NULL) < 0)
+		return;
+	fd = openat(dir, "lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || kv_read_all(fd, ret, LOCK_MAX - 1, 0, &n) < 0 || n == 0) {
+		snprintf(ret, LOCK_MAX, "another kvpath");
+		return;
+	}
+	ret[n] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
+/* Polls: a blocking lock could not be given up after the time allowed. 0, or -errno as try gave it.
+ */
+static int wait_for(struct kv_state *s, int (*try)(int fd), int fd, struct kv_err *err)
+{
+	char who[LOCK_MAX];
+	unsigned wait_ms = kv_tree_test.lock_wait_ms ? kv_tree_test.lock_wait_ms : WAIT_MS;
+
+	if (!s->deadline_ms)
+		s->deadline_ms = now_ms() + wait_ms;
+	for (;;) {
+		int r = try(fd);
+
+		if (r != -EAGAIN)
+			return r;
+		if (now_ms() >= s->deadline_ms)
+			break;
+		usleep(POLL_MS * 1000);
+	}
+	holder(s, who);
+	return kv_err(err, -EBUSY,
+		      "%s has been working on this target for more than %u s; try again "
+		      "when it has ended",
+		      who, wait_ms / 1000);
+}
+
+static int try_flock(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
+}
+
+static int try_ofd(int fd)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES || errno == EINTR ? -EAGAIN : -errno;
+}
+
+int kv_state_lock_root(struct kv_state *s, struct kv_err *err)
+{
+	int r = wait_for(s, try_flock, s->root, err);
+
+	if (r == -EBUSY)
+		return r;
+	s->flocked = r == 0;
+	return 0;
+}
+
+static int open_lock(struct kv_state *s)
+{
+	int fd = openat(s->dir, "lock", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd < 0 ? -errno : fd;
+	fd = kv_tree_create(s->dir, "lock");
+	if (fd == -EEXIST)
+		fd = openat(s->dir, "lock", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd == -1 ? -errno : fd;
+}
+
+static int sign_lock(int fd)
+{
+	char host[HOST_NAME_MAX + 1] = "", text[LOCK_MAX];
+	int n, r;
+
+	gethostname(host, sizeof(host) - 1);
+	n = snprintf(text, sizeof(text), "kvpath (pid %ld on %s)\n", (long)getpid(), host);
+	r = kv_tree_truncate(fd, 0);
+	return r < 0 ? r : kv_tree_write(fd, text, (size_t)n < sizeof(text) ? (size_t)n : 0);
+}
+
+int kv_state_lock_file(struct kv_state *s, struct kv_err *err)
+{
+	struct stat held, named;
+	_close_ int fd = open_lock(s);
+	int r;
+
+	if (fd < 0)
+		return kv_tree_err(err, fd, "lock", lock_path);
+	r = wait_for(s, try_ofd, fd, err);
+	if (r == -EBUSY)
+		return r;
+	/* A file system without byte-range locks is fine while the other lock holds. */
+	if (r < 0 && !s->flocked)
+		return kv_tree_err(err, r, "lock", lock_path);
+	/* Whoever had it may have removed the state directory meanwhile. */
+	if (fstat(fd, &held) < 0 || fstatat(s->dir, "lock", &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    held.st_dev != named.st_dev || held.st_ino != named.st_ino)
+		return kv_err(err, -EAGAIN, "%s: another kvpath has just ended its work; try again",
+			      lock_path);
+	r = sign_lock(fd);
+	if (r < 0)
+		return kv_tree_err(err, r, "write", lock_path);
+	s->lock = kv_steal_fd(&fd);
+	return 0;
+}

@@ -1,0 +1,569 @@
+/*
+ * The planner. One candidate libfabric at a time is laid over the root as the repair would leave
+ * it, the facts are collected again, and the outcome is compared: what is promised is what the
+ * model then sees.
+ */
+#include <fcntl.h>
+
+#include "repair/planner.h"
+
+/* Where the link for the plugin goes. */
+enum place {
+	BESIDE_NIXL, /* in libnixl's directory, the plugin's $ORIGIN/.. */
+	OVER_SYSTEM, /* over the link that the loader finds today */
+	_PLACE_COUNT,
+};
+
+struct trial {
+	const struct kv_facts *f;
+	kv_ops ops;
+	const struct kv_fabric *fabric;
+	const struct kv_facts *after;
+	unsigned score;
+};
+
+enum { SCORE_NONE = 0, SCORE_LOADS = 1, SCORE_EFA = 2, SCORE_WHOLE = 3 };
+
+/* ---- building operations ---- */
+
+/* path with the symlinks in its directory resolved, as far as that exists. */
+static const char *settle(const struct kv_facts *f, const char *path)
+{
+	const char *dir = kv_dirname(f->arena, path), *real;
+
+	if (kv_root_real(f->root, dir, 0, &real) < 0)
+		real = kv_streq(dir, "/") ? dir : settle(f, dir);
+	return kv_join(f->arena, real, kv_basename(path));
+}
+
+static bool is_planned(const kv_ops *ops, const char *path)
+{
+	for (size_t i = 0; i < ops->n; i++)
+		if (kv_streq(ops->v[i].path, path))
+			return true;
+	return false;
+}
+
+static void add_op(struct trial *t, struct kv_op op)
+{
+	if (!is_planned(&t->ops, op.path))
+		kv_vec_push(t->f->arena, &t->ops, op);
+}
+
+/* Directories down to dir that do not exist yet. */
+static void add_dirs(struct trial *t, const char *dir)
+{
+	if (kv_root_is_dir(t->f->root, dir) || is_planned(&t->ops, dir))
+		return;
+	add_dirs(t, kv_dirname(t->f->arena, dir));
+	add_op(t, (struct kv_op){ .kind = KV_OP_MKDIR,
+				  .path = dir,
+				  .mode = 0755,
+				  .source_fd = -1,
+				  .why = "private directory for the borrowed libraries" });
+}
+
+static void add_link(struct trial *t, const char *at, const char *text, const char *why)
+{
+	const char *path = settle(t->f, at), *old;
+
+	if (kv_root_readlink(t->f->root, path, &old) == 0 && kv_streq(old, text))
+		return;
+	add_dirs(t, kv_dirname(t->f->arena, path));
+	add_op(t, (struct kv_op){ .kind = KV_OP_SYMLINK,
+				  .path = path,
+				  .link = text,
+				  .source_fd = -1,
+				  .why = why });
+}
+
+static bool same_content(const struct kv_facts *f, const char *guest, int fd)
+{
+	_file_ struct kv_file *have = NULL;
+	char a[KV_SHA256_HEX], b[KV_SHA256_HEX];
+
+	return kv_root_open_file(f->root, guest, &have) == 0 && kv_file_fd(have) >= 0 &&
+	       kv_sha256_fd(kv_file_fd(have), a) == 0 && kv_sha256_fd(fd, b) == 0 && kv_streq(a, b);
+}
+
+/* A copy of the host's file; nothing where the very bytes lie there already. */
+static void add_copy(struct trial *t, const char *host, const char *guest, const char *why)
+{
+	const char *path = settle(t->f, guest);
+	int fd = open(host, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return; /* the trial will not load and the candidate is passed over */
+	if (same_content(t->f, path, fd)) {
+		close(fd);
+		return;
+	}
+	add_dirs(t, kv_dirname(t->f->arena, path));
+	add_op(t, (struct kv_op){ .kind = KV_OP_FILE,
+				  .path = path,
+				  .mode = 0755,
+				  .source_fd = fd,
+				  .why = why });
+}
+
+static void lay_ops(struct kv_root *root, const kv_ops *ops)
+{
+	for (size_t i = 0; i < ops->n; i++) {
+		const struct kv_op *op = &ops->v[i];
+
+		switch (op->kind) {
+		case KV_OP_SYMLINK:
+			kv_root_lay_link(root, op->path, op->link);
+			break;
+		case KV_OP_FILE:
+			if (op->source_fd >= 0)
+				kv_root_lay_file(root,
+						 kv_strf(kv_root_arena(root), "/proc/self/fd/%d",
+							 op->source_fd),
+						 op->path);
+			else
+				kv_root_lay_bytes(root, op->path, op->content);
+			break;
+		case KV_OP_REMOVE:
+			kv_root_lay_absence(root, op->path);
+			break;
+		case KV_OP_MKDIR: /* implied by what lies in it */
+		case _KV_OP_COUNT:
+			break;
+		}
+	}
+}
+
+static const struct kv_facts *facts_with(const struct kv_facts *f, const kv_ops *ops)
+{
+	size_t depth = kv_root_depth(f->root);
+	const struct kv_facts *after;
+
+	lay_ops(f->root, ops);
+	after = kv_facts_again(f);
+	kv_root_pop(f->root, depth);
+	kv_loader_refresh(f->loader);
+	return after;
+}
+
+static const struct kv_nixl *same_nixl(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (kv_streq(f->nixls.v[i].path, n->path))
+			return &f->nixls.v[i];
+	return NULL;
+}
+
+/* ---- which NIXLs need another libfabric ---- */
+
+static bool is_whole(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const struct kv_stack *s = &n->stack;
+
+	return s->known && s->efa &&
+	       (!f->vram || (s->fabric->cuda && s->cudart.loads == KV_LOADS_YES));
+}
+
+static bool needs_fabric(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const struct kv_load *l;
+
+	if (!n->wanted || !n->lib_dir)
+		return false;
+	l = &n->wanted->load;
+	switch (kv_cause_of(f, n, l)) {
+	case KV_CAUSE_NONE: /* loads: another one is needed for efa or CUDA */
+		return n->stack.known && (!n->stack.efa || (f->vram && !n->stack.fabric->cuda));
+	case KV_CAUSE_FABRIC_ABI:
+	case KV_CAUSE_NO_FABRIC:
+	case KV_CAUSE_RDMA_VERSION:
+	case KV_CAUSE_NO_RDMA:
+		return true;
+	case KV_CAUSE_GLIBC: /* only where it is libfabric, or what that brought, that is too new */
+		for (const struct kv_object *o = l->requirer; o; o = o->requested_by)
+			if (o->elf && kv_elf_max_def(o->elf, "FABRIC_"))
+				return true;
+		return false;
+	case KV_CAUSE_NO_HWLOC:
+	case KV_CAUSE_NO_CUDART:
+	case KV_CAUSE_NO_DRIVER:
+	case KV_CAUSE_OUT_OF_TREE:
+	case KV_CAUSE_OTHER:
+		return false;
+	}
+	return false;
+}
+
+static unsigned score_of(const struct kv_facts *before, const struct kv_facts *after)
+{
+	unsigned worst = SCORE_WHOLE;
+
+	for (size_t i = 0; i < before->nixls.n; i++) {
+		const struct kv_nixl *n = &before->nixls.v[i], *m = same_nixl(after, n);
+		unsigned s;
+
+		if (!needs_fabric(before, n) || !n->active)
+			continue;
+		if (!m || !m->wanted || m->wanted->load.loads != KV_LOADS_YES)
+			return SCORE_NONE;
+		s = is_whole(after, m) ? SCORE_WHOLE : m->stack.efa ? SCORE_EFA : SCORE_LOADS;
+		worst = s < worst ? s : worst;
+	}
+	return worst;
+}
+
+/* ---- the ways to lay a candidate ---- */
+
+/* The private directory: copies of a host's candidate, or links to one that the target has. */
+static void fill_private(struct trial *t)
+{
+	const struct kv_fabric *fab = t->fabric;
+	struct kv_arena *a = t->f->arena;
+	const char *base = kv_basename(fab->path);
+
+	if (fab->source != KV_SOURCE_FABRIC) {
+		add_link(t, KV_FABRIC_DIR "/libfabric.so.1", fab->path,
+			 "the target's own newer libfabric");
+		return;
+	}
+	add_copy(t, fab->path, kv_strf(a, KV_FABRIC_DIR "/%s", base), "the borrowed libfabric");
+	if (!kv_streq(base, "libfabric.so.1"))
+		add_link(t, KV_FABRIC_DIR "/libfabric.so.1", base, "its name for the loader");
+	for (size_t i = 0; i < fab->companions.n; i++)
+		add_copy(t, fab->companions.v[i],
+			 kv_strf(a, KV_FABRIC_DIR "/%s", kv_basename(fab->companions.v[i])),
+			 "what the borrowed libfabric needs and the target lacks");
+	for (size_t i = 0; i < fab->dsos.n; i++)
+		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
+			add_copy(t, fab->dsos.v[i], KV_FABRIC_DIR "/libefa-fi.so",
+				 "its efa provider");
+}
+
+/* A link in dir for each library of the private directory: $ORIGIN is the directory of the link. */
+static void link_private(struct trial *t, const char *dir)
+{
+	const struct kv_fabric *fab = t->fabric;
+	struct kv_arena *a = t->f->arena;
+
+	add_link(t, kv_join(a, dir, "libfabric.so.1"), KV_FABRIC_DIR "/libfabric.so.1",
+		 "the plugin looks here before the system's directories");
+	for (size_t i = 0; i < fab->companions.n; i++) {
+		const char *base = kv_basename(fab->companions.v[i]);
+
+		add_link(t, kv_join(a, dir, base), kv_strf(a, KV_FABRIC_DIR "/%s", base),
+			 "a library opened through a link looks for its own beside the link");
+	}
+	for (size_t i = 0; i < fab->dsos.n; i++)
+		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
+			add_link(t, kv_join(a, dir, "libefa-fi.so"), KV_FABRIC_DIR "/libefa-fi.so",
+				 "the efa provider, looked for beside the link to libfabric");
+}
+
+static const char *system_link_dir(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const struct kv_object *p = n->wanted->load.provider;
+	const char *used = n->stack.known                                     ? n->stack.fabric_path
+			   : p && p->elf && kv_elf_max_def(p->elf, "FABRIC_") ? p->name
+									      : NULL;
+
+	return used && used[0] == '/' ? kv_dirname(f->arena, used) : NULL;
+}
+
+static void place_links(struct trial *t, enum place place)
+{
+	for (size_t i = 0; i < t->f->nixls.n; i++) {
+		const struct kv_nixl *n = &t->f->nixls.v[i];
+		const char *dir;
+
+		if (!needs_fabric(t->f, n))
+			continue;
+		dir = place == BESIDE_NIXL ? n->lib_dir : system_link_dir(t->f, n);
+		if (dir)
+			link_private(t, dir);
+	}
+}
+
+static const struct kv_object *cudart_of(const struct kv_nixl *n)
+{
+	for (size_t i = 0; i < n->wanted->load.list.n; i++) {
+		const struct kv_object *o = n->wanted->load.list.v[i];
+
+		if (o->elf && o->elf->soname && kv_starts(o->elf->soname, "libcudart.so."))
+			return o;
+	}
+	return NULL;
+}
+
+/*
+ * libfabric opens CUDA as libcudart.so. The name goes beside the link to libfabric, where its
+ * RUNPATH $ORIGIN or the plugin's RPATH leads, or else into a default directory.
+ */
+static void add_cudart(struct trial *t, bool in_default_dir)
+{
+	const struct kv_facts *now = t->after;
+
+	for (size_t i = 0; t->f->vram && i < now->nixls.n; i++) {
+		const struct kv_nixl *n = &now->nixls.v[i];
+		const struct kv_object *rt;
+		const char *real, *dir;
+
+		if (!n->wanted || !n->stack.known || !n->stack.fabric->cuda ||
+		    n->stack.cudart.loads == KV_LOADS_YES)
+			continue;
+		rt = cudart_of(n);
+		if (!rt || kv_root_real(t->f->root, rt->name, 0, &real) < 0)
+			continue;
+		dir = in_default_dir ? kv_loader_ldso(t->f->loader)->dirs.v[0] : n->lib_dir;
+		add_link(t, KV_FABRIC_DIR "/libcudart.so", real,
+			 "the CUDA runtime that the plugin uses");
+		add_link(t, kv_join(t->f->arena, dir, "libcudart.so"),
+			 KV_FABRIC_DIR "/libcudart.so", "libfabric opens CUDA by this name");
+	}
+}
+
+static void run_trial(struct trial *t)
+{
+	t->after = facts_with(t->f, &t->ops);
+	t->score = score_of(t->f, t->after);
+	for (unsigned in_default = 0; in_default < 2 && t->score == SCORE_EFA; in_default++) {
+		size_t n = t->ops.n;
+
+		add_cudart(t, in_default);
+		if (t->ops.n == n)
+			return;
+		t->after = facts_with(t->f, &t->ops);
+		t->score = score_of(t->f, t->after);
+		if (t->score != SCORE_WHOLE)
+			t->ops.n = n;
+	}
+}
+
+/* The libfabric in use serves, only CUDA's plain name is missing. */
+static void run_cudart_alone(struct trial *t)
+{
+	for (unsigned in_default = 0; in_default < 2; in_default++) {
+		size_t n = t->ops.n;
+
+		add_cudart(t, in_default);
+		if (t->ops.n == n)
+			return;
+		t->after = facts_with(t->f, &t->ops);
+		for (size_t i = 0; i < t->after->nixls.n; i++)
+			if (t->after->nixls.v[i].active &&
+			    is_whole(t->after, &t->after->nixls.v[i]))
+				return;
+		t->ops.n = n;
+	}
+	t->after = t->f;
+}
+
+static struct trial try_candidate(const struct kv_facts *f, const struct kv_fabric *fab)
+{
+	struct trial best = { .f = f };
+
+	for (enum place place = 0; place < _PLACE_COUNT && best.score != SCORE_WHOLE; place++) {
+		struct trial t = { .f = f, .fabric = fab };
+
+		fill_private(&t);
+		place_links(&t, place);
+		run_trial(&t);
+		if (t.score > best.score)
+			best = t;
+	}
+	return best;
+}
+
+/* ---- the whole ---- */
+
+static void refuse(const struct kv_facts *f, struct kv_plan *ret, const struct kv_fabric *fab,
+		   const char *why)
+{
+	kv_vec_push(f->arena, &ret->refused, kv_strf(f->arena, "%s: %s", fab->path, why));
+}
+
+static const struct kv_nixl *first_in_need(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && needs_fabric(f, &f->nixls.v[i]))
+			return &f->nixls.v[i];
+	return NULL;
+}
+
+static const char *why_not(const struct kv_facts *f, const struct trial *t, const struct kv_nixl *n)
+{
+	const struct kv_nixl *m = t->after ? same_nixl(t->after, n) : NULL;
+
+	if (m && m->wanted && m->wanted->load.error)
+		return m->wanted->load.error;
+	(void)f;
+	return "the plugin does not load with it";
+}
+
+static bool lacks_abi(const struct kv_facts *f, const struct kv_fabric *fab,
+		      const struct kv_nixl *n, const char **ret)
+{
+	for (size_t i = 0; n->wanted->elf && i < n->wanted->elf->verneeds.n; i++) {
+		const char *v = n->wanted->elf->verneeds.v[i].name;
+
+		if (!kv_starts(v, "FABRIC_") || kv_elf_defines_version(fab->elf, v))
+			continue;
+		*ret = kv_strf(f->arena, "it goes up to %s, the plugin needs %s", fab->abi,
+			       kv_elf_max_need(n->wanted->elf, "FABRIC_"));
+		return true;
+	}
+	return false;
+}
+
+/* The best candidate's trial; score NONE where there is none. */
+static struct trial choose(const struct kv_facts *f, const struct kv_nixl *n, bool insist,
+			   struct kv_plan *ret)
+{
+	struct trial best = { .f = f };
+
+	for (size_t i = 0; i < f->fabrics.n && best.score != SCORE_WHOLE; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+		struct trial t;
+		const char *why;
+
+		if (insist && fab->source != KV_SOURCE_FABRIC)
+			continue;
+		if (n->stack.known && n->stack.fabric && n->stack.fabric->elf == fab->elf &&
+		    !insist)
+			continue;
+		if (fab->blocked) {
+			refuse(f, ret, fab, fab->blocked);
+			continue;
+		}
+		if (lacks_abi(f, fab, n, &why)) {
+			refuse(f, ret, fab, why);
+			continue;
+		}
+		t = try_candidate(f, fab);
+		if (t.score == SCORE_NONE)
+			refuse(f, ret, fab, why_not(f, &t, n));
+		if (t.score > best.score)
+			best = t;
+	}
+	return best;
+}
+
+static void patch_default(struct trial *t, const struct kv_nixl *n)
+{
+	const struct kv_facts *f = t->f;
+	struct kv_span text;
+	const char *real;
+
+	if (!n->api_py || n->def.kind == KV_PYDEFAULT_UNKNOWN ||
+	    (kv_strv_has(&n->def.backends, f->backend) && n->def.backends.n == 1) ||
+	    kv_root_real(f->root, n->api_py, 0, &real) < 0)
+		return;
+	text = kv_pydefault_patch(f->arena, n->api_source, &n->def, f->backend);
+	add_op(t,
+	       (struct kv_op){ .kind = KV_OP_FILE,
+			       .path = real,
+			       .mode = 0644,
+			       .content = text,
+			       .source_fd = -1,
+			       .why = kv_strf(f->arena,
+					      "line %u: the default becomes NIXL_BACKEND, else %s",
+					      n->def.line, f->backend) });
+	if (n->unchecked_pyc && kv_root_real(f->root, n->unchecked_pyc, 0, &real) == 0)
+		add_op(t, (struct kv_op){ .kind = KV_OP_REMOVE,
+					  .path = real,
+					  .source_fd = -1,
+					  .why = "compiled code that python runs without looking "
+						 "at the source" });
+}
+
+/* The default is changed only where the backend will load: a slow job must not become a failing
+ * one. */
+static void patch_defaults(struct trial *t, const struct kv_facts *now)
+{
+	for (size_t i = 0; i < t->f->nixls.n; i++) {
+		const struct kv_nixl *m = same_nixl(now, &t->f->nixls.v[i]);
+
+		if (m && m->wanted && m->wanted->load.loads == KV_LOADS_YES)
+			patch_default(t, &t->f->nixls.v[i]);
+	}
+}
+
+static const char *join_reasons(const struct kv_facts *f, const struct kv_nixl *n,
+				const struct kv_plan *p)
+{
+	const char *need = n->wanted->elf ? kv_elf_max_need(n->wanted->elf, "FABRIC_") : NULL;
+	const char *s = kv_strf(f->arena, "%s can not be repaired here: %s", kv_nixl_label(f, n),
+				p->refused.n ? "no libfabric that was offered serves it"
+					     : "there is no other libfabric to borrow");
+
+	return kv_strf(f->arena, "%s; %s would serve", s,
+		       kv_what_serves(f, need ? need : "FABRIC_1.7"));
+}
+
+/* What the plan can not touch and what keeps the backend from loading all the same. */
+static const char *other_obstacle(const struct kv_facts *f, const struct kv_facts *now)
+{
+	for (size_t i = 0; i < now->nixls.n; i++) {
+		const struct kv_nixl *n = &now->nixls.v[i];
+
+		if (!n->active)
+			continue;
+		if (!n->wanted)
+			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
+				       f->backend);
+		if (n->wanted->load.loads != KV_LOADS_YES)
+			return kv_strf(f->arena, "%s: %s", kv_nixl_label(f, n),
+				       n->wanted->load.error);
+	}
+	return now->nixls.n ? NULL : "there is no NIXL in this target";
+}
+
+static const char *mounted_path(const struct kv_facts *f, const kv_ops *ops)
+{
+	for (size_t i = 0; i < ops->n; i++)
+		if (kv_root_is_mounted(f->root, ops->v[i].path))
+			return ops->v[i].path;
+	return NULL;
+}
+
+void kv_plan_make(const struct kv_facts *f, bool insist, struct kv_plan *ret)
+{
+	const struct kv_nixl *n = first_in_need(f);
+	struct trial t = { .f = f, .score = SCORE_WHOLE };
+	const char *mounted;
+
+	*ret = (struct kv_plan){ .after = f };
+	if (n)
+		t = choose(f, n, insist, ret);
+	if (n && (t.score == SCORE_NONE || (t.score != SCORE_WHOLE && !insist))) {
+		ret->reason = join_reasons(f, n, ret);
+		kv_rules_run(f, &ret->findings);
+		return;
+	}
+	t.after = t.after ? t.after : f;
+	if (!n)
+		run_cudart_alone(&t);
+	ret->reason = other_obstacle(f, t.after);
+	if (!ret->reason) {
+		patch_defaults(&t, t.after);
+		mounted = mounted_path(f, &t.ops);
+		if (mounted)
+			ret->reason = kv_strf(
+				f->arena,
+				"%s lies in a mount: repair the directory that is mounted there",
+				mounted);
+	}
+	if (!ret->reason) {
+		ret->ops = t.ops;
+		ret->fabric = t.fabric;
+		ret->after = facts_with(f, &ret->ops);
+	}
+	kv_rules_run(ret->after, &ret->findings);
+}
+
+void kv_plan_close(struct kv_plan *p)
+{
+	for (size_t i = 0; i < p->ops.n; i++)
+		if (p->ops.v[i].source_fd >= 0)
+			close(p->ops.v[i].source_fd);
+	p->ops.n = 0;
+}

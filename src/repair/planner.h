@@ -1,0 +1,30 @@
+/*
+ * Finding a repair: strategies are tried on the model, least invasive first, and the first whose
+ * modelled process loads is taken. Nothing is written here.
+ */
+#ifndef KV_REPAIR_PLANNER_H
+#define KV_REPAIR_PLANNER_H
+
+#include "repair/plan.h"
+#include "rules/rules.h"
+
+#define KV_FABRIC_DIR "/opt/kvpath/fabric"
+
+struct kv_plan {
+	kv_ops ops;                     /* empty: nothing to do */
+	const struct kv_fabric *fabric; /* the libfabric that is borrowed; NULL */
+	kv_strv refused;                /* candidates that were not taken, with the reason */
+	const char *reason; /* why there is no repair; NULL where there is one or none is needed */
+	const struct kv_facts *after; /* as modelled with the plan in place */
+	struct kv_findings findings;  /* of `after` */
+};
+
+/*
+ * Plans the repair of the facts' target. insist: take the named source also where it leaves a
+ * finding (no CUDA) standing, as its user asked for it by name. Memory from the facts' arena. The
+ * root's layers are as before on return. The source fds in ops are open until kv_plan_close.
+ */
+void kv_plan_make(const struct kv_facts *f, bool insist, struct kv_plan *ret);
+void kv_plan_close(struct kv_plan *p);
+
+#endif

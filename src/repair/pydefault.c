@@ -1,0 +1,362 @@
+/*
+ * Finds the default of `backends` by walking the logical lines of the source: classes and functions
+ * by their indentation, then the one parameter list. The whole source is read before anything is
+ * said, as a second definition further down would make the first one wrong. Whatever is not plainly
+ * a list of names stays UNKNOWN, so that nothing is rewritten by guess.
+ */
+#include "repair/pydefault.h"
+
+#include "repair/pytoken.h"
+
+#define CONFIG_CLASS "nixl_agent_config"
+#define PARAMETER    "backends"
+
+/* As a default it is evaluated once, on import, and needs nothing that the module imports. */
+#define EXPRESSION "(__import__(\"os\").environ.get(\"NIXL_BACKEND\") or \"%s\").split(\",\")"
+
+#define MAX_SOURCE  ((size_t)8 << 20)
+#define MAX_FRAMES  100 /* CPython's MAXINDENT */
+#define MAX_VALUE   128 /* tokens of a default that is looked into */
+#define MAX_EXCERPT 60
+
+enum frame_kind { FRAME_FUNCTION, FRAME_CLASS, FRAME_CONFIG };
+
+/* A class or function whose block may still go on: indent is that of its own first line. */
+struct frame {
+	enum frame_kind kind;
+	unsigned indent;
+};
+
+struct scan {
+	struct kv_arena *a;
+	struct kv_pytokens tokens;
+	const char *error; /* of this reader; tokens has its own */
+	struct frame frames[MAX_FRAMES];
+	size_t n_frames;
+	unsigned n_classes, n_inits;
+	bool is_field; /* the class declares it as a field */
+	bool is_parameter, is_starred, has_value;
+	struct kv_pytok value[MAX_VALUE]; /* the default's tokens */
+	size_t n_value;
+};
+
+/* ---- walking ---- */
+
+static bool is(const struct scan *s, const struct kv_pytok *tok, const char *text)
+{
+	return kv_pytok_is(&s->tokens, tok, text);
+}
+
+static bool is_over(const struct kv_pytok *tok)
+{
+	return tok->kind == KV_PYTOK_END || tok->kind == KV_PYTOK_ERROR;
+}
+
+/*
+ * Reads on to the operator that ends this part of a parameter: a comma, `=` where stop_at_value, or
+ * the bracket that closes the list. Commas and `=` of a lambda's own parameters are passed over.
+ * keep: the tokens passed are the value. tok is the first token to look at, and in the end the one
+ * that stopped.
+ */
+static void pass_part(struct scan *s, struct kv_pytok *tok, bool stop_at_value, bool keep)
+{
+	unsigned lambdas = 0;
+
+	for (;; kv_pytokens_next(&s->tokens, tok)) {
+		bool outside = tok->depth == 1;
+
+		if (is_over(tok) || (is(s, tok, ")") && !tok->depth))
+			return;
+		if (outside && !lambdas && (is(s, tok, ",") || (stop_at_value && is(s, tok, "="))))
+			return;
+		if (outside && is(s, tok, "lambda"))
+			lambdas++;
+		else if (outside && lambdas && is(s, tok, ":"))
+			lambdas--;
+		if (keep && s->n_value < MAX_VALUE)
+			s->value[s->n_value++] = *tok;
+		else if (keep)
+			s->error = "the default of " PARAMETER " is too long an expression";
+	}
+}
+
+/* The parameters of CONFIG_CLASS.__init__; tok is what follows the name. */
+static void read_parameters(struct scan *s, struct kv_pytok *tok)
+{
+	while (tok->depth || is(s, tok, "[") ||
+	       is(s, tok, "]")) { /* type parameters, Python 3.12 */
+		if (is_over(tok))
+			return;
+		kv_pytokens_next(&s->tokens, tok);
+	}
+	if (!is(s, tok, "(")) {
+		s->error = "__init__ of class " CONFIG_CLASS " has no parameter list";
+		return;
+	}
+	do {
+		bool starred = false, wanted;
+
+		kv_pytokens_next(&s->tokens, tok);
+		for (; is(s, tok, "*") || is(s, tok, "**"); starred = true)
+			kv_pytokens_next(&s->tokens, tok);
+		wanted = tok->depth == 1 && is(s, tok, PARAMETER);
+		pass_part(s, tok, /* stop_at_value= */ true, /* keep= */ false);
+		if (wanted && s->is_parameter)
+			s->error = "two parameters are named " PARAMETER;
+		if (wanted) {
+			s->is_parameter = true;
+			s->is_starred = starred;
+		}
+		if (is(s, tok, "=")) {
+			kv_pytokens_next(&s->tokens, tok);
+			s->has_value |= wanted;
+			pass_part(s, tok, /* stop_at_value= */ false, /* keep= */ wanted);
+		}
+	} while (is(s, tok, ","));
+}
+
+static void push_frame(struct scan *s, enum frame_kind kind, unsigned indent)
+{
+	if (s->n_frames == MAX_FRAMES)
+		s->error = "blocks are nested too deeply";
+	else
+		s->frames[s->n_frames++] = (struct frame){ kind, indent };
+}
+
+/* One logical line by its first token; blocks that are neither class nor function are transparent.
+ */
+static void read_line(struct scan *s, struct kv_pytok *tok)
+{
+	unsigned indent = tok->indent;
+	bool in_config;
+
+	while (s->n_frames && s->frames[s->n_frames - 1].indent >= indent)
+		s->n_frames--;
+	in_config = s->n_frames == 1 && s->frames[0].kind == FRAME_CONFIG;
+	if (is(s, tok, "async"))
+		kv_pytokens_next(&s->tokens, tok);
+	if (is(s, tok, "class")) {
+		bool wanted;
+
+		kv_pytokens_next(&s->tokens, tok);
+		wanted = !s->n_frames && is(s, tok, CONFIG_CLASS);
+		s->n_classes += wanted;
+		push_frame(s, wanted ? FRAME_CONFIG : FRAME_CLASS, indent);
+	} else if (is(s, tok, "def")) {
+		push_frame(s, FRAME_FUNCTION, indent);
+		kv_pytokens_next(&s->tokens, tok);
+		if (in_config && is(s, tok, "__init__") && !s->n_inits++) {
+			kv_pytokens_next(&s->tokens, tok);
+			read_parameters(s, tok);
+		}
+	} else if (in_config && is(s, tok, PARAMETER)) {
+		s->is_field = true;
+	}
+}
+
+/* ---- what was found ---- */
+
+static bool is_backend_name(const char *s, size_t n)
+{
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+
+	for (size_t i = 0; i < n; i++)
+		if (!s[i] || !strchr(allowed, s[i]))
+			return false;
+	return n > 0;
+}
+
+/* Text between the quotes, escapes as written: no text that is looked for holds a backslash. */
+static const char *string_body(const struct scan *s, const struct kv_pytok *tok)
+{
+	size_t n = tok->body_end - tok->body;
+
+	if (tok->kind != KV_PYTOK_STRING || !tok->plain)
+		return NULL;
+	return kv_strndup(s->a, (const char *)s->tokens.src.p + tok->body, n);
+}
+
+/* The value's n tokens from i on as names: a list or tuple of strings. NULL, or why it is none. */
+static const char *read_literal(struct scan *s, size_t i, size_t n, kv_strv *ret)
+{
+	bool comma = false;
+	size_t end = i + n - 1;
+
+	if (n < 2 || !(is(s, &s->value[i], "[") || is(s, &s->value[i], "(")) ||
+	    s->value[end].kind != KV_PYTOK_OP || s->value[end].depth != s->value[i].depth)
+		return "it is not a literal list";
+	for (size_t k = i + 1; k < end; k++) {
+		const char *name = NULL;
+
+		/* Strings side by side are one string. */
+		for (; k < end && s->value[k].kind == KV_PYTOK_STRING; k++) {
+			const char *part = string_body(s, &s->value[k]);
+
+			if (!part)
+				return "one of its strings is bytes, formatted or a template";
+			name = name ? kv_strf(s->a, "%s%s", name, part) : part;
+		}
+		if (!name || (k < end && !is(s, &s->value[k], ",")))
+			return "it holds more than plain strings";
+		if (!is_backend_name(name, strlen(name)))
+			return "one of its strings is not a backend's name";
+		comma |= k < end;
+		kv_vec_push(s->a, ret, kv_strdup(s->a, name));
+	}
+	if (ret->n == 1 && !comma && is(s, &s->value[i], "("))
+		return "it is a string in parentheses, not a tuple";
+	return NULL;
+}
+
+/*
+ * Whether the value is EXPRESSION, in any quoting and spacing; ret: the names that it falls back
+ * to. In shape, a string that must read so has a quote before it; the names' place has the quote
+ * alone.
+ */
+static bool read_own(struct scan *s, kv_strv *ret)
+{
+	/* clang-format off */
+	static const char *const shape[] = {
+		"(", "__import__", "(", "'os", ")", ".", "environ",
+		".", "get", "(", "'NIXL_BACKEND", ")", "or", "'", ")",
+		".", "split", "(", "',", ")",
+	};
+	/* clang-format on */
+	const char *names = NULL;
+
+	if (s->n_value != KV_ARRAY_SIZE(shape))
+		return false;
+	for (size_t i = 0; i < s->n_value; i++) {
+		const char *body = string_body(s, &s->value[i]);
+
+		if (shape[i][0] != '\'' ? !is(s, &s->value[i], shape[i]) : !body)
+			return false;
+		if (kv_streq(shape[i], "'"))
+			names = body;
+		else if (body && !kv_streq(body, shape[i] + 1))
+			return false;
+	}
+	for (const char *p = names;; p++) {
+		size_t n = strcspn(p, ",");
+
+		if (!is_backend_name(p, n))
+			return false;
+		kv_vec_push(s->a, ret, kv_strndup(s->a, p, n));
+		p += n;
+		if (!*p)
+			return true;
+	}
+}
+
+/* The value's text on one line, cut where it is long. */
+static const char *excerpt(const struct scan *s, size_t start, size_t end)
+{
+	bool cut = end - start > MAX_EXCERPT;
+	char *text = kv_strndup(s->a, (const char *)s->tokens.src.p + start,
+				cut ? MAX_EXCERPT : end - start);
+
+	for (char *p = text; *p; p++)
+		if (*p == '\n' || *p == '\r' || *p == '\t')
+			*p = ' ';
+	return kv_strf(s->a, "%s%s", kv_printable(s->a, text), cut ? "..." : "");
+}
+
+static void read_value(struct scan *s, struct kv_pydefault *ret)
+{
+	const char *why;
+	size_t i = 0, n = s->n_value;
+
+	ret->start = s->value[0].start;
+	ret->end = s->value[n - 1].end;
+	ret->line = s->value[0].line;
+	if (read_own(s, &ret->backends)) {
+		ret->kind = KV_PYDEFAULT_KVPATH;
+		return;
+	}
+	ret->backends.n = 0;
+	/* Parentheses around the whole list or tuple. */
+	while (n >= 4 && is(s, &s->value[i], "(") && is(s, &s->value[i + n - 1], ")") &&
+	       s->value[i + n - 1].depth == s->value[i].depth &&
+	       (is(s, &s->value[i + n - 2], ")") || is(s, &s->value[i + n - 2], "]")) &&
+	       (is(s, &s->value[i + 1], "(") || is(s, &s->value[i + 1], "["))) {
+		i++;
+		n -= 2;
+	}
+	why = read_literal(s, i, n, &ret->backends);
+	if (!why) {
+		ret->kind = KV_PYDEFAULT_LITERAL;
+		return;
+	}
+	ret->backends.n = 0;
+	if (n == 1 && is(s, &s->value[0], "None"))
+		why = "code that is not looked into decides what it stands for";
+	ret->why = kv_strf(s->a, "line %u: the default of " PARAMETER " is %s: %s", ret->line,
+			   excerpt(s, ret->start, ret->end), why);
+}
+
+/* Why there is no value to read; NULL where there is one. */
+static const char *missing(const struct scan *s)
+{
+	if (s->tokens.error)
+		return kv_strf(s->a, "line %u: %s", s->tokens.line, s->tokens.error);
+	if (s->error)
+		return s->error;
+	if (!s->n_classes)
+		return "no class " CONFIG_CLASS;
+	if (s->n_classes > 1)
+		return "class " CONFIG_CLASS " is defined more than once";
+	if (s->n_inits > 1)
+		return "class " CONFIG_CLASS " has more than one __init__";
+	if (!s->n_inits && s->is_field)
+		return "class " CONFIG_CLASS " has no __init__: " PARAMETER " is a field of it";
+	if (!s->n_inits)
+		return "class " CONFIG_CLASS " has no __init__";
+	if (!s->is_parameter || s->is_starred)
+		return "__init__ of class " CONFIG_CLASS " has no parameter " PARAMETER;
+	if (!s->has_value || !s->n_value)
+		return "the parameter " PARAMETER " has no default";
+	return NULL;
+}
+
+void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
+{
+	struct scan *s = kv_new(a, struct scan);
+	struct kv_pytok tok;
+
+	*ret = (struct kv_pydefault){ .kind = KV_PYDEFAULT_UNKNOWN };
+	if (source.n > MAX_SOURCE) {
+		ret->why = "the source is too large";
+		return;
+	}
+	s->a = a;
+	kv_pytokens_init(&s->tokens, source);
+	do {
+		kv_pytokens_next(&s->tokens, &tok);
+		if (tok.first)
+			read_line(s, &tok);
+	} while (!is_over(&tok));
+	ret->why = missing(s);
+	if (!ret->why)
+		read_value(s, ret);
+}
+
+struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
+				  const struct kv_pydefault *found, const char *backend)
+{
+	size_t tail = source.n - found->end, n;
+	const char *expression;
+	uint8_t *out;
+
+	/* What would not come back as one name must not get into code. */
+	if (found->kind == KV_PYDEFAULT_UNKNOWN || !is_backend_name(backend, strlen(backend)))
+		return (struct kv_span){ 0 };
+	expression = kv_strf(a, EXPRESSION, backend);
+	n = strlen(expression);
+	out = kv_alloc_raw(a, found->start + n + tail + 1);
+	memcpy(out, source.p, found->start);
+	memcpy(out + found->start, expression, n);
+	memcpy(out + found->start + n, source.p + found->end, tail);
+	out[found->start + n + tail] = '\0';
+	return (struct kv_span){ out, found->start + n + tail };
+}
