@@ -1,0 +1,329 @@
+/*
+ * The repair by environment alone: a private directory of links in front of LD_LIBRARY_PATH, an
+ * import hook for python's default, and the knobs of the frameworks (facts of each in
+ * rules/pages/KV201.md).
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "launch/launch.h"
+
+extern const char kv_launch_sitecustomize_py[];
+
+#define VLLM_ARGUMENT                                                                              \
+	"--kv-transfer-config '{\"kv_connector\":\"NixlConnector\",\"kv_role\":\"kv_both\","       \
+	"\"kv_connector_extra_config\":{\"backends\":[\"%s\"]}}'"
+
+struct link {
+	const char *name, *target;
+};
+
+typedef KV_VEC(struct link) links;
+
+static bool wants_other_fabric(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	enum kv_cause c = n->wanted ? kv_cause_of(f, n, &n->wanted->load) : KV_CAUSE_OTHER;
+
+	if (!n->active)
+		return false;
+	if (c == KV_CAUSE_NONE)
+		return n->stack.known && (!n->stack.efa || (f->vram && !n->stack.fabric->cuda));
+	return c == KV_CAUSE_FABRIC_ABI || c == KV_CAUSE_NO_FABRIC || c == KV_CAUSE_RDMA_VERSION ||
+	       c == KV_CAUSE_NO_RDMA || c == KV_CAUSE_GLIBC;
+}
+
+static bool lacks_plain_cudart(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	return f->vram && n->active && n->stack.known && n->stack.fabric->cuda &&
+	       n->stack.cudart.loads != KV_LOADS_YES;
+}
+
+static bool loads_everywhere(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active &&
+		    (!f->nixls.v[i].wanted || f->nixls.v[i].wanted->load.loads != KV_LOADS_YES))
+			return false;
+	return f->nixls.n > 0;
+}
+
+/* The facts as they would be with the links in dir and dir in front of LD_LIBRARY_PATH. */
+static const struct kv_facts *facts_with(const struct kv_facts *f, const char *dir,
+					 const links *list)
+{
+	const char *old = kv_env_get(f->env, "LD_LIBRARY_PATH");
+	struct kv_facts with = *f;
+	struct kv_env env = { 0 };
+	size_t depth = kv_root_depth(f->root);
+	const struct kv_facts *after;
+
+	for (size_t i = 0; i < f->env->pairs.n; i++)
+		kv_env_put(f->arena, &env, f->env->pairs.v[i]);
+	kv_env_put(f->arena, &env,
+		   kv_strf(f->arena, "LD_LIBRARY_PATH=%s%s%s", dir, old && *old ? ":" : "",
+			   old ? old : ""));
+	with.env = kv_new(f->arena, struct kv_env);
+	memcpy((void *)(uintptr_t)with.env, &env, sizeof(env));
+	for (size_t i = 0; i < list->n; i++)
+		kv_root_lay_link(f->root, kv_join(f->arena, dir, list->v[i].name),
+				 list->v[i].target);
+	after = kv_facts_again(&with);
+	kv_root_pop(f->root, depth);
+	kv_loader_refresh(f->loader);
+	return after;
+}
+
+static void add_link(const struct kv_facts *f, links *list, const char *name, const char *target)
+{
+	kv_vec_push(f->arena, list, ((struct link){ name, target }));
+}
+
+static void link_fabric(const struct kv_facts *f, const struct kv_fabric *fab, links *list)
+{
+	add_link(f, list, "libfabric.so.1", fab->path);
+	for (size_t i = 0; i < fab->companions.n; i++)
+		add_link(f, list, kv_basename(fab->companions.v[i]), fab->companions.v[i]);
+	for (size_t i = 0; i < fab->dsos.n; i++)
+		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
+			add_link(f, list, "libefa-fi.so", fab->dsos.v[i]);
+}
+
+static void link_cudart(const struct kv_facts *f, const struct kv_facts *now, links *list)
+{
+	for (size_t i = 0; i < now->nixls.n; i++) {
+		const struct kv_nixl *n = &now->nixls.v[i];
+		const char *real;
+
+		if (!lacks_plain_cudart(now, n))
+			continue;
+		for (size_t j = 0; j < n->wanted->load.list.n; j++) {
+			const struct kv_object *o = n->wanted->load.list.v[j];
+
+			if (o->elf && o->elf->soname &&
+			    kv_starts(o->elf->soname, "libcudart.so.") &&
+			    kv_root_real(f->root, o->name, 0, &real) == 0) {
+				add_link(f, list, "libcudart.so", real);
+				return;
+			}
+		}
+	}
+}
+
+/* The links that make every active NIXL load; false where no candidate does. */
+static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
+{
+	const struct kv_facts *now = f;
+	bool other = false;
+
+	for (size_t i = 0; i < f->nixls.n; i++)
+		other |= wants_other_fabric(f, &f->nixls.v[i]);
+	for (size_t i = 0; other && i < f->fabrics.n; i++) {
+		links list = { 0 };
+
+		if (f->fabrics.v[i].blocked)
+			continue;
+		link_fabric(f, &f->fabrics.v[i], &list);
+		now = facts_with(f, dir, &list);
+		if (!loads_everywhere(now))
+			continue;
+		*ret = list;
+		other = false;
+	}
+	if (other || !loads_everywhere(now))
+		return false;
+	link_cudart(f, now, ret);
+	return true;
+}
+
+/* A user's own directory: made by us, nobody else's, no link. */
+static int own_dir(const char *path, struct kv_err *err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return kv_err(err, -errno, "%s: %s", path, strerror(errno));
+	if (lstat(path, &st) < 0)
+		return kv_err(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return kv_err(err, -EPERM, "%s: is not a directory of this user's alone; remove it",
+			      path);
+	return 0;
+}
+
+int kv_env_base(struct kv_arena *a, const char **ret, struct kv_err *err)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	const char *path = run && run[0] == '/' && access(run, W_OK) == 0
+				   ? kv_strf(a, "%s/kvpath", run)
+				   : kv_strf(a, "/tmp/kvpath-%u", (unsigned)geteuid());
+	int r = own_dir(path, err);
+
+	if (r == 0)
+		*ret = path;
+	return r;
+}
+
+static int write_file(const char *path, const char *text, struct kv_err *err)
+{
+	_free_ char *temp = NULL;
+	_close_ int fd = -EBADF;
+	int r;
+
+	/* Written aside and renamed: many tasks of a job start at once. */
+	if (asprintf(&temp, "%s.%d", path, (int)getpid()) < 0)
+		return -ENOMEM;
+	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : kv_write_all(fd, text, strlen(text));
+	if (r == 0 && rename(temp, path) < 0)
+		r = -errno;
+	return r < 0 ? kv_err(err, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+static int make_dir(const struct kv_facts *f, const char *dir, const links *list,
+		    struct kv_err *err)
+{
+	const char *python = kv_join(f->arena, dir, "python");
+	int r = own_dir(dir, err);
+
+	if (r == 0)
+		r = own_dir(python, err);
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		const char *at = kv_join(f->arena, dir, list->v[i].name);
+
+		if (symlink(list->v[i].target, at) < 0 && errno != EEXIST)
+			r = kv_err(err, -errno, "%s: %s", at, strerror(errno));
+	}
+	return r < 0 ? r
+		     : write_file(kv_join(f->arena, python, "sitecustomize.py"),
+				  kv_launch_sitecustomize_py, err);
+}
+
+/* The directory's name tells its content: a second run finds it, another content gets another. */
+static const char *name_dir(const struct kv_facts *f, const char *base, const links *list)
+{
+	const char *text = KVPATH_VERSION;
+	char hex[KV_SHA256_HEX];
+
+	for (size_t i = 0; i < list->n; i++)
+		text = kv_strf(f->arena, "%s\n%s\n%s", text, list->v[i].name, list->v[i].target);
+	kv_sha256_mem(text, strlen(text), hex);
+	return kv_strf(f->arena, "%s/%.16s", base, hex);
+}
+
+static void put_before(const struct kv_facts *f, struct kv_env *env, const char *name,
+		       const char *dir)
+{
+	const char *old = kv_env_get(f->env, name);
+
+	kv_env_put(
+		f->arena, env,
+		kv_strf(f->arena, "%s=%s%s%s", name, dir, old && *old ? ":" : "", old ? old : ""));
+}
+
+static void put_knobs(const struct kv_facts *f, struct kv_env *env)
+{
+	const char *const knobs[] = { "NIXL_BACKEND", "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+				      "TRTLLM_NIXL_KVCACHE_BACKEND", "MX_NIXL_BACKEND" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(knobs); i++)
+		kv_env_put(f->arena, env, kv_strf(f->arena, "%s=%s", knobs[i], f->backend));
+	kv_env_put(f->arena, env, kv_strf(f->arena, "DYN_KVBM_NIXL_BACKEND_%s=true", f->backend));
+}
+
+int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair *ret,
+		struct kv_err *err)
+{
+	links list = { 0 };
+	const char *dir;
+	int r;
+
+	*ret = (struct kv_env_repair){ 0 };
+	if (!choose_links(f, kv_join(f->arena, base, "trial"), &list)) {
+		struct kv_findings fi;
+
+		kv_rules_run(f, &fi);
+		ret->reason = fi.list.n ? fi.list.v[0].detail : "the plugin does not load";
+		return 0;
+	}
+	dir = name_dir(f, base, &list);
+	r = make_dir(f, dir, &list, err);
+	if (r < 0)
+		return r;
+	ret->dir = dir;
+	if (list.n)
+		put_before(f, &ret->set, "LD_LIBRARY_PATH", dir);
+	put_before(f, &ret->set, "PYTHONPATH", kv_join(f->arena, dir, "python"));
+	kv_env_put(f->arena, &ret->set, kv_strf(f->arena, "KVPATH_BACKEND=%s", f->backend));
+	put_knobs(f, &ret->set);
+	ret->vllm = kv_strf(f->arena, VLLM_ARGUMENT, f->backend);
+	return 0;
+}
+
+static void put_line(FILE *out, const char *pair, enum kv_env_form form)
+{
+	size_t n = strcspn(pair, "=");
+
+	if (form == KV_ENV_PLAIN) {
+		fprintf(out, "%s\n", pair);
+		return;
+	}
+	fprintf(out, "export %.*s='", (int)n, pair);
+	for (const char *p = pair + n + 1; *p; p++)
+		fputs(*p == '\'' ? "'\\''" : (char[]){ *p, 0 }, out);
+	fputs("'\n", out);
+}
+
+/* The directory of a libfabric with which the plugin loads when it comes first; NULL where none is
+ * needed. */
+static bool choose_dir(const struct kv_facts *f, const char **ret)
+{
+	links none = { 0 };
+
+	*ret = NULL;
+	if (loads_everywhere(f))
+		return true;
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+		const char *dir = kv_dirname(f->arena, fab->path);
+		size_t depth = kv_root_depth(f->root);
+		bool ok;
+
+		if (fab->blocked)
+			continue;
+		/* A host's directory must be mounted at its own place for the job. */
+		if (fab->source == KV_SOURCE_FABRIC && kv_root_bind(f->root, dir, dir, NULL) < 0)
+			continue;
+		ok = loads_everywhere(facts_with(f, dir, &none));
+		kv_root_pop(f->root, depth);
+		if (ok) {
+			*ret = dir;
+			return true;
+		}
+	}
+	return false;
+}
+
+int kv_env_print(FILE *out, const struct kv_facts *f, enum kv_env_form form)
+{
+	struct kv_env env = { 0 };
+	const char *dir;
+
+	if (!choose_dir(f, &dir)) {
+		fprintf(stderr, "kvpath: no environment makes %s load here: see kvpath check\n",
+			f->backend);
+		return 1;
+	}
+	if (dir) {
+		if (!kv_root_is_dir(f->root, dir))
+			fprintf(out, "# mount %s at the same place in the job\n", dir);
+		put_before(f, &env, "LD_LIBRARY_PATH", dir);
+	}
+	put_knobs(f, &env);
+	for (size_t i = 0; i < env.pairs.n; i++)
+		put_line(out, env.pairs.v[i], form);
+	fprintf(out, "# vLLM takes an argument instead: " VLLM_ARGUMENT "\n", f->backend);
+	fputs("# python's default is not the environment's to set: start the job with kvpath run "
+	      "-- CMD, or kvpath fix\n",
+	      out);
+	return 0;
+}

@@ -1,0 +1,56 @@
+/*
+ * render --for preamble: the bash text that sites put in front of their workers. Its first line and
+ * its step lines keep the look of the preamble that people know; what it does it does through
+ * kvpath, and it fails the job's start where a step fails.
+ */
+#include "launch/launch.h"
+
+static const char text[] =
+	"# Written by kvpath " KVPATH_VERSION
+	". Source it, or paste it, before the worker's command.\n"
+	"# KVPATH names the kvpath program, KVPATH_FABRIC the directory of the EFA installer's "
+	"libfabric.\n"
+	"kvpath_preamble() {\n"
+	"\tlocal kvpath=${KVPATH:-kvpath} fabric=${KVPATH_FABRIC:-/opt/amazon/efa} step=0 out rc\n"
+	"\tlocal -a source=()\n"
+	"\t[ -d \"$fabric\" ] && source=(--fabric \"$fabric\")\n"
+	"\techo '[bash_preamble] ===== NIXL LIBFABRIC Container Fix ====='\n"
+	"\tkvpath_step() {\n"
+	"\t\tlocal what=$1\n"
+	"\t\tshift\n"
+	"\t\tstep=$((step + 1))\n"
+	"\t\tif out=$(\"$@\" 2>&1); then\n"
+	"\t\t\techo \"[bash_preamble] Step $step: $what ✓\"\n"
+	"\t\t\treturn 0\n"
+	"\t\tfi\n"
+	"\t\trc=$?\n"
+	"\t\techo \"[bash_preamble] Step $step: $what ✗ (status $rc)\"\n"
+	"\t\tprintf '%%s\\n' \"$out\" | sed 's/^/[bash_preamble]   /'\n"
+	"\t\treturn 1\n"
+	"\t}\n"
+	"\tkvpath_step 'kvpath is here' command -v \"$kvpath\" || return 1\n"
+	"\tkvpath_step 'libfabric linked for NIXL, default backend %s' \"$kvpath\" fix --image "
+	"--backend %s \"${source[@]}\" / || return 1\n"
+	"\tkvpath_step 'plugin %s loads, nothing keeps it off the fabric' \"$kvpath\" check "
+	"--image --backend %s / || return 1\n"
+	"\texport NIXL_BACKEND=%s SGLANG_DISAGGREGATION_NIXL_BACKEND=%s "
+	"TRTLLM_NIXL_KVCACHE_BACKEND=%s\n"
+	"\techo '[bash_preamble] ===== done ====='\n"
+	"}\n"
+	"kvpath_preamble || exit 1\n";
+
+void kv_preamble_print(FILE *out, const char *backend)
+{
+	/* Every %s of the text is the backend's name; %% is a percent sign. */
+	for (const char *p = text; *p; p++) {
+		if (p[0] == '%' && p[1] == 's') {
+			fputs(backend, out);
+			p++;
+		} else if (p[0] == '%' && p[1] == '%') {
+			fputc('%', out);
+			p++;
+		} else {
+			fputc(*p, out);
+		}
+	}
+}

@@ -1,0 +1,73 @@
+"""Import hook of `kvpath run`: NIXL's default backend becomes NIXL_BACKEND, else the one kvpath was asked for.
+
+Python imports the first `sitecustomize` on its path at start. This one wraps the import of NIXL's `_api` modules,
+changes nothing else, and then runs the `sitecustomize` that it stands before, if there is one.
+"""
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_MODULES = ("nixl._api", "nixl_cu12._api", "nixl_cu13._api")
+
+
+def _backends():
+    return (os.environ.get("NIXL_BACKEND") or os.environ.get("KVPATH_BACKEND", "LIBFABRIC")).split(",")
+
+
+def _set_default(module):
+    """Replaces the default of `backends` wherever it stands among the parameters."""
+    init = module.nixl_agent_config.__init__
+    code = init.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    defaults = list(init.__defaults__ or ())
+    first = len(positional) - len(defaults)
+    if "backends" in positional[first:]:
+        defaults[positional.index("backends") - first] = _backends()
+        init.__defaults__ = tuple(defaults)
+    elif "backends" in (init.__kwdefaults__ or {}):
+        init.__kwdefaults__["backends"] = _backends()
+    else:
+        sys.stderr.write("kvpath: %s: no default of `backends` found; it stays as it is\n" % module.__name__)
+
+
+class _Loader:
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        self._loader.exec_module(module)
+        if hasattr(module, "nixl_agent_config"):
+            _set_default(module)
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name not in _MODULES:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec and spec.loader:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def _run_the_next_one():
+    rest = [p for p in sys.path if os.path.abspath(p or os.curdir) != _HERE]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+sys.meta_path.insert(0, _Finder)
+_run_the_next_one()
