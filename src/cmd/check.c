@@ -1,0 +1,49 @@
+/* kvpath check: examines a target and reports. Executes nothing of it, changes nothing. */
+#include "cmd/cmd.h"
+
+static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
+{
+	if (fi->verdict == KV_OFF_FABRIC)
+		return KV_STATUS_OFF;
+	if (fi->verdict == KV_VERDICT_UNKNOWN)
+		return KV_STATUS_UNKNOWN;
+	for (size_t i = 0; o->strict && i < fi->list.n; i++)
+		if (fi->list.v[i].severity == KV_WARNING)
+			return KV_STATUS_OFF;
+	return KV_STATUS_OK;
+}
+
+static int run(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_findings findings;
+	struct kv_facts *f;
+	int r;
+
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "check: one target at a time, not also %s",
+			       o->args.v[1]);
+	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	if (r != KV_STATUS_OK)
+		return r;
+	f = kv_target_facts(o, &t);
+	kv_rules_run(f, &findings);
+	if (o->json && kv_json_print(stdout, kv_json_check(f, &findings)) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
+	if (!o->json)
+		kv_text_check(stdout, f, &findings, o->style);
+	return status_of(o, &findings);
+}
+
+const struct kv_command kv_cmd_check = {
+	.name = "check",
+	.usage = "[OPTIONS] [TARGET]",
+	.summary = "say whether KV transfers of this target take the fabric, and if not, why",
+	.options = "mount fabric env backend mem image strict json quiet color",
+	.help = "Needs no root, executes nothing of the target, changes nothing. The verdict is "
+		"`ready` where nothing\n"
+		"in the target keeps KV transfers off the fabric, `off-fabric` with the findings "
+		"that do, or `unknown`.\n"
+		"kvpath explain ID tells more about a finding.",
+	.run = run,
+};

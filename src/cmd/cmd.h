@@ -1,0 +1,71 @@
+/* The commands: one file each. Options are parsed by one table; results go to stdout, all else to
+ * stderr. */
+#ifndef KV_CMD_CMD_H
+#define KV_CMD_CMD_H
+
+#include "report/report.h"
+
+enum kv_status {
+	KV_STATUS_OK = 0,      /* on-fabric, ready, done */
+	KV_STATUS_OFF = 1,     /* off-fabric, a proof failed, a repair is not possible */
+	KV_STATUS_USAGE = 2,   /* wrong usage or bad input */
+	KV_STATUS_UNKNOWN = 3, /* cannot tell */
+};
+
+struct kv_mount_opt {
+	const char *host, *guest;
+};
+
+struct kv_opts {
+	struct kv_arena *arena;
+	const struct kv_command *command;
+	KV_VEC(struct kv_mount_opt) mounts;
+	kv_strv fabrics;
+	struct kv_env env; /* --env */
+	const char *backend, *how, *process, *provider, *render_for;
+	bool vram, json, quiet, strict, dry_run, verbose, image;
+	uint64_t bytes;
+	unsigned deadline_s;
+	struct kv_style style;
+	kv_strv args; /* positional */
+};
+
+struct kv_command {
+	const char *name, *usage, *summary;
+	const char *options; /* names that it takes, separated by spaces */
+	const char *help;    /* paragraphs below the options */
+	int (*run)(struct kv_opts *o);
+};
+
+extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
+	kv_cmd_explain, kv_cmd_run, kv_cmd_render;
+
+/* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
+ * status. */
+int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret);
+void kv_opts_help(FILE *out, const struct kv_command *c);
+
+/* Prints "kvpath: ..." to stderr and returns the status. */
+int kv_fail(enum kv_status status, const char *fmt, ...) KV_PRINTF(2, 3);
+
+/* A target that is open, with its mounts and environment. */
+struct kv_target {
+	const char *path;
+	struct kv_root *root;
+	struct kv_env env;
+	kv_strv sources; /* fabric sources on the host */
+	struct kv_scan scan;
+};
+
+/* Opens `path` ("/" where NULL) with the options' mounts. KV_STATUS_OK or the status to exit with.
+ */
+int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret);
+void kv_target_close(struct kv_target *t);
+#define _target_ __attribute__((cleanup(kv_target_close)))
+/* Walks the target and collects its facts. */
+struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
+
+/* Directory of the running kvpath's own files: "libexec/kvpath/kvpath-probe" beside its bin. */
+const char *kv_probe_path(struct kv_arena *a);
+
+#endif

@@ -1,0 +1,263 @@
+/* One table of options for all commands: a name means the same wherever it is taken. */
+#include <getopt.h>
+
+#include "cmd/cmd.h"
+
+enum opt {
+	OPT_BACKEND = 256,
+	OPT_BYTES,
+	OPT_COLOR,
+	OPT_DEADLINE,
+	OPT_DRY_RUN,
+	OPT_ENV,
+	OPT_FABRIC,
+	OPT_FOR,
+	OPT_HELP,
+	OPT_HOW,
+	OPT_IMAGE,
+	OPT_JSON,
+	OPT_MEM,
+	OPT_MOUNT,
+	OPT_PROCESS,
+	OPT_PROVIDER,
+	OPT_QUIET,
+	OPT_STRICT,
+	OPT_VERBOSE,
+};
+
+static const struct option_def {
+	const char *name, *arg, *help;
+	int id;
+} defs[] = {
+	{ "mount", "HOST:GUEST",
+	  "show a host directory inside the target, as container_mounts will", OPT_MOUNT },
+	{ "fabric", "DIR", "borrow libfabric from DIR (repeatable; default /opt/amazon/efa)",
+	  OPT_FABRIC },
+	{ "env", "K=V", "set a variable of the job's environment (repeatable)", OPT_ENV },
+	{ "backend", "NAME", "the NIXL backend that is wanted (default LIBFABRIC)", OPT_BACKEND },
+	{ "mem", "vram|dram", "the memory that the job registers (default vram)", OPT_MEM },
+	{ "process", "bare|python|native", "the process that opens FILE", OPT_PROCESS },
+	{ "how", "auto|files|env", "the kind of repair (default auto)", OPT_HOW },
+	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
+	  OPT_IMAGE },
+	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
+	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
+	  OPT_PROVIDER },
+	{ "bytes", "N", "payload of the proof (default 64 MiB)", OPT_BYTES },
+	{ "deadline", "SECONDS", "longest time for the proof (default 30)", OPT_DEADLINE },
+	{ "for", "DIALECT", "what to write: preamble, env", OPT_FOR },
+	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
+	{ "json", NULL, "print a JSON document", OPT_JSON },
+	{ "quiet", NULL, "print the verdict alone", OPT_QUIET },
+	{ "verbose", NULL, "print the log of the libraries too", OPT_VERBOSE },
+	{ "color", "auto|always|never", "colour the text (default auto; NO_COLOR is honoured)",
+	  OPT_COLOR },
+	{ "help", NULL, "print this help", OPT_HELP },
+};
+
+int kv_fail(enum kv_status status, const char *fmt, ...)
+{
+	struct kv_arena *a = kv_arena_new();
+	va_list ap;
+
+	va_start(ap, fmt);
+	fprintf(stderr, "kvpath: %s\n", kv_printable(a, kv_vstrf(a, fmt, ap)));
+	va_end(ap);
+	kv_arena_free(a);
+	return status;
+}
+
+static bool takes(const struct kv_command *c, const char *option)
+{
+	size_t n = strlen(option);
+
+	if (kv_streq(option, "help"))
+		return true;
+	for (const char *p = c->options; (p = strstr(p, option)); p += n)
+		if ((p == c->options || p[-1] == ' ') && (!p[n] || p[n] == ' '))
+			return true;
+	return false;
+}
+
+void kv_opts_help(FILE *out, const struct kv_command *c)
+{
+	fprintf(out, "Usage: kvpath %s %s\n\n%s.\n\nOptions:\n", c->name, c->usage, c->summary);
+	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++) {
+		char left[64];
+
+		if (!takes(c, defs[i].name))
+			continue;
+		snprintf(left, sizeof(left), "--%s%s%s", defs[i].name, defs[i].arg ? " " : "",
+			 defs[i].arg ? defs[i].arg : "");
+		fprintf(out, "  %-30s %s\n", left, defs[i].help);
+	}
+	if (c->help)
+		fprintf(out, "\n%s\n", c->help);
+}
+
+static bool one_of(const char *value, const char *choices)
+{
+	size_t n = strlen(value);
+
+	for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
+		if (strcspn(p, "|") == n && strncmp(p, value, n) == 0)
+			return true;
+	return false;
+}
+
+static bool is_backend_name(const char *s)
+{
+	return *s &&
+	       s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")] ==
+		       '\0';
+}
+
+static bool parse_number(const char *s, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (errno || end == s || *end || *s == '-' || v == 0 || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+static int add_mount(struct kv_opts *o, const char *value)
+{
+	const char *colon = strchr(value, ':');
+	const char *guest = colon ? colon + 1 : NULL, *end = guest ? strchr(guest, ':') : NULL;
+
+	/* pyxis takes HOST:GUEST:flags; the flags change nothing here. */
+	if (!colon || colon == value || guest[0] != '/')
+		return kv_fail(KV_STATUS_USAGE,
+			       "--mount %s: HOST:GUEST is expected, GUEST absolute", value);
+	kv_vec_push(
+		o->arena, &o->mounts,
+		((struct kv_mount_opt){ kv_strndup(o->arena, value, (size_t)(colon - value)),
+					kv_strndup(o->arena, guest,
+						   end ? (size_t)(end - guest) : strlen(guest)) }));
+	return KV_STATUS_OK;
+}
+
+static int bad_value(const struct option_def *d, const char *value)
+{
+	return kv_fail(KV_STATUS_USAGE, "--%s %s: %s is expected", d->name, value, d->arg);
+}
+
+static int take(struct kv_opts *o, const struct option_def *d, char *value)
+{
+	uint64_t number;
+
+	if (d->arg && strchr(d->arg, '|') && !one_of(value, d->arg))
+		return bad_value(d, value);
+	switch ((enum opt)d->id) {
+	case OPT_MOUNT:
+		return add_mount(o, value);
+	case OPT_FABRIC:
+		kv_vec_push(o->arena, &o->fabrics, value);
+		break;
+	case OPT_ENV:
+		if (!strchr(value, '=') || value[0] == '=')
+			return bad_value(d, value);
+		kv_env_put(o->arena, &o->env, value);
+		break;
+	case OPT_BACKEND:
+		if (!is_backend_name(value))
+			return bad_value(d, value);
+		o->backend = value;
+		break;
+	case OPT_MEM:
+		o->vram = kv_streq(value, "vram");
+		break;
+	case OPT_PROCESS:
+		o->process = value;
+		break;
+	case OPT_HOW:
+		o->how = value;
+		break;
+	case OPT_IMAGE:
+		o->image = true;
+		break;
+	case OPT_DRY_RUN:
+		o->dry_run = true;
+		break;
+	case OPT_PROVIDER:
+		o->provider = value;
+		break;
+	case OPT_BYTES:
+		if (!parse_number(value, (uint64_t)1 << 40, &o->bytes))
+			return bad_value(d, value);
+		break;
+	case OPT_DEADLINE:
+		if (!parse_number(value, 86400, &number))
+			return bad_value(d, value);
+		o->deadline_s = (unsigned)number;
+		break;
+	case OPT_FOR:
+		o->render_for = value;
+		break;
+	case OPT_STRICT:
+		o->strict = true;
+		break;
+	case OPT_JSON:
+		o->json = true;
+		break;
+	case OPT_QUIET:
+		o->quiet = o->style.quiet = true;
+		break;
+	case OPT_VERBOSE:
+		o->verbose = true;
+		break;
+	case OPT_COLOR:
+		o->style.color =
+			kv_streq(value, "always") || (kv_streq(value, "auto") && o->style.color);
+		break;
+	case OPT_HELP:
+		kv_opts_help(stdout, o->command);
+		return -1;
+	}
+	return KV_STATUS_OK;
+}
+
+int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret)
+{
+	struct option longs[KV_ARRAY_SIZE(defs) + 1] = { 0 };
+	size_t n = 0;
+	int id;
+
+	ret->command = c;
+	ret->backend = "LIBFABRIC";
+	ret->how = "auto";
+	ret->vram = true;
+	ret->bytes = (uint64_t)64 << 20;
+	ret->deadline_s = 30;
+	ret->style.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
+		if (takes(c, defs[i].name))
+			longs[n++] = (struct option){ defs[i].name,
+						      defs[i].arg ? required_argument : no_argument,
+						      NULL, defs[i].id };
+	opterr = 0;
+	optind = 0;
+	/* '+': what follows the first word that is no option belongs to `run`'s command. */
+	while ((id = getopt_long(argc, argv, c == &kv_cmd_run ? "+:h" : ":h", longs, NULL)) != -1) {
+		int r = KV_STATUS_OK;
+
+		if (id == '?' || id == ':')
+			return kv_fail(KV_STATUS_USAGE, "%s: %s %s (see kvpath %s --help)", c->name,
+				       id == ':' ? "a value is missing after" : "unknown option",
+				       optind > 0 && optind <= argc ? argv[optind - 1] : "",
+				       c->name);
+		for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
+			if (defs[i].id == (id == 'h' ? OPT_HELP : id))
+				r = take(ret, &defs[i], optarg);
+		if (r != KV_STATUS_OK)
+			return r;
+	}
+	for (; optind < argc; optind++)
+		kv_vec_push(ret->arena, &ret->args, argv[optind]);
+	return KV_STATUS_OK;
+}

@@ -1,0 +1,119 @@
+/* kvpath prove: moves real bytes between two agents inside the target and says over what they went.
+ */
+#include "cmd/cmd.h"
+
+static const struct kv_nixl *choose(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && f->nixls.v[i].libnixl)
+			return &f->nixls.v[i];
+	return NULL;
+}
+
+static int status_of(const struct kv_opts *o, const struct kv_prove_result *r)
+{
+	if (kv_streq(r->verdict, "on-fabric"))
+		return KV_STATUS_OK;
+	if (kv_streq(r->verdict, "unknown"))
+		return KV_STATUS_UNKNOWN;
+	/* --provider tcp: what was asked for was proven, and the verdict says all the same what it
+	 * is not. */
+	if (o->provider && r->provider && kv_streq(o->provider, r->provider) && r->intact)
+		return KV_STATUS_OK;
+	return KV_STATUS_OFF;
+}
+
+/* KV301, unless another provider is what was asked for. */
+static void print_finding(const struct kv_opts *o, const struct kv_prove_result *r)
+{
+	struct kv_finding fi = { .id = "KV301",
+				 .title = kv_rule_title("KV301"),
+				 .severity = KV_ERROR };
+
+	if (!r->provider || kv_streq(r->provider, "efa") ||
+	    (o->provider && kv_streq(o->provider, r->provider)))
+		return;
+	fi.detail = kv_strf(o->arena, "the bytes went over libfabric's %s provider, not over efa",
+			    r->provider);
+	fi.repair = "run the proof where EFA devices are, with FI_PROVIDER=efa, which turns the "
+		    "silent fallback into an "
+		    "error; --provider says that another one is wanted";
+	kv_text_finding(stdout, o->arena, &fi, o->style);
+}
+
+static void fill(const struct kv_opts *o, const struct kv_target *t, const struct kv_nixl *n,
+		 struct kv_prove_request *req)
+{
+	struct kv_prove_mount *mounts = kv_alloc_n(o->arena, o->mounts.n + 1, sizeof(*mounts));
+
+	for (size_t i = 0; i < o->mounts.n; i++)
+		mounts[i] = (struct kv_prove_mount){ o->mounts.v[i].host, o->mounts.v[i].guest };
+	*req = (struct kv_prove_request){
+		.target = t->path,
+		.probe = kv_probe_path(o->arena),
+		.nixl_dir = n->lib_dir,
+		.capi = n->capi,
+		.python = n->python_exe,
+		.py_module = n->module,
+		.py_dir = n->site,
+		.plugin_dir = n->plugin_dir,
+		.preload = n->libnixl,
+		.backend = o->backend,
+		.mem = o->vram ? "vram" : "dram",
+		.want_provider = o->provider,
+		.bytes = o->bytes,
+		.deadline_s = o->deadline_s,
+		.mounts = mounts,
+		.n_mounts = o->mounts.n,
+		.env = &t->env,
+	};
+}
+
+static int run(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_prove_request req;
+	struct kv_prove_result result = { 0 };
+	struct kv_err err = { 0 };
+	const struct kv_nixl *n;
+	int r;
+
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "prove: one target at a time, not also %s",
+			       o->args.v[1]);
+	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	if (r != KV_STATUS_OK)
+		return r;
+	n = choose(kv_target_facts(o, &t));
+	if (!n)
+		return kv_fail(KV_STATUS_OFF, "%s: there is no NIXL to prove anything with",
+			       t.path);
+	fill(o, &t, n, &req);
+	r = kv_prove(o->arena, &req, &result, &err);
+	if (r < 0)
+		return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s", err.msg);
+	if (o->verbose && result.log)
+		fprintf(stderr, "%s\n", kv_printable(o->arena, result.log));
+	if (o->json &&
+	    kv_json_print(stdout, kv_json_prove(o->arena, &result, o->backend, req.mem)) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
+	if (!o->json) {
+		print_finding(o, &result);
+		kv_text_prove(stdout, o->arena, &result, o->backend, req.mem, o->style);
+	}
+	return status_of(o, &result);
+}
+
+const struct kv_command kv_cmd_prove = {
+	.name = "prove",
+	.usage = "[OPTIONS] [TARGET]",
+	.summary = "load the plugin for real, move real bytes between two agents, name the "
+		   "provider and the counters",
+	.options = "mount env backend mem provider bytes deadline json quiet verbose color",
+	.help = "Runs the target's own libraries: in place for /, else in a mount namespace of its "
+		"own (root is needed),\n"
+		"where nothing is written to the target. on-fabric is said only where the bytes "
+		"arrived intact, the provider\n"
+		"is efa and the devices' counters moved by the payload.",
+	.run = run,
+};

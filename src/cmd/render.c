@@ -1,0 +1,37 @@
+/* kvpath render: writes the repair in the dialect that is asked for. */
+#include "cmd/cmd.h"
+#include "launch/launch.h"
+
+static int run(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	int r;
+
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "render: one target at a time, not also %s",
+			       o->args.v[1]);
+	if (!o->render_for)
+		return kv_fail(KV_STATUS_USAGE, "render: --for preamble or --for env is expected");
+	if (kv_streq(o->render_for, "preamble")) {
+		kv_preamble_print(stdout, o->backend);
+		return KV_STATUS_OK;
+	}
+	if (!kv_streq(o->render_for, "env"))
+		return kv_fail(KV_STATUS_USAGE, "render: --for %s: preamble or env is expected",
+			       o->render_for);
+	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	if (r != KV_STATUS_OK)
+		return r;
+	return kv_env_print(stdout, kv_target_facts(o, &t), KV_ENV_SHELL);
+}
+
+const struct kv_command kv_cmd_render = {
+	.name = "render",
+	.usage = "--for DIALECT [OPTIONS] [TARGET]",
+	.summary = "write the repair as a launcher's text",
+	.options = "for mount fabric env backend mem",
+	.help = "preamble is a bash text for the start of a job's tasks; it fails the start where "
+		"a step fails.\n"
+		"env is the list of variables that a job exports.",
+	.run = run,
+};

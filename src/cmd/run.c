@@ -1,0 +1,86 @@
+/* kvpath run: starts a command repaired by environment alone. */
+#include "cmd/cmd.h"
+#include "launch/launch.h"
+
+/* python -S leaves sitecustomize out, -I and -E the environment: the default could not be set. */
+static const char *refused_python(const kv_strv *args)
+{
+	const char *base = kv_basename(args->v[0]);
+
+	if (!kv_starts(base, "python"))
+		return NULL;
+	for (size_t i = 1; i < args->n && args->v[i][0] == '-' && args->v[i][1] != '-'; i++) {
+		if (args->v[i][1] == 'c' || args->v[i][1] == 'm')
+			break;
+		if (strpbrk(args->v[i], "SIE"))
+			return args->v[i];
+	}
+	return NULL;
+}
+
+static int repair(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_env_repair env;
+	struct kv_err err = { 0 };
+	struct kv_facts *f;
+	const char *base;
+	int r = kv_target_open(o, NULL, &t);
+
+	if (r != KV_STATUS_OK)
+		return r;
+	f = kv_target_facts(o, &t);
+	if (kv_env_base(o->arena, &base, &err) < 0 || kv_env_make(f, base, &env, &err) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
+	if (env.reason)
+		return kv_fail(KV_STATUS_OFF,
+			       "the command was not started: the environment alone does not repair "
+			       "this: %s",
+			       env.reason);
+	for (size_t i = 0; i < o->env.pairs.n; i++)
+		putenv(o->env.pairs.v[i]);
+	for (size_t i = 0; i < env.set.pairs.n; i++)
+		putenv(kv_strdup(o->arena, env.set.pairs.v[i]));
+	if (o->verbose) {
+		for (size_t i = 0; i < env.set.pairs.n; i++)
+			fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
+		fprintf(stderr, "kvpath: vLLM takes an argument instead: %s\n", env.vllm);
+	}
+	return KV_STATUS_OK;
+}
+
+static int run(struct kv_opts *o)
+{
+	const char *flag;
+	int r;
+
+	if (!o->args.n)
+		return kv_fail(KV_STATUS_USAGE,
+			       "run: a command is expected: kvpath run [OPTIONS] -- CMD");
+	flag = refused_python(&o->args);
+	if (flag)
+		return kv_fail(
+			KV_STATUS_USAGE,
+			"run: %s %s keeps kvpath's import hook out; leave the flag away or use "
+			"kvpath fix",
+			o->args.v[0], flag);
+	r = repair(o);
+	if (r != KV_STATUS_OK)
+		return r;
+	kv_vec_push(o->arena, &o->args, NULL);
+	execvp(o->args.v[0], o->args.v);
+	return kv_fail(errno == ENOENT ? 127 : 126, "%s: %s", o->args.v[0], strerror(errno));
+}
+
+const struct kv_command kv_cmd_run = {
+	.name = "run",
+	.usage = "[OPTIONS] -- CMD [ARG ...]",
+	.summary = "start CMD repaired by environment alone; nothing is written in the target",
+	.options = "fabric env backend mem verbose",
+	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
+		"sets NIXL's default backend,\n"
+		"and the knobs of SGLang, TensorRT-LLM, ModelExpress and Dynamo are set. CMD is "
+		"then executed in place:\n"
+		"signals, exit status and stdio are its own.",
+	.run = run,
+};

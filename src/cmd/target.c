@@ -1,0 +1,126 @@
+/* Opening a target: what it is, its mounts, its environment, the places to borrow from. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "cmd/cmd.h"
+
+#define HOST_EFA "/opt/amazon/efa"
+
+extern char **environ;
+
+static int refuse_file(const char *path)
+{
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char magic[4] = { 0 };
+	size_t n = 0;
+
+	if (fd < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", path, strerror(errno));
+	(void)kv_read_all(fd, magic, sizeof(magic), 0, &n);
+	if (n == 4 && memcmp(magic, "hsqs", 4) == 0)
+		return kv_fail(
+			KV_STATUS_UNKNOWN,
+			"%s: a squashfs image; this version reads directories: unpack it with "
+			"unsquashfs, or run kvpath inside the container",
+			path);
+	return kv_fail(KV_STATUS_USAGE, "%s: neither a directory nor an image that kvpath knows",
+		       path);
+}
+
+static int open_root(const struct kv_opts *o, const char *path, struct kv_target *ret)
+{
+	struct kv_err err = { 0 };
+	struct stat st;
+	kv_dirents list = { 0 };
+	int e;
+
+	if (stat(path, &st) < 0)
+		return kv_fail(errno == EACCES ? KV_STATUS_UNKNOWN : KV_STATUS_USAGE, "%s: %s",
+			       path, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return refuse_file(path);
+	if (kv_root_open(o->arena, path, &ret->root, &err) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
+	e = kv_root_list(ret->root, "/", &list);
+	if (e < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", path, strerror(-e));
+	for (size_t i = 0; i < o->mounts.n; i++)
+		if (kv_root_bind(ret->root, o->mounts.v[i].host, o->mounts.v[i].guest, &err) < 0)
+			return kv_fail(KV_STATUS_USAGE, "--mount: %s", err.msg);
+	return KV_STATUS_OK;
+}
+
+static int find_sources(const struct kv_opts *o, struct kv_target *ret)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < o->fabrics.n; i++) {
+		if (stat(o->fabrics.v[i], &st) < 0)
+			return kv_fail(KV_STATUS_USAGE, "--fabric %s: %s", o->fabrics.v[i],
+				       strerror(errno));
+		if (!S_ISDIR(st.st_mode))
+			return kv_fail(KV_STATUS_USAGE, "--fabric %s: not a directory",
+				       o->fabrics.v[i]);
+		kv_vec_push(o->arena, &ret->sources, o->fabrics.v[i]);
+	}
+	/* A live root's own copy is found by the walk. */
+	if (!o->fabrics.n && !kv_root_is_live(ret->root) && stat(HOST_EFA, &st) == 0 &&
+	    S_ISDIR(st.st_mode))
+		kv_vec_push(o->arena, &ret->sources, kv_strdup(o->arena, HOST_EFA));
+	return KV_STATUS_OK;
+}
+
+int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret)
+{
+	struct kv_env own = { 0 };
+	int r;
+
+	*ret = (struct kv_target){ .path = path ? path : "/" };
+	r = open_root(o, ret->path, ret);
+	if (r == KV_STATUS_OK)
+		r = find_sources(o, ret);
+	if (r != KV_STATUS_OK)
+		return r;
+	for (char **e = environ; kv_root_is_live(ret->root) && *e; e++)
+		kv_env_put(o->arena, &own, *e);
+	for (size_t i = 0; i < o->env.pairs.n; i++)
+		kv_env_put(o->arena, &own, o->env.pairs.v[i]);
+	kv_target_env(ret->root, &own, &ret->env);
+	return KV_STATUS_OK;
+}
+
+void kv_target_close(struct kv_target *t)
+{
+	kv_root_close(t->root);
+}
+
+struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t)
+{
+	struct kv_inspect in = {
+		.root = t->root,
+		.path = t->path,
+		.env = &t->env,
+		.backend = o->backend,
+		.vram = o->vram,
+		.image = o->image,
+		.sources = &t->sources,
+	};
+
+	kv_scan(t->root, &t->scan);
+	return kv_facts_collect(&in, &t->scan);
+}
+
+const char *kv_probe_path(struct kv_arena *a)
+{
+	const char *env = getenv("KVPATH_PROBE");
+	char self[4096];
+	ssize_t n;
+
+	if (env && *env)
+		return env;
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		return "kvpath-probe";
+	self[n] = '\0';
+	return kv_strf(a, "%s/../libexec/kvpath/kvpath-probe", kv_dirname(a, self));
+}

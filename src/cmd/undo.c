@@ -1,0 +1,46 @@
+/* kvpath undo: takes back every repair, to the byte. */
+#include "cmd/cmd.h"
+#include "repair/journal.h"
+
+static int run(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_err err = { 0 };
+	size_t undone = 0;
+	int r;
+
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "undo: one target at a time, not also %s",
+			       o->args.v[1]);
+	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	if (r != KV_STATUS_OK)
+		return r;
+	if (kv_root_is_dir(t.root, KV_STATE_DIR)) {
+		r = kv_journal_undo(kv_root_fd(t.root), &undone, &err);
+		if (r < 0)
+			return kv_fail(r == -ESTALE || r == -ENOTEMPTY ? KV_STATUS_OFF
+								       : KV_STATUS_UNKNOWN,
+				       "%s", err.msg);
+	}
+	if (o->json)
+		return kv_json_print(stdout, json_pack("{s:s, s:s, s:I}", "schema", "kvpath.undo/1",
+						       "target", kv_printable(o->arena, t.path),
+						       "undone", (json_int_t)undone)) < 0
+			       ? KV_STATUS_UNKNOWN
+			       : KV_STATUS_OK;
+	if (undone)
+		printf("%zu operations taken back\n", undone);
+	else
+		puts("nothing to undo");
+	return KV_STATUS_OK;
+}
+
+const struct kv_command kv_cmd_undo = {
+	.name = "undo",
+	.usage = "[OPTIONS] [TARGET]",
+	.summary = "put every byte, mode, owner and time back as before kvpath fix",
+	.options = "json quiet color",
+	.help = "A file that was changed since by someone else stops the undo before anything is "
+		"touched.",
+	.run = run,
+};

@@ -1,0 +1,115 @@
+/* kvpath why: how the loader decides for one file, in the process that opens it. */
+#include "cmd/cmd.h"
+
+/* A NIXL's own plugin is opened by that NIXL's process, by the name that NIXL gives it. */
+static bool why_plugin(const struct kv_facts *f, const char *real, const char **ret_process,
+		       struct kv_load *ret)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		for (size_t j = 0; j < f->nixls.v[i].plugins.n; j++) {
+			const struct kv_nixl *n = &f->nixls.v[i];
+
+			if (!kv_streq(n->plugins.v[j].path, real))
+				continue;
+			*ret_process = n->site ? "python" : "native";
+			*ret = n->plugins.v[j].load;
+			return true;
+		}
+	return false;
+}
+
+/* The first NIXL of the kind that was asked for opens FILE as it would a plugin. */
+static bool why_in(const struct kv_facts *f, const char *file, bool python, struct kv_load *ret)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if ((n->site != NULL) != python && (python || !n->libnixl))
+			continue;
+		if (!python) {
+			struct kv_process_opts opts = { .env = f->env,
+							.assumed =
+								f->live ? NULL : kv_assumed_libs };
+			struct kv_process *p = kv_process_start(f->loader, &opts, ret);
+
+			if (ret->object)
+				kv_process_dlopen(p, n->libnixl, NULL, 0, ret);
+			if (ret->object)
+				kv_process_dlopen(p, file, ret->object, 0, ret);
+			return true;
+		}
+		if (n->start.loads != KV_LOADS_YES)
+			*ret = n->start;
+		else
+			kv_process_dlopen(n->proc, file, n->caller, 0, ret);
+		return true;
+	}
+	return false;
+}
+
+static void why_bare(const struct kv_facts *f, const char *file, struct kv_load *ret)
+{
+	struct kv_process_opts opts = { .env = f->env };
+	struct kv_process *p = kv_process_start(f->loader, &opts, ret);
+
+	if (ret->object)
+		kv_process_dlopen(p, file, NULL, 0, ret);
+}
+
+static int status_of(const struct kv_load *l)
+{
+	return l->loads == KV_LOADS_YES       ? KV_STATUS_OK
+	       : l->loads == KV_LOADS_UNKNOWN ? KV_STATUS_UNKNOWN
+					      : KV_STATUS_OFF;
+}
+
+static int run(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	const char *file, *real = NULL, *process = o->process;
+	struct kv_load load = { 0 };
+	struct kv_facts *f;
+	int r;
+
+	if (o->args.n < 1 || o->args.n > 2)
+		return kv_fail(KV_STATUS_USAGE,
+			       "why: a FILE is expected, a TARGET before it is optional");
+	file = o->args.v[o->args.n - 1];
+	r = kv_target_open(o, o->args.n == 2 ? o->args.v[0] : NULL, &t);
+	if (r != KV_STATUS_OK)
+		return r;
+	if (strchr(file, '/')) {
+		if (file[0] != '/')
+			file = kv_strf(o->arena, "/%s", file);
+		r = kv_root_real(t.root, file, 0, &real);
+		if (r < 0)
+			return kv_fail(KV_STATUS_USAGE, "%s: %s in %s", file, strerror(-r), t.path);
+	}
+	f = kv_target_facts(o, &t);
+	if (!process && real && why_plugin(f, real, &process, &load))
+		;
+	else if (!process || kv_streq(process, "bare"))
+		why_bare(f, file, &load);
+	else if (!why_in(f, file, kv_streq(process, "python"), &load))
+		return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", process,
+			       t.path);
+	process = process ? process : "bare";
+	if (o->json && kv_json_print(stdout, kv_json_why(o->arena, file, process, &load)) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
+	if (!o->json)
+		kv_text_why(stdout, o->arena, file, process, &load, o->style);
+	return status_of(&load);
+}
+
+const struct kv_command kv_cmd_why = {
+	.name = "why",
+	.usage = "[OPTIONS] [TARGET] FILE",
+	.summary = "show how the loader decides for FILE: every candidate, why each lost, versions "
+		   "needed and had",
+	.options = "mount env backend process json quiet color",
+	.help = "FILE is a path in the target, or a bare name to be searched for. A plugin of a "
+		"NIXL is opened by that\n"
+		"NIXL's process unless --process says otherwise; bare is a program that links libc "
+		"alone.",
+	.run = run,
+};

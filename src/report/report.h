@@ -1,0 +1,35 @@
+/* Results as text for people and JSON for programs. Nothing of a target reaches a terminal
+ * unescaped. */
+#ifndef KV_REPORT_REPORT_H
+#define KV_REPORT_REPORT_H
+
+#include <jansson.h>
+
+#include "prove/prove.h"
+#include "rules/rules.h"
+
+struct kv_style {
+	bool color;
+	bool quiet;
+};
+
+/* Text to out. */
+void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings *fi,
+		   struct kv_style st);
+void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
+		 const struct kv_load *l, struct kv_style st);
+void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
+		   const char *backend, const char *mem, struct kv_style st);
+void kv_text_finding(FILE *out, struct kv_arena *a, const struct kv_finding *fi,
+		     struct kv_style st);
+
+/* The documents of the design; the caller's reference. */
+json_t *kv_json_check(const struct kv_facts *f, const struct kv_findings *fi);
+json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
+		    const struct kv_load *l);
+json_t *kv_json_prove(struct kv_arena *a, const struct kv_prove_result *r, const char *backend,
+		      const char *mem);
+/* Prints and drops the document. 0 or -EIO. */
+int kv_json_print(FILE *out, json_t *doc);
+
+#endif

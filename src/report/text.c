@@ -1,0 +1,206 @@
+/* Reports for people: the verdict last, where the eye is; every fact with the file that it was read
+ * from. */
+#include "report/report.h"
+
+enum tone { BOLD, RED, GREEN, YELLOW, DIM, PLAIN };
+
+static const char *const codes[] = { "1", "31", "32", "33", "2", "0" };
+
+static void put(FILE *out, struct kv_style st, enum tone tone, const char *s)
+{
+	if (st.color && tone != PLAIN)
+		fprintf(out, "\033[%sm%s\033[0m", codes[tone], s);
+	else
+		fputs(s, out);
+}
+
+static enum tone tone_of_verdict(const char *verdict)
+{
+	if (kv_streq(verdict, "off-fabric"))
+		return RED;
+	return kv_streq(verdict, "unknown") ? YELLOW : GREEN;
+}
+
+static const char *join(struct kv_arena *a, const kv_strv *list, const char *none)
+{
+	const char *s = "";
+
+	for (size_t i = 0; i < list->n; i++)
+		s = kv_strf(a, "%s%s%s", s, i ? ", " : "", list->v[i]);
+	return *s ? kv_printable(a, s) : none;
+}
+
+static void put_nixl(FILE *out, struct kv_arena *a, const struct kv_nixl *n, const char *backend,
+		     struct kv_style st)
+{
+	put(out, st, BOLD, kv_strf(a, "NIXL %s", *n->version ? kv_printable(a, n->version) : "?"));
+	fprintf(out, " %s%s\n", kv_printable(a, *n->dist ? n->dist : "(bare tree)"),
+		n->active ? "" : ", not imported by default");
+	fprintf(out, "  path      %s\n", kv_printable(a, n->path));
+	if (n->site)
+		fprintf(out, "  python    %s, %s\n", n->python ? n->python : "?",
+			n->python_exe ? kv_printable(a, n->python_exe) : "no interpreter found");
+	if (n->api_py)
+		fprintf(out, "  default   %s\n", join(a, &n->default_backends, "not recognised"));
+	if (n->plugin_dir)
+		fprintf(out, "  plugins   %s\n", kv_printable(a, n->plugin_dir));
+	for (size_t i = 0; i < n->plugins.n; i++) {
+		const struct kv_plugin *p = &n->plugins.v[i];
+		enum tone tone = p->load.loads == KV_LOADS_YES       ? GREEN
+				 : p->load.loads == KV_LOADS_UNKNOWN ? YELLOW
+								     : RED;
+
+		fprintf(out, "    %-12s ", kv_printable(a, p->name));
+		put(out, st, kv_streq(p->name, backend) ? tone : DIM, kv_loads_name[p->load.loads]);
+		if (p->load.error)
+			fprintf(out, "%*s%s", (int)(9 - strlen(kv_loads_name[p->load.loads])), "",
+				kv_printable(a, p->load.error));
+		fputc('\n', out);
+	}
+}
+
+static void put_fabrics(FILE *out, const struct kv_facts *f, struct kv_style st)
+{
+	if (!f->fabrics.n)
+		return;
+	put(out, st, BOLD, "libfabric\n");
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+
+		fprintf(out, "  %-8s %s\n           %s, %s, providers %s%s\n",
+			kv_source_name[fab->source], kv_printable(f->arena, fab->path),
+			fab->release ? fab->release : "release unknown", fab->abi,
+			join(f->arena, &fab->providers, "none"),
+			fab->cuda ? ", CUDA" : ", no CUDA");
+		if (fab->blocked)
+			fprintf(out, "           refused: %s\n",
+				kv_printable(f->arena, fab->blocked));
+	}
+}
+
+void kv_text_finding(FILE *out, struct kv_arena *a, const struct kv_finding *fi, struct kv_style st)
+{
+	enum tone tone = fi->severity == KV_ERROR ? RED : fi->severity == KV_WARNING ? YELLOW : DIM;
+
+	put(out, st, tone, kv_strf(a, "%s %s", fi->id, kv_severity_name[fi->severity]));
+	fprintf(out, ": %s\n  %s\n", fi->title, kv_printable(a, fi->detail));
+	for (size_t i = 0; i < fi->evidence.n; i++)
+		fprintf(out, "    %s: %s\n", kv_printable(a, fi->evidence.v[i].path),
+			kv_printable(a, fi->evidence.v[i].text));
+	if (*fi->repair)
+		fprintf(out, "  %s %s\n",
+			fi->automatic ? "repair:" : "by hand:", kv_printable(a, fi->repair));
+}
+
+static void put_verdict(FILE *out, struct kv_arena *a, const struct kv_findings *fi,
+			struct kv_style st)
+{
+	const char *ids = "";
+
+	for (size_t i = 0; i < fi->list.n; i++)
+		if (fi->list.v[i].severity == KV_ERROR && !strstr(ids, fi->list.v[i].id))
+			ids = kv_strf(a, "%s%s%s", ids, *ids ? ", " : ": ", fi->list.v[i].id);
+	put(out, st, tone_of_verdict(kv_verdict_name[fi->verdict]), kv_verdict_name[fi->verdict]);
+	fprintf(out, "%s\n", ids);
+}
+
+void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings *fi,
+		   struct kv_style st)
+{
+	if (st.quiet) {
+		put_verdict(out, f->arena, fi, st);
+		return;
+	}
+	put(out, st, BOLD, kv_printable(f->arena, f->path));
+	fprintf(out, " (%s, %s, %s, %s)\n", f->live ? "live" : "directory", f->arch,
+		kv_printable(f->arena, f->os), f->libc);
+	for (size_t i = 0; i < f->nixls.n; i++)
+		put_nixl(out, f->arena, &f->nixls.v[i], f->backend, st);
+	put_fabrics(out, f, st);
+	for (size_t i = 0; i < f->devices.n; i++)
+		fprintf(out, "device %s (%s) %s: %s\n",
+			kv_printable(f->arena, f->devices.v[i].name),
+			kv_printable(f->arena, f->devices.v[i].kind), f->devices.v[i].node,
+			f->devices.v[i].usable ? "usable" : f->devices.v[i].problem);
+	fputc('\n', out);
+	for (size_t i = 0; i < fi->list.n; i++)
+		kv_text_finding(out, f->arena, &fi->list.v[i], st);
+	put_verdict(out, f->arena, fi, st);
+}
+
+static void put_tried(FILE *out, struct kv_arena *a, const kv_trieds *tried, const char *indent)
+{
+	for (size_t i = 0; i < tried->n; i++)
+		fprintf(out, "%snot %s (%s: %s)\n", indent, kv_printable(a, tried->v[i].path),
+			kv_rule_name[tried->v[i].rule], tried->v[i].why);
+}
+
+void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
+		 const struct kv_load *l, struct kv_style st)
+{
+	put(out, st, BOLD, kv_printable(a, file));
+	fprintf(out, " in a %s process: ", process);
+	put(out, st, l->loads == KV_LOADS_YES ? GREEN : RED, kv_loads_name[l->loads]);
+	fputc('\n', out);
+	for (size_t i = 0; i < l->fresh.n; i++) {
+		const struct kv_object *o = l->fresh.v[i];
+
+		fprintf(out, "  %s\n    by %s for %s%s%s\n", kv_printable(a, o->name),
+			kv_rule_name[o->rule], kv_printable(a, o->request),
+			o->requested_by && o != l->object ? ", needed by " : "",
+			o->requested_by && o != l->object ? kv_printable(a, o->requested_by->name)
+							  : "");
+		if (!st.quiet)
+			put_tried(out, a, &o->tried, "      ");
+		for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
+			const char *name = o->elf->needed.v[j];
+			kv_strv versions = { 0 };
+
+			kv_elf_versions_of(a, o->elf, name, &versions);
+			if (!st.quiet && versions.n)
+				fprintf(out, "    needs %s with %s\n", kv_printable(a, name),
+					join(a, &versions, ""));
+		}
+	}
+	if (l->provider && l->provider->elf) {
+		kv_strv have = { 0 };
+
+		for (size_t i = 0; i < l->provider->elf->verdefs.n; i++)
+			if (!l->provider->elf->verdefs.v[i].base)
+				kv_vec_push(a, &have,
+					    kv_strdup(a, l->provider->elf->verdefs.v[i].name));
+		fprintf(out, "  %s defines %s\n", kv_printable(a, l->provider->name),
+			join(a, &have, "no version"));
+	}
+	if (l->missing) {
+		fprintf(out, "  %s was found nowhere:\n", kv_printable(a, l->missing));
+		put_tried(out, a, &l->tried, "    ");
+	}
+	if (l->error)
+		fprintf(out, "%s\n", kv_printable(a, l->error));
+}
+
+void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
+		   const char *backend, const char *mem, struct kv_style st)
+{
+	if (r->bytes)
+		fprintf(out,
+			"moved %llu bytes of %s in %.1f ms through %s, %s (driven through %s)\n",
+			(unsigned long long)r->bytes, mem, (double)r->elapsed_us / 1000.0, backend,
+			r->intact ? "every byte as sent" : "NOT as sent", r->via ? r->via : "?");
+	if (r->provider)
+		fprintf(out, "provider  %s (%s)\n", kv_printable(a, r->provider),
+			kv_printable(a, r->provider_source ? r->provider_source : ""));
+	else
+		fprintf(out, "provider  not named by anything that was seen\n");
+	for (size_t i = 0; i < r->counters.n; i++)
+		fprintf(out, "counter   %s %s %+lld\n", kv_printable(a, r->counters.v[i].device),
+			kv_printable(a, r->counters.v[i].counter),
+			(long long)r->counters.v[i].delta);
+	fprintf(out, "proven    %s\n", join(a, &r->proven, "nothing"));
+	fprintf(out, "not       %s\n", join(a, &r->not_proven, "-"));
+	if (r->error)
+		fprintf(out, "error     %s\n", kv_printable(a, r->error));
+	put(out, st, tone_of_verdict(r->verdict), r->verdict);
+	fputc('\n', out);
+}
