@@ -31,7 +31,13 @@ char *kv_dirname(struct kv_arena *a, const char *path)
 
 char *kv_join(struct kv_arena *a, const char *dir, const char *name)
 {
-	return kv_strf(a, "%s%s%s", dir, kv_ends(dir, "/") ? "" : "/", name);
+	size_t n = strlen(dir), m = strlen(name), slash = n && dir[n - 1] == '/' ? 0 : 1;
+	char *path = kv_alloc_raw(a, n + slash + m + 1);
+
+	memcpy(path, dir, n);
+	path[n] = '/';
+	memcpy(path + n + slash, name, m + 1);
+	return path;
 }
 
 static unsigned long number_at(const char **s)

@@ -23,7 +23,7 @@ struct kv_opts {
 	kv_strv fabrics;
 	struct kv_env env; /* --env */
 	const char *backend, *how, *process, *provider, *render_for;
-	bool vram, json, quiet, strict, dry_run, verbose, image;
+	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image;
 	uint64_t bytes;
 	unsigned deadline_s;
 	struct kv_style style;

@@ -171,6 +171,7 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_MEM:
 		o->vram = kv_streq(value, "vram");
+		o->mem_given = true;
 		break;
 	case OPT_PROCESS:
 		o->process = value;

@@ -69,6 +69,18 @@ static void fill(const struct kv_opts *o, const struct kv_target *t, const struc
 	};
 }
 
+/* VRAM is what jobs register; without --mem, a machine that has no GPU proves what it can: host
+ * memory. */
+static void choose_mem(struct kv_opts *o)
+{
+	if (o->mem_given || access("/dev/nvidiactl", F_OK) == 0)
+		return;
+	o->vram = false;
+	if (!o->quiet && !o->json)
+		fprintf(stderr, "kvpath: no GPU here: host memory is moved (--mem vram asks for "
+				"GPU memory)\n");
+}
+
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -88,6 +100,7 @@ static int run(struct kv_opts *o)
 	if (!n)
 		return kv_fail(KV_STATUS_OFF, "%s: there is no NIXL to prove anything with",
 			       t.path);
+	choose_mem(o);
 	fill(o, &t, n, &req);
 	r = kv_prove(o->arena, &req, &result, &err);
 	if (r < 0)

@@ -1,13 +1,11 @@
 /* Headers, dynamic section and version tables. Symbols are in symbols.c. */
 #include "elf/elf.h"
 
-#define MAX_TABLE    ((uint64_t)256 << 20)
 #define MAX_DYNAMIC  65536 /* entries */
 #define MAX_VERSIONS 65536
 
 struct reader {
 	struct kv_arena *arena;
-	struct kv_file *file;
 	struct kv_elf *e;
 };
 
@@ -23,19 +21,10 @@ struct dynamic {
 
 static bool read_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span *ret)
 {
-	size_t got;
-	uint8_t *p;
-
-	if (n > MAX_TABLE)
-		return false;
-	p = kv_alloc_raw(rd->arena, (size_t)n + 1);
-	if (kv_file_read(rd->file, off, p, (size_t)n, &got) < 0 || got < n) {
-		rd->e->truncated = true;
-		return false;
-	}
-	p[n] = '\0';
-	*ret = (struct kv_span){ p, (size_t)n };
-	return true;
+	if (kv_span_sub(rd->e->file, off, n, ret))
+		return true;
+	rd->e->truncated = true;
+	return false;
 }
 
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
@@ -365,7 +354,8 @@ static bool read_gnu_hash(struct reader *rd, uint64_t addr)
 	if (!read_table(rd, addr, 16, &s) || !kv_span_u32(s, 0, e->be, &e->gnu.n_buckets) ||
 	    !kv_span_u32(s, 4, e->be, &e->gnu.first) ||
 	    !kv_span_u32(s, 8, e->be, &e->gnu.n_bloom) ||
-	    !kv_span_u32(s, 12, e->be, &e->gnu.shift) || !e->gnu.n_bloom || e->gnu.shift > 31)
+	    !kv_span_u32(s, 12, e->be, &e->gnu.shift) || !e->gnu.n_bloom ||
+	    (e->gnu.n_bloom & (e->gnu.n_bloom - 1)) || e->gnu.shift > 31)
 		return false;
 	n = (uint64_t)e->gnu.n_bloom * word_size + (uint64_t)e->gnu.n_buckets * 4;
 	if (!read_table(rd, addr + 16, n, &s) ||
@@ -407,23 +397,35 @@ static void read_symbols(struct reader *rd, const struct dynamic *d)
 	e->relocs[2].addends = d->pltrel == DT_RELA;
 }
 
+/* A string table that does not end in NUL is copied to one that does: names are then safe to read.
+ */
+static bool read_strtab(struct reader *rd, const struct dynamic *d)
+{
+	struct kv_elf *e = rd->e;
+
+	if (!d->strtab || !read_table(rd, d->strtab, d->strsz, &e->strtab) || !e->strtab.n)
+		return false;
+	if (e->strtab.p[e->strtab.n - 1])
+		e->strtab.p = (const uint8_t *)kv_strndup(rd->arena, (const char *)e->strtab.p,
+							  e->strtab.n);
+	return true;
+}
+
 struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 {
 	struct kv_elf *e = kv_new(a, struct kv_elf);
-	struct reader rd = { a, f, e };
+	struct reader rd = { a, e };
 	struct dynamic d = { 0 };
 	uint64_t phoff = 0, dyn = 0, dynsz = 0, need;
-	uint8_t head[64];
 	struct kv_span ph;
-	size_t got;
 
 	e->st = *kv_file_stat(f);
-	e->read_error = kv_file_read(f, 0, head, sizeof(head), &got);
+	e->read_error = kv_file_map(f, a, &e->file);
 	if (e->read_error < 0)
 		return e;
-	e->too_short = got < sizeof(Elf32_Ehdr) ||
-		       (head[EI_CLASS] != ELFCLASS32 && got < sizeof(Elf64_Ehdr));
-	if (e->too_short || !read_header(&rd, (struct kv_span){ head, got }, &phoff))
+	e->too_short = e->file.n < sizeof(Elf32_Ehdr) ||
+		       (e->file.p[EI_CLASS] != ELFCLASS32 && e->file.n < sizeof(Elf64_Ehdr));
+	if (e->too_short || !read_header(&rd, e->file, &phoff))
 		return e;
 	need = (uint64_t)e->phnum * e->phentsize;
 	if (!read_at(&rd, phoff, need, &ph)) {
@@ -433,7 +435,7 @@ struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 	read_phdrs(&rd, ph, &dyn, &dynsz);
 	if (!e->has_dynamic || !read_dynamic(&rd, dyn, dynsz, &d))
 		return e;
-	e->has_strtab = d.strtab && read_table(&rd, d.strtab, d.strsz, &e->strtab);
+	e->has_strtab = read_strtab(&rd, &d);
 	if (!e->has_strtab)
 		return e;
 	if (d.has_soname)
@@ -461,27 +463,22 @@ int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret)
 	return 0;
 }
 
-int kv_elf_relocs(struct kv_arena *a, struct kv_file *f, const struct kv_elf *e,
-		  bool (*fn)(size_t sym, void *arg), void *arg)
+void kv_elf_relocs(const struct kv_elf *e, bool (*fn)(size_t sym, void *arg), void *arg)
 {
-	struct kv_elf copy = *e;
-	struct reader rd = { a, f, &copy };
-
 	for (size_t t = 0; t < KV_ARRAY_SIZE(e->relocs); t++) {
-		uint64_t step = (e->is64 ? 8 : 4) * (e->relocs[t].addends ? 3 : 2), info;
+		uint64_t w = e->is64 ? 8 : 4, step = w * (e->relocs[t].addends ? 3 : 2), off, left,
+			 info;
 		struct kv_span s;
 
-		if (!e->relocs[t].addr || !e->relocs[t].size)
+		if (!e->relocs[t].addr || !e->relocs[t].size ||
+		    !to_offset(e, e->relocs[t].addr, &off, &left) || e->relocs[t].size > left ||
+		    !kv_span_sub(e->file, off, e->relocs[t].size, &s))
 			continue;
-		if (!read_table(&rd, e->relocs[t].addr, e->relocs[t].size, &s))
-			return -EIO;
-		for (uint64_t at = 0; word(e, s, at + step / (e->relocs[t].addends ? 3 : 2), &info);
-		     at += step) {
+		for (uint64_t at = 0; word(e, s, at + w, &info); at += step) {
 			size_t sym = (size_t)(e->is64 ? info >> 32 : info >> 8);
 
 			if (sym && fn(sym, arg))
-				return 0;
+				return;
 		}
 	}
-	return 0;
 }

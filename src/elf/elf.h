@@ -41,6 +41,7 @@ struct kv_elf_segment {
 
 struct kv_elf {
 	struct kv_stat st;
+	struct kv_span file; /* the whole file */
 
 	/* The header, as far as the file had one. */
 	int read_error; /* -errno of reading it, 0 */
@@ -92,6 +93,37 @@ struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
 
 /* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. */
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
+/*
+ * First symbol that the hash table leads to: all undefined ones come before it. n_syms where the
+ * table does not tell (DT_HASH lists every symbol).
+ */
+static inline size_t kv_elf_first_hashed(const struct kv_elf *e)
+{
+	return e->gnu.n_buckets && e->gnu.first < e->n_syms ? e->gnu.first : e->n_syms;
+}
+
+/* The bloom filter's answer for a name with this GNU hash: false where the object surely does not
+ * have it. */
+static inline bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
+{
+	uint64_t filter = 0;
+	uint32_t half = 0;
+	unsigned bits = e->is64 ? 64 : 32;
+
+	if (!e->gnu.n_buckets)
+		return true;
+	/* n_bloom is a power of two, as ld.so requires (elf/dl-setup_hash.c). */
+	if (e->is64) {
+		kv_span_u64(e->gnu.bloom, (uint64_t)(h / 64 & (e->gnu.n_bloom - 1)) * 8, e->be,
+			    &filter);
+	} else {
+		kv_span_u32(e->gnu.bloom, (uint64_t)(h / 32 & (e->gnu.n_bloom - 1)) * 4, e->be,
+			    &half);
+		filter = half;
+	}
+	return filter >> (h & (bits - 1)) & filter >> ((h >> e->gnu.shift) & (bits - 1)) & 1;
+}
+
 uint32_t kv_elf_sysv_hash(const char *name);
 uint32_t kv_elf_gnu_hash(const char *name);
 
@@ -112,9 +144,8 @@ bool kv_elf_exports(const struct kv_elf *e, const char *name);
 const char *kv_elf_max_need(const struct kv_elf *e, const char *prefix);
 const char *kv_elf_max_def(const struct kv_elf *e, const char *prefix);
 
-/* Walks the relocations that name a symbol, in ld.so's order; false where fn stopped it or bytes
- * ran out. */
-int kv_elf_relocs(struct kv_arena *a, struct kv_file *f, const struct kv_elf *e,
-		  bool (*fn)(size_t sym, void *arg), void *arg);
+/* Calls fn with the symbol of each relocation that names one, in ld.so's order, until it returns
+ * true. */
+void kv_elf_relocs(const struct kv_elf *e, bool (*fn)(size_t sym, void *arg), void *arg);
 
 #endif

@@ -34,7 +34,7 @@ bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 		kv_span_u16(e->versym, (uint64_t)i * 2, e->be, &ret->version);
 	if (name >= e->strtab.n)
 		return false;
-	ret->name = (const char *)e->strtab.p + name; /* read_at() put a NUL behind the table */
+	ret->name = (const char *)e->strtab.p + name; /* the table ends in NUL */
 	return true;
 }
 
@@ -61,19 +61,10 @@ uint32_t kv_elf_gnu_hash(const char *name)
 static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 		       bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
-	unsigned bits = e->is64 ? 64 : 32;
-	uint64_t filter = 0;
 	struct kv_elf_sym sym;
 	uint32_t i = 0, v = 0;
 
-	if (e->is64) {
-		kv_span_u64(e->gnu.bloom, (uint64_t)(h / bits % e->gnu.n_bloom) * 8, e->be,
-			    &filter);
-	} else {
-		kv_span_u32(e->gnu.bloom, (uint64_t)(h / bits % e->gnu.n_bloom) * 4, e->be, &v);
-		filter = v;
-	}
-	if (!(filter >> (h % bits) & filter >> ((h >> e->gnu.shift) % bits) & 1))
+	if (!kv_elf_may_have(e, h))
 		return false;
 	kv_span_u32(e->gnu.buckets, (uint64_t)(h % e->gnu.n_buckets) * 4, e->be, &i);
 	if (i < e->gnu.first)

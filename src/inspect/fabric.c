@@ -7,8 +7,6 @@
 
 #include "inspect/internal.h"
 
-#define MAX_STRINGS ((size_t)64 << 20)
-
 const char *const kv_source_name[_KV_SOURCE_COUNT] = { "target", "mount", "fabric" };
 
 /*
@@ -66,40 +64,35 @@ static void take_string(struct kv_arena *a, const char *s, size_t n, struct stri
 		ret->provdir = kv_strdup(a, s);
 }
 
-static void take_segment(struct kv_arena *a, struct kv_file *f, const struct kv_elf_segment *seg,
-			 struct strings *ret)
+static void take_segment(struct kv_arena *a, const struct kv_elf *e,
+			 const struct kv_elf_segment *seg, struct strings *ret)
 {
-	size_t n;
-	char *p = kv_alloc_raw(a, (size_t)seg->filesz + 1);
+	struct kv_span s;
+	size_t len;
 
-	if (kv_file_read(f, seg->offset, p, (size_t)seg->filesz, &n) < 0)
+	if (!kv_span_sub(e->file, seg->offset, seg->filesz, &s))
 		return;
-	p[n] = '\0';
-	for (size_t at = 0, len; at < n; at += len + 1) {
-		len = strlen(p + at);
-		if (len >= 5)
-			take_string(a, p + at, len, ret);
+	for (size_t at = 0; at < s.n; at += len + 1) {
+		len = strnlen((const char *)s.p + at, s.n - at);
+		if (len >= 5 && at + len < s.n)
+			take_string(a, (const char *)s.p + at, len, ret);
 	}
 }
 
 /* One pass over the read-only data: segments that are neither code nor writable, where there are
  * such. */
-static void read_strings(struct kv_arena *a, struct kv_root *r, const char *path,
-			 const struct kv_elf *e, struct strings *ret)
+static void read_strings(struct kv_arena *a, const struct kv_elf *e, struct strings *ret)
 {
-	_file_ struct kv_file *f = NULL;
 	bool split = false;
 
-	if (kv_root_open_file(r, path, &f) < 0)
-		return;
 	for (size_t i = 0; i < e->loads.n; i++)
 		split |= i > 0 && !(e->loads.v[i].flags & (PF_W | PF_X));
 	for (size_t i = 0; i < e->loads.n; i++) {
 		const struct kv_elf_segment *s = &e->loads.v[i];
 
-		if (!(s->flags & (split ? PF_W | PF_X : PF_W)) && s->filesz &&
-		    s->filesz <= MAX_STRINGS)
-			take_segment(a, f, s, ret);
+		/* The first segment then holds the tables, not the data. */
+		if (!(s->flags & (split ? PF_W | PF_X : PF_W)) && s->filesz && !(split && i == 0))
+			take_segment(a, e, s, ret);
 	}
 }
 
@@ -138,7 +131,7 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 		return false;
 	*ret = (struct kv_fabric){ .path = path, .elf = e };
 	ret->abi = kv_elf_max_def(e, "FABRIC_");
-	read_strings(a, r, path, e, &strings);
+	read_strings(a, e, &strings);
 	ret->release = strings.release;
 	ret->provdir = strings.provdir;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(markers); i++)

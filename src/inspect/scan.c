@@ -10,10 +10,22 @@
 #define MAX_ENTRIES 5000000
 #define MAX_DEPTH   48
 
+/* Directory names that hold no shared objects, anywhere. */
 static const char *const never[] = {
-	"__pycache__", "include",      "doc",     "docs", "man",      "locale",    "i18n",
-	"zoneinfo",    "icons",        "fonts",   "info", "licenses", "terminfo",  "cmake",
-	".git",        "node_modules", "headers", "perl", "perl5",    "pkgconfig",
+	"__pycache__", "include",   "doc",       "docs",         "man",     "locale",
+	"i18n",        "zoneinfo",  "icons",     "fonts",        "info",    "licenses",
+	"terminfo",    "cmake",     ".git",      "node_modules", "headers", "perl",
+	"perl5",       "perl-base", "pkgconfig", "gconv",
+};
+
+/* Below a site directory also these: packages keep their test data there, by the thousand. */
+static const char *const never_in_site[] = { "test", "tests", "testing" };
+
+/* What the file system's standard reserves for other things (FHS 3.0). */
+static const char *const reserved[] = {
+	"/boot",        "/dev",          "/etc",         "/lost+found", "/proc",
+	"/sys",         "/usr/share",    "/usr/src",     "/var/cache",  "/var/log",
+	"/var/lib/apt", "/var/lib/dpkg", "/var/lib/rpm",
 };
 
 struct walk {
@@ -23,49 +35,60 @@ struct walk {
 	bool live;
 };
 
-static bool is_pseudo(const struct walk *w, const char *dir)
+static bool is_one_of(const char *s, const char *const *list, size_t n)
 {
-	static const char *const pseudo[] = { "/proc", "/sys", "/dev" };
-
-	for (size_t i = 0; i < KV_ARRAY_SIZE(pseudo); i++)
-		if (kv_streq(dir, pseudo[i]))
-			return true;
-	return w->live && kv_streq(dir, "/run");
-}
-
-static bool is_never(const char *name)
-{
-	for (size_t i = 0; i < KV_ARRAY_SIZE(never); i++)
-		if (kv_streq(name, never[i]))
+	for (size_t i = 0; i < n; i++)
+		if (kv_streq(s, list[i]))
 			return true;
 	return false;
 }
 
-static void take_file(struct walk *w, const char *dir, const char *name)
+static bool is_passed_over(const struct walk *w, const char *path, const char *name, bool in_site)
+{
+	return is_one_of(name, never, KV_ARRAY_SIZE(never)) ||
+	       (in_site && is_one_of(name, never_in_site, KV_ARRAY_SIZE(never_in_site))) ||
+	       is_one_of(path, reserved, KV_ARRAY_SIZE(reserved)) ||
+	       (w->live && kv_streq(path, "/run"));
+}
+
+static void take_file(struct walk *w, const char *path, const char *name)
 {
 	struct kv_scan *s = w->ret;
-	kv_strv *list;
+	kv_strv *list = NULL;
 
-	if (name[0] != 'l' || name[1] != 'i' || name[2] != 'b')
-		return;
 	if (kv_streq(name, "libnixl.so"))
 		list = &s->libnixls;
 	else if (kv_starts(name, "libplugin_") && kv_ends(name, ".so"))
 		list = &s->plugins;
 	else if (kv_starts(name, "libfabric") && strstr(name, ".so"))
 		list = &s->libfabrics;
-	else
-		return;
-	kv_vec_push(w->arena, list, kv_join(w->arena, dir, name));
+	if (list)
+		kv_vec_push(w->arena, list, kv_strdup(w->arena, path));
 }
 
-static void walk(struct walk *w, const char *dir, unsigned depth)
+static bool is_site(const char *name)
+{
+	return kv_streq(name, "site-packages") || kv_streq(name, "dist-packages");
+}
+
+/* The type of an entry; the file system is asked where the directory does not tell. */
+static uint8_t type_of(struct walk *w, const char *path, const struct kv_dirent *d)
+{
+	struct kv_stat st;
+
+	if (d->type != DT_UNKNOWN)
+		return d->type;
+	if (kv_root_stat(w->root, path, KV_NOFOLLOW, &st) < 0)
+		return DT_UNKNOWN;
+	return S_ISREG(st.mode) ? DT_REG : S_ISDIR(st.mode) ? DT_DIR : DT_UNKNOWN;
+}
+
+static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 {
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
-	int e = kv_root_list(w->root, dir, &list);
 
-	if (e < 0) {
+	if (kv_root_list_real(w->root, dir, &list) < 0) {
 		kv_vec_push(w->arena, &w->ret->unreadable, kv_strdup(w->arena, dir));
 		return;
 	}
@@ -76,33 +99,35 @@ static void walk(struct walk *w, const char *dir, unsigned depth)
 		return;
 	}
 	kv_vec_each (d, &list) {
-		uint8_t type = d->type;
 		const char *path;
+		uint8_t type = d->type;
 
-		if (type == DT_REG) {
-			take_file(w, dir, d->name);
+		if (type != DT_REG && type != DT_DIR && type != DT_UNKNOWN)
 			continue;
-		}
-		if (type != DT_DIR && type != DT_UNKNOWN)
+		if (type == DT_REG && !kv_starts(d->name, "lib"))
 			continue;
 		path = kv_join(w->arena, dir, d->name);
-		if (type == DT_UNKNOWN) {
-			struct kv_stat st;
-
-			if (kv_root_stat(w->root, path, KV_NOFOLLOW, &st) < 0)
-				continue;
-			if (S_ISREG(st.mode))
-				take_file(w, dir, d->name);
-			if (!S_ISDIR(st.mode))
-				continue;
-		}
-		if (is_never(d->name) || is_pseudo(w, path))
+		type = type_of(w, path, d);
+		if (type == DT_REG)
+			take_file(w, path, d->name);
+		if (type != DT_DIR || is_passed_over(w, path, d->name, in_site))
 			continue;
-		if (kv_streq(d->name, "site-packages") || kv_streq(d->name, "dist-packages"))
+		if (is_site(d->name))
 			kv_vec_push(w->arena, &w->ret->sites, kv_strdup(w->arena, path));
 		if (!w->live || kv_root_is_local(w->root, path))
-			walk(w, path, depth + 1);
+			walk(w, path, depth + 1, in_site || is_site(d->name));
 	}
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void sort(kv_strv *list)
+{
+	if (list->n > 1)
+		qsort(list->v, list->n, sizeof(*list->v), by_text);
 }
 
 void kv_scan(struct kv_root *r, struct kv_scan *ret)
@@ -110,5 +135,12 @@ void kv_scan(struct kv_root *r, struct kv_scan *ret)
 	struct walk w = { r, kv_root_arena(r), ret, kv_root_is_live(r) };
 
 	*ret = (struct kv_scan){ 0 };
-	walk(&w, "/", 0);
+	walk(&w, "/", 0, false);
+	/* dh-virtualenv used to put whole environments there. */
+	if (kv_root_is_dir(r, "/usr/share/python"))
+		walk(&w, "/usr/share/python", 3, false);
+	sort(&ret->sites);
+	sort(&ret->libnixls);
+	sort(&ret->libfabrics);
+	sort(&ret->plugins);
 }

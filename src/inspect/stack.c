@@ -60,15 +60,36 @@ static void find_efa_dso(struct kv_facts *f, struct kv_process *p, const struct 
 		ret->efa_error = load.error;
 }
 
+/* The pattern DIR/lib%s-rdmavNN.so of libibverbs' read-only data, with efa put in; NULL. */
+static const char *driver_pattern(struct kv_facts *f, const char *verbs)
+{
+	struct kv_span s;
+
+	if (kv_root_slurp(f->root, verbs, MAX_VERBS, &s) < 0)
+		return NULL;
+	for (size_t at = kv_span_find(s, 0, "/lib%s-", 7); at < s.n;
+	     at = kv_span_find(s, at + 1, "/lib%s-", 7)) {
+		size_t start = at;
+		const char *text;
+
+		while (start > 0 && s.p[start - 1] && at - start < 512)
+			start--;
+		text = kv_span_str(s, start);
+		if (text && text[0] == '/' && kv_ends(text, ".so"))
+			return kv_strf(f->arena, "%.*slibefa%s", (int)(at + 1 - start), text,
+				       text + (at - start) + strlen("/lib%s"));
+	}
+	return NULL;
+}
+
 /*
- * libibverbs dlopens DIR/libefa-rdmavNN.so; the whole pattern stands in its read-only data
- * (rdma-core libibverbs/dynamic_driver.c: VERBS_PROVIDER_DIR, VERBS_PROVIDER_SUFFIX).
+ * libibverbs dlopens DIR/libefa-rdmavNN.so, then the bare name along its own search path (rdma-core
+ * libibverbs/dynamic_driver.c load_driver: VERBS_PROVIDER_DIR, VERBS_PROVIDER_SUFFIX).
  */
 static void read_verbs(struct kv_facts *f, struct kv_process *p, struct kv_stack *ret)
 {
-	const struct kv_object *verbs = NULL, *efa = NULL;
-	struct kv_object *o;
-	struct kv_span s;
+	const struct kv_object *verbs = NULL, *efa = NULL, *o;
+	struct kv_load load;
 
 	/* By what they define, not by name: wheels carry copies under names of their own. */
 	for (size_t i = 0; (o = kv_process_object(p, i)); i++) {
@@ -78,23 +99,16 @@ static void read_verbs(struct kv_facts *f, struct kv_process *p, struct kv_stack
 		if (o->elf && !efa && kv_elf_max_def(o->elf, "EFA_"))
 			efa = o;
 	}
-	if (!verbs || kv_root_slurp(f->root, verbs->name, MAX_VERBS, &s) < 0)
+	if (!verbs)
 		return;
 	ret->verbs_path = verbs->name;
-	for (size_t at = kv_span_find(s, 0, "/lib%s-", 7); at < s.n;
-	     at = kv_span_find(s, at + 1, "/lib%s-", 7)) {
-		size_t start = at;
-		const char *text;
-
-		while (start > 0 && s.p[start - 1] && at - start < 512)
-			start--;
-		text = kv_span_str(s, start);
-		if (!text || text[0] != '/' || !kv_ends(text, ".so"))
-			continue;
-		ret->verbs_driver = kv_strf(f->arena, "%.*slibefa%s", (int)(at + 1 - start), text,
-					    text + (at - start) + 6);
+	ret->verbs_driver = driver_pattern(f, verbs->name);
+	if (ret->verbs_driver) {
 		ret->verbs_driver_found = kv_root_is_file(f->root, ret->verbs_driver);
-		break;
+		if (!ret->verbs_driver_found) {
+			kv_process_dlopen(p, kv_basename(ret->verbs_driver), verbs, 0, &load);
+			ret->verbs_driver_found = load.object != NULL;
+		}
 	}
 	/* libefa's constructor calls verbs_register_driver_NN of the libibverbs that it is linked
 	 * to. */

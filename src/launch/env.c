@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "launch/launch.h"
+#include "repair/planner.h"
 
 extern const char kv_launch_sitecustomize_py[];
 
@@ -19,24 +20,6 @@ struct link {
 };
 
 typedef KV_VEC(struct link) links;
-
-static bool wants_other_fabric(const struct kv_facts *f, const struct kv_nixl *n)
-{
-	enum kv_cause c = n->wanted ? kv_cause_of(f, n, &n->wanted->load) : KV_CAUSE_OTHER;
-
-	if (!n->active)
-		return false;
-	if (c == KV_CAUSE_NONE)
-		return n->stack.known && (!n->stack.efa || (f->vram && !n->stack.fabric->cuda));
-	return c == KV_CAUSE_FABRIC_ABI || c == KV_CAUSE_NO_FABRIC || c == KV_CAUSE_RDMA_VERSION ||
-	       c == KV_CAUSE_NO_RDMA || c == KV_CAUSE_GLIBC;
-}
-
-static bool lacks_plain_cudart(const struct kv_facts *f, const struct kv_nixl *n)
-{
-	return f->vram && n->active && n->stack.known && n->stack.fabric->cuda &&
-	       n->stack.cudart.loads != KV_LOADS_YES;
-}
 
 static bool loads_everywhere(const struct kv_facts *f)
 {
@@ -92,19 +75,12 @@ static void link_cudart(const struct kv_facts *f, const struct kv_facts *now, li
 {
 	for (size_t i = 0; i < now->nixls.n; i++) {
 		const struct kv_nixl *n = &now->nixls.v[i];
-		const char *real;
+		const char *real =
+			n->active && kv_lacks_cudart(now, n) ? kv_cudart_path(now, n) : NULL;
 
-		if (!lacks_plain_cudart(now, n))
-			continue;
-		for (size_t j = 0; j < n->wanted->load.list.n; j++) {
-			const struct kv_object *o = n->wanted->load.list.v[j];
-
-			if (o->elf && o->elf->soname &&
-			    kv_starts(o->elf->soname, "libcudart.so.") &&
-			    kv_root_real(f->root, o->name, 0, &real) == 0) {
-				add_link(f, list, "libcudart.so", real);
-				return;
-			}
+		if (real) {
+			add_link(f, list, "libcudart.so", real);
+			return;
 		}
 	}
 }
@@ -116,7 +92,7 @@ static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
 	bool other = false;
 
 	for (size_t i = 0; i < f->nixls.n; i++)
-		other |= wants_other_fabric(f, &f->nixls.v[i]);
+		other |= f->nixls.v[i].active && kv_needs_fabric(f, &f->nixls.v[i]);
 	for (size_t i = 0; other && i < f->fabrics.n; i++) {
 		links list = { 0 };
 

@@ -74,6 +74,9 @@ bool kv_check_versions(struct kv_process *p, const kv_objects *list, bool at_sta
 /* Whether every symbol that relocating the fresh objects needs is there. False with ret filled
  * where not. */
 bool kv_check_symbols(struct kv_process *p, struct kv_load *ret);
+/* The loaded object with that name among its names (not by SONAME): _dl_name_match_p over the list.
+ */
+const struct kv_object *kv_process_named(struct kv_process *p, const char *name);
 /* _dl_name_match_p. */
 bool kv_object_has_name(const struct kv_object *o, const char *name);
 

@@ -48,19 +48,29 @@ struct kv_root *kv_loader_root(struct kv_loader *l)
 	return l->root;
 }
 
+/* dev and ino as a string of letters: what a map's key must be. */
+static const char *inode_key(const struct kv_stat *st, char key[33])
+{
+	for (unsigned i = 0; i < 16; i++) {
+		key[i] = (char)('a' + (st->dev >> (4 * i) & 15));
+		key[16 + i] = (char)('a' + (st->ino >> (4 * i) & 15));
+	}
+	key[32] = '\0';
+	return key;
+}
+
 static const struct kv_elf *read_elf(struct kv_loader *l, const char *guest, int *ret_error)
 {
 	_file_ struct kv_file *f = NULL;
 	const struct kv_stat *st;
 	struct kv_elf **slot;
+	char key[33];
 
 	*ret_error = kv_root_open_file(l->root, guest, &f);
 	if (*ret_error < 0)
 		return NULL;
 	st = kv_file_stat(f);
-	slot = (struct kv_elf **)kv_map_slot(l->by_inode, kv_strf(l->arena, "%llx:%llx",
-								  (unsigned long long)st->dev,
-								  (unsigned long long)st->ino));
+	slot = (struct kv_elf **)kv_map_slot(l->by_inode, inode_key(st, key));
 	if (!*slot)
 		*slot = kv_elf_parse(l->arena, f);
 	return *slot;

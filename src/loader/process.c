@@ -12,12 +12,28 @@ bool kv_object_has_name(const struct kv_object *o, const char *name)
 	return kv_streq(o->name, name) || kv_strv_has(&o->names, name);
 }
 
+/* The object that a name leads to, unless it was unmapped since. */
+static struct kv_object *known_by(struct kv_process *p, const char *name)
+{
+	struct kv_object *o = kv_map_get(p->by_name, name);
+
+	return o && o->index < p->loaded.n && p->loaded.v[o->index] == o ? o : NULL;
+}
+
+/* A name leads to the first object that bears it. */
+static void register_name(struct kv_process *p, struct kv_object *o, const char *name)
+{
+	if (!known_by(p, name))
+		*kv_map_slot(p->by_name, name) = o;
+}
+
 static void add_name(struct kv_process *p, struct kv_object *o, const char *name)
 {
 	if (kv_strv_has(&o->names, name))
 		return;
 	kv_vec_push(p->arena, &o->names, kv_strdup(p->arena, name));
 	kv_vec_push(p->arena, &p->named, o);
+	register_name(p, o, name);
 }
 
 struct kv_mark kv_process_mark(const struct kv_process *p)
@@ -43,40 +59,28 @@ struct kv_object *kv_process_object(const struct kv_process *p, size_t i)
 	return i < p->loaded.n ? p->loaded.v[i] : NULL;
 }
 
-static struct kv_object *find_loaded(struct kv_process *p, const char *name)
-{
-	for (size_t i = 0; i < p->loaded.n; i++) {
-		struct kv_object *o = p->loaded.v[i];
-
-		if (kv_object_has_name(o, name))
-			return o;
-		if (o->soname_added || !o->elf || !o->elf->soname ||
-		    !kv_streq(o->elf->soname, name))
-			continue;
-		add_name(p, o, name);
-		o->soname_added = true;
-		return o;
-	}
-	return NULL;
-}
-
-/* Whether the object that a name led to last time is still the one. */
-static bool is_current(const struct kv_process *p, const struct kv_object *o, const char *name)
-{
-	return o && o->index < p->loaded.n && p->loaded.v[o->index] == o &&
-	       kv_object_has_name(o, name);
-}
-
 struct kv_object *kv_process_find(struct kv_process *p, const char *name)
 {
-	struct kv_object **known = (struct kv_object **)kv_map_slot(p->by_name, name);
+	struct kv_object *o = known_by(p, name);
 
-	if (!is_current(p, *known, name))
-		*known = find_loaded(p, name);
-	return *known;
+	if (!o || kv_object_has_name(o, name))
+		return o;
+	if (o->soname_added || !o->elf || !o->elf->soname || !kv_streq(o->elf->soname, name))
+		return NULL;
+	add_name(p, o, name);
+	o->soname_added = true;
+	return o;
 }
 
-static struct kv_object *new_object(struct kv_process *p, const char *path, const char *name)
+const struct kv_object *kv_process_named(struct kv_process *p, const char *name)
+{
+	const struct kv_object *o = known_by(p, name);
+
+	return o && kv_object_has_name(o, name) ? o : NULL;
+}
+
+static struct kv_object *new_object(struct kv_process *p, const char *path, const char *name,
+				    const struct kv_elf *elf)
 {
 	struct kv_object *o = kv_new(p->arena, struct kv_object);
 
@@ -84,8 +88,13 @@ static struct kv_object *new_object(struct kv_process *p, const char *path, cons
 	o->origin = kv_dirname(p->arena, path);
 	o->request = name;
 	o->index = p->loaded.n;
+	o->elf = elf;
 	kv_vec_push(p->arena, &o->names, kv_strdup(p->arena, name));
 	kv_vec_push(p->arena, &p->loaded, o);
+	register_name(p, o, name);
+	register_name(p, o, path);
+	if (elf && elf->soname)
+		register_name(p, o, elf->soname);
 	return o;
 }
 
@@ -142,8 +151,7 @@ static struct kv_object *map_opened(struct kv_process *p, const char *name, stru
 	if (by_dlopen && (elf->flags_1 & DF_1_NOOPEN))
 		return fail(p, ret, KV_LOADS_NO, found->opened.path,
 			    "shared object cannot be dlopen()ed");
-	o = new_object(p, found->opened.path, name);
-	o->elf = elf;
+	o = new_object(p, found->opened.path, name, elf);
 	o->rule = found->rule;
 	o->tried = found->tried;
 	return o;
@@ -179,7 +187,7 @@ static struct kv_object *map_object(struct kv_process *p, const char *name,
 	} else {
 		r = kv_search(p, name, requester, &found);
 		if (r == KV_OPEN_SKIP && is_assumed(p, name)) {
-			o = new_object(p, name, name);
+			o = new_object(p, name, name, NULL);
 			o->rule = KV_RULE_ASSUMED;
 			o->assumed = o->needs_mapped = o->relocated = true;
 			o->tried = found.tried;
@@ -285,8 +293,7 @@ static void map_interpreter(struct kv_process *p)
 
 	if (!elf)
 		return;
-	o = new_object(p, path, path);
-	o->elf = elf;
+	o = new_object(p, path, path, elf);
 	o->rule = KV_RULE_MAIN;
 	o->needs_mapped = o->relocated = true;
 }
@@ -298,7 +305,7 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 	struct kv_object *o;
 
 	if (!exe) {
-		o = p->main = new_object(p, "", "");
+		o = p->main = new_object(p, "", "", NULL);
 		o->is_main = o->global = o->relocated = true;
 		return true;
 	}
@@ -308,8 +315,7 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 		     opened.why ? opened.why : "cannot be opened as this target's executable");
 		return false;
 	}
-	o = p->main = new_object(p, real, "");
-	o->elf = opened.elf;
+	o = p->main = new_object(p, real, "", opened.elf);
 	o->is_main = o->global = true;
 	return true;
 }

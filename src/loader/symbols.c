@@ -17,6 +17,11 @@ struct match {
 
 static const char *version_name(const struct kv_elf *e, uint16_t index, uint32_t *ret_hash)
 {
+	/* Definitions are numbered from 1 in order, nearly always. */
+	if (index && index <= e->verdefs.n && e->verdefs.v[index - 1].index == index) {
+		*ret_hash = e->verdefs.v[index - 1].hash;
+		return e->verdefs.v[index - 1].name;
+	}
 	for (size_t i = 0; i < e->verdefs.n; i++)
 		if (e->verdefs.v[i].index == index) {
 			*ret_hash = e->verdefs.v[i].hash;
@@ -66,7 +71,7 @@ static bool defined_in(const struct kv_object *o, const char *name, uint32_t h,
 {
 	struct match m = { .in = o, .version = version };
 
-	return o->elf && kv_elf_lookup(o->elf, name, h, matches, &m);
+	return o->elf && kv_elf_may_have(o->elf, h) && kv_elf_lookup(o->elf, name, h, matches, &m);
 }
 
 /*
@@ -104,9 +109,7 @@ static void fill_versions(struct scope *s)
 		if (v->index >= KV_ARRAY_SIZE(s->version))
 			continue;
 		s->version[v->index] = v;
-		for (size_t j = 0; j < s->p->loaded.n && !s->named[v->index]; j++)
-			if (kv_object_has_name(s->p->loaded.v[j], v->file))
-				s->named[v->index] = s->p->loaded.v[j];
+		s->named[v->index] = kv_process_named(s->p, v->file);
 	}
 }
 
@@ -167,10 +170,8 @@ static bool is_first(size_t sym, void *arg)
 static size_t first_relocated(struct scope *s, const bool *unresolved)
 {
 	struct first_reloc f = { unresolved, s->from->elf->n_syms, 0 };
-	_file_ struct kv_file *file = NULL;
 
-	if (kv_root_open_file(s->p->l->root, s->from->name, &file) == 0)
-		kv_elf_relocs(s->p->arena, file, s->from->elf, is_first, &f);
+	kv_elf_relocs(s->from->elf, is_first, &f);
 	return f.sym;
 }
 
@@ -183,7 +184,7 @@ static bool check_object(struct scope *s, struct kv_load *ret)
 	size_t first;
 
 	fill_versions(s);
-	for (size_t i = 1; i < e->n_syms; i++) {
+	for (size_t i = 1; i < kv_elf_first_hashed(e); i++) {
 		if (!kv_elf_sym(e, i, &sym) || sym.shndx != SHN_UNDEF || sym.bind == STB_WEAK ||
 		    sym.bind == STB_LOCAL || !*sym.name || is_resolved(s, &sym) ||
 		    defined_in(s->from, sym.name, kv_elf_gnu_hash(sym.name), NULL))

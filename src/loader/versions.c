@@ -2,14 +2,6 @@
  * elf/dl-version.c. */
 #include "loader/internal.h"
 
-static const struct kv_object *find_needed(const struct kv_process *p, const char *name)
-{
-	for (size_t i = 0; i < p->loaded.n; i++)
-		if (kv_object_has_name(p->loaded.v[i], name))
-			return p->loaded.v[i];
-	return NULL;
-}
-
 static bool abort_no_provider(struct kv_process *p, const struct kv_object *o, const char *file,
 			      struct kv_load *ret)
 {
@@ -26,7 +18,7 @@ static bool check_object(struct kv_process *p, const struct kv_object *o, struct
 {
 	for (size_t i = 0; i < o->elf->verneeds.n; i++) {
 		const struct kv_elf_verneed *v = &o->elf->verneeds.v[i];
-		const struct kv_object *provider = find_needed(p, v->file);
+		const struct kv_object *provider = kv_process_named(p, v->file);
 		bool found = false;
 
 		if (!provider)

@@ -154,46 +154,6 @@ static const struct kv_nixl *same_nixl(const struct kv_facts *f, const struct kv
 	return NULL;
 }
 
-/* ---- which NIXLs need another libfabric ---- */
-
-static bool is_whole(const struct kv_facts *f, const struct kv_nixl *n)
-{
-	const struct kv_stack *s = &n->stack;
-
-	return s->known && s->efa &&
-	       (!f->vram || (s->fabric->cuda && s->cudart.loads == KV_LOADS_YES));
-}
-
-static bool needs_fabric(const struct kv_facts *f, const struct kv_nixl *n)
-{
-	const struct kv_load *l;
-
-	if (!n->wanted || !n->lib_dir)
-		return false;
-	l = &n->wanted->load;
-	switch (kv_cause_of(f, n, l)) {
-	case KV_CAUSE_NONE: /* loads: another one is needed for efa or CUDA */
-		return n->stack.known && (!n->stack.efa || (f->vram && !n->stack.fabric->cuda));
-	case KV_CAUSE_FABRIC_ABI:
-	case KV_CAUSE_NO_FABRIC:
-	case KV_CAUSE_RDMA_VERSION:
-	case KV_CAUSE_NO_RDMA:
-		return true;
-	case KV_CAUSE_GLIBC: /* only where it is libfabric, or what that brought, that is too new */
-		for (const struct kv_object *o = l->requirer; o; o = o->requested_by)
-			if (o->elf && kv_elf_max_def(o->elf, "FABRIC_"))
-				return true;
-		return false;
-	case KV_CAUSE_NO_HWLOC:
-	case KV_CAUSE_NO_CUDART:
-	case KV_CAUSE_NO_DRIVER:
-	case KV_CAUSE_OUT_OF_TREE:
-	case KV_CAUSE_OTHER:
-		return false;
-	}
-	return false;
-}
-
 static unsigned score_of(const struct kv_facts *before, const struct kv_facts *after)
 {
 	unsigned worst = SCORE_WHOLE;
@@ -202,11 +162,13 @@ static unsigned score_of(const struct kv_facts *before, const struct kv_facts *a
 		const struct kv_nixl *n = &before->nixls.v[i], *m = same_nixl(after, n);
 		unsigned s;
 
-		if (!needs_fabric(before, n) || !n->active)
+		if (!kv_needs_fabric(before, n) || !n->active)
 			continue;
 		if (!m || !m->wanted || m->wanted->load.loads != KV_LOADS_YES)
 			return SCORE_NONE;
-		s = is_whole(after, m) ? SCORE_WHOLE : m->stack.efa ? SCORE_EFA : SCORE_LOADS;
+		s = kv_stack_is_whole(after, m) ? SCORE_WHOLE
+		    : m->stack.efa              ? SCORE_EFA
+						: SCORE_LOADS;
 		worst = s < worst ? s : worst;
 	}
 	return worst;
@@ -275,23 +237,12 @@ static void place_links(struct trial *t, enum place place)
 		const struct kv_nixl *n = &t->f->nixls.v[i];
 		const char *dir;
 
-		if (!needs_fabric(t->f, n))
+		if (!kv_needs_fabric(t->f, n))
 			continue;
 		dir = place == BESIDE_NIXL ? n->lib_dir : system_link_dir(t->f, n);
 		if (dir)
 			link_private(t, dir);
 	}
-}
-
-static const struct kv_object *cudart_of(const struct kv_nixl *n)
-{
-	for (size_t i = 0; i < n->wanted->load.list.n; i++) {
-		const struct kv_object *o = n->wanted->load.list.v[i];
-
-		if (o->elf && o->elf->soname && kv_starts(o->elf->soname, "libcudart.so."))
-			return o;
-	}
-	return NULL;
 }
 
 /*
@@ -302,16 +253,11 @@ static void add_cudart(struct trial *t, bool in_default_dir)
 {
 	const struct kv_facts *now = t->after;
 
-	for (size_t i = 0; t->f->vram && i < now->nixls.n; i++) {
+	for (size_t i = 0; i < now->nixls.n; i++) {
 		const struct kv_nixl *n = &now->nixls.v[i];
-		const struct kv_object *rt;
-		const char *real, *dir;
+		const char *real = kv_lacks_cudart(now, n) ? kv_cudart_path(now, n) : NULL, *dir;
 
-		if (!n->wanted || !n->stack.known || !n->stack.fabric->cuda ||
-		    n->stack.cudart.loads == KV_LOADS_YES)
-			continue;
-		rt = cudart_of(n);
-		if (!rt || kv_root_real(t->f->root, rt->name, 0, &real) < 0)
+		if (!real)
 			continue;
 		dir = in_default_dir ? kv_loader_ldso(t->f->loader)->dirs.v[0] : n->lib_dir;
 		add_link(t, KV_FABRIC_DIR "/libcudart.so", real,
@@ -350,7 +296,7 @@ static void run_cudart_alone(struct trial *t)
 		t->after = facts_with(t->f, &t->ops);
 		for (size_t i = 0; i < t->after->nixls.n; i++)
 			if (t->after->nixls.v[i].active &&
-			    is_whole(t->after, &t->after->nixls.v[i]))
+			    kv_stack_is_whole(t->after, &t->after->nixls.v[i]))
 				return;
 		t->ops.n = n;
 	}
@@ -384,7 +330,7 @@ static void refuse(const struct kv_facts *f, struct kv_plan *ret, const struct k
 static const struct kv_nixl *first_in_need(const struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->nixls.n; i++)
-		if (f->nixls.v[i].active && needs_fabric(f, &f->nixls.v[i]))
+		if (f->nixls.v[i].active && kv_needs_fabric(f, &f->nixls.v[i]))
 			return &f->nixls.v[i];
 	return NULL;
 }

@@ -10,6 +10,15 @@
 
 #define KV_FABRIC_DIR "/opt/kvpath/fabric"
 
+/* Whether another libfabric is what would help this NIXL. */
+bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n);
+/* Whether its plugin loads, with an efa provider, and with CUDA where the job registers VRAM. */
+bool kv_stack_is_whole(const struct kv_facts *f, const struct kv_nixl *n);
+/* Whether only the name libcudart.so is missing; and the CUDA runtime in the process, resolved
+ * (NULL: none). */
+bool kv_lacks_cudart(const struct kv_facts *f, const struct kv_nixl *n);
+const char *kv_cudart_path(const struct kv_facts *f, const struct kv_nixl *n);
+
 struct kv_plan {
 	kv_ops ops;                     /* empty: nothing to do */
 	const struct kv_fabric *fabric; /* the libfabric that is borrowed; NULL */

@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/vfs.h>
 
 #include "root/tree.h"
@@ -265,7 +266,15 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	else if (kv_streq(name, ".."))
 		*ret = kv_dirname(r->arena, dir);
 	else {
+		const struct known_dir *k;
+
 		real = kv_join(r->arena, dir, name);
+		k = kv_map_get(r->dirs, real);
+		if (k) { /* spelled otherwise, it was met before */
+			*ret = k->real;
+			*st = (struct kv_stat){ .mode = S_IFDIR };
+			return k->error;
+		}
 		e = lstat_real(r, real, st);
 		if (e < 0)
 			return e;
@@ -290,7 +299,7 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 {
 	struct known_dir *k;
 	struct kv_stat st;
-	const char *parent;
+	const char *parent = NULL;
 	size_t n = strlen(path);
 	int e;
 
@@ -316,6 +325,8 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 		k = kv_new(r->arena, struct known_dir);
 		*k = (struct known_dir){ e, e == 0 ? *ret : NULL };
 		*kv_map_slot(r->dirs, path) = k;
+		if (parent)
+			*kv_map_slot(r->dirs, kv_join(r->arena, parent, kv_basename(path))) = k;
 	}
 	return e;
 }
@@ -447,25 +458,29 @@ static void add_layer_names(struct kv_root *r, const char *real, kv_dirents *lis
 	}
 }
 
+int kv_root_list_real(struct kv_root *r, const char *real, kv_dirents *ret)
+{
+	const char *rel;
+	const struct layer *l = layer_of(r, real, &rel);
+	int e = l->tree->ops->list(l->tree, rel, r->arena, ret);
+
+	if (r->layers.n > 1) {
+		if (is_implied_dir(r, real))
+			e = e == -ENOENT || e == -ENOTDIR ? 0 : e;
+		add_layer_names(r, real, ret);
+	}
+	return e;
+}
+
 int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret)
 {
 	kv_dirents list = { 0 };
 	struct kv_stat st;
-	const char *real, *rel;
-	const struct layer *l;
+	const char *real;
 	int e = resolve_stat(r, guest, true, 0, &real, &st);
 
-	if (e < 0)
-		return e;
-	if (!S_ISDIR(st.mode))
-		return -ENOTDIR;
-	l = layer_of(r, real, &rel);
-	e = l->tree->ops->list(l->tree, rel, r->arena, &list);
-	if (r->layers.n > 1) {
-		if (is_implied_dir(r, real))
-			e = e == -ENOENT || e == -ENOTDIR ? 0 : e;
-		add_layer_names(r, real, &list);
-	}
+	if (e == 0)
+		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, &list) : -ENOTDIR;
 	if (e < 0)
 		return e;
 	if (list.n > 1)
@@ -514,6 +529,25 @@ int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_sp
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
 {
 	return f->ops->read(f, off, buf, n, ret_n);
+}
+
+int kv_file_map(struct kv_file *f, struct kv_arena *a, struct kv_span *ret)
+{
+	size_t n = (size_t)f->st.size, got = 0;
+	uint8_t *p;
+	int e;
+
+	if (f->fd >= 0 && n) {
+		p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, f->fd, 0);
+		if (p != MAP_FAILED) {
+			*ret = (struct kv_span){ p, n };
+			return 0;
+		}
+	}
+	p = kv_alloc_raw(a, n + 1);
+	e = kv_file_read(f, 0, p, n, &got);
+	*ret = (struct kv_span){ p, got };
+	return e;
 }
 
 const struct kv_stat *kv_file_stat(const struct kv_file *f)

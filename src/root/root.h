@@ -84,12 +84,21 @@ int kv_root_real(struct kv_root *r, const char *guest, unsigned flags, const cha
 int kv_root_readlink(struct kv_root *r, const char *guest, const char **ret);
 /* Entries without "." and "..", sorted by name. */
 int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
+/* The same for a path that is resolved already and known to be a directory, in no order: for walks.
+ */
+int kv_root_list_real(struct kv_root *r, const char *real, kv_dirents *ret);
 /* The whole file, at most max bytes (-EFBIG where it is larger). */
 int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_span *ret);
 
 int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret);
 /* Reads at most n bytes at off; fewer only at the end of the file. */
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n);
+/*
+ * The whole file as memory, valid as long as the arena; read-only. A host's file is mapped: where
+ * another process cuts it short meanwhile, touching what is gone raises SIGBUS, which ends the
+ * command with "cannot tell".
+ */
+int kv_file_map(struct kv_file *f, struct kv_arena *a, struct kv_span *ret);
 const struct kv_stat *kv_file_stat(const struct kv_file *f);
 /* The host's fd where the file is the host's own, else -1; stays the file's. */
 int kv_file_fd(const struct kv_file *f);

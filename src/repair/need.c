@@ -1,0 +1,60 @@
+/* What a NIXL needs of a repair, read from its facts: shared by the plan for files and the
+ * environment's. */
+#include "repair/planner.h"
+
+bool kv_stack_is_whole(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const struct kv_stack *s = &n->stack;
+
+	return s->known && s->efa &&
+	       (!f->vram || (s->fabric->cuda && s->cudart.loads == KV_LOADS_YES));
+}
+
+bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const struct kv_load *l;
+
+	if (!n->wanted || !n->lib_dir)
+		return false;
+	l = &n->wanted->load;
+	switch (kv_cause_of(f, n, l)) {
+	case KV_CAUSE_NONE: /* loads: another one is needed for efa or CUDA */
+		return n->stack.known && (!n->stack.efa || (f->vram && !n->stack.fabric->cuda));
+	case KV_CAUSE_FABRIC_ABI:
+	case KV_CAUSE_NO_FABRIC:
+	case KV_CAUSE_RDMA_VERSION:
+	case KV_CAUSE_NO_RDMA:
+		return true;
+	case KV_CAUSE_GLIBC: /* only where it is libfabric, or what that brought, that is too new */
+		for (const struct kv_object *o = l->requirer; o; o = o->requested_by)
+			if (o->elf && kv_elf_max_def(o->elf, "FABRIC_"))
+				return true;
+		return false;
+	case KV_CAUSE_NO_HWLOC:
+	case KV_CAUSE_NO_CUDART:
+	case KV_CAUSE_NO_DRIVER:
+	case KV_CAUSE_OUT_OF_TREE:
+	case KV_CAUSE_OTHER:
+		return false;
+	}
+	return false;
+}
+
+bool kv_lacks_cudart(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	return f->vram && n->wanted && n->stack.known && n->stack.fabric->cuda &&
+	       n->stack.cudart.loads != KV_LOADS_YES;
+}
+
+const char *kv_cudart_path(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	for (size_t i = 0; i < n->wanted->load.list.n; i++) {
+		const struct kv_object *o = n->wanted->load.list.v[i];
+		const char *real;
+
+		if (o->elf && o->elf->soname && kv_starts(o->elf->soname, "libcudart.so.") &&
+		    kv_root_real(f->root, o->name, 0, &real) == 0)
+			return real;
+	}
+	return NULL;
+}
