@@ -23,9 +23,23 @@ static const char *const never_in_site[] = { "test", "tests", "testing" };
 
 /* What the file system's standard reserves for other things (FHS 3.0). */
 static const char *const reserved[] = {
-	"/boot",        "/dev",          "/etc",         "/lost+found", "/proc",
-	"/sys",         "/usr/share",    "/usr/src",     "/var/cache",  "/var/log",
-	"/var/lib/apt", "/var/lib/dpkg", "/var/lib/rpm",
+	"/boot",
+	"/dev",
+	"/etc",
+	"/lost+found",
+	"/proc",
+	"/sys",
+	"/usr/share",
+	"/usr/src",
+	"/var/cache",
+	"/var/log",
+	"/var/lib/apt",
+	"/var/lib/dpkg",
+	"/var/lib/rpm",
+	"/var/lib/docker",
+	"/var/lib/containers",
+	"/var/lib/containerd",
+	"/var/lib/kubelet",
 };
 
 struct walk {
@@ -83,6 +97,20 @@ static uint8_t type_of(struct walk *w, const char *path, const struct kv_dirent 
 	return S_ISREG(st.mode) ? DT_REG : S_ISDIR(st.mode) ? DT_DIR : DT_UNKNOWN;
 }
 
+/*
+ * Another system's root below this one (an unpacked image, a container's merged view): what lies
+ * there belongs to processes of that root, not of this target.
+ */
+static bool is_nested_root(const kv_dirents *list)
+{
+	static const char *const marks[] = { "usr", "etc", "bin" };
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		n += is_one_of(list->v[i].name, marks, KV_ARRAY_SIZE(marks));
+	return n == KV_ARRAY_SIZE(marks);
+}
+
 static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 {
 	kv_dirents list = { 0 };
@@ -92,6 +120,8 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 		kv_vec_push(w->arena, &w->ret->unreadable, kv_strdup(w->arena, dir));
 		return;
 	}
+	if (depth && is_nested_root(&list))
+		return;
 	w->ret->n_entries += list.n;
 	if (w->ret->n_entries > MAX_ENTRIES || depth > MAX_DEPTH) {
 		w->ret->stopped = depth > MAX_DEPTH ? "directories nested too deeply"

@@ -120,12 +120,12 @@ json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 
 		json_array_append_new(
 			loaded,
-			json_pack("{s:o, s:o, s:o, s:s, s:o}", "path", text(a, o->name), "soname",
-				  text(a, o->elf ? o->elf->soname : NULL), "requested_by",
-				  text(a, o->requested_by && o != l->object ? o->requested_by->name
-									    : NULL),
-				  "rule", kv_rule_name[o->rule], "tried",
-				  tried_json(a, &o->tried)));
+			json_pack(
+				"{s:o, s:o, s:o, s:s, s:o}", "path", text(a, o->name), "soname",
+				text(a, o->elf ? o->elf->soname : NULL), "requested_by",
+				text(a, o->requested_by && o != l->list.v[0] ? o->requested_by->name
+									     : NULL),
+				"rule", kv_rule_name[o->rule], "tried", tried_json(a, &o->tried)));
 	}
 	for (size_t i = 0; i < l->list.n; i++) {
 		const struct kv_object *o = l->list.v[i];

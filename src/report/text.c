@@ -135,6 +135,14 @@ static void put_tried(FILE *out, struct kv_arena *a, const kv_trieds *tried, con
 			kv_rule_name[tried->v[i].rule], tried->v[i].why);
 }
 
+/* What asked for an object; NULL for the one that the process itself opened. */
+static const char *needed_by(const struct kv_object *o, const struct kv_load *l)
+{
+	return o->requested_by && o != l->list.v[0] && *o->requested_by->name
+		       ? o->requested_by->name
+		       : NULL;
+}
+
 void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
 		 const struct kv_load *l, struct kv_style st)
 {
@@ -147,9 +155,8 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 
 		fprintf(out, "  %s\n    by %s for %s%s%s\n", kv_printable(a, o->name),
 			kv_rule_name[o->rule], kv_printable(a, o->request),
-			o->requested_by && o != l->object ? ", needed by " : "",
-			o->requested_by && o != l->object ? kv_printable(a, o->requested_by->name)
-							  : "");
+			needed_by(o, l) ? ", needed by " : "",
+			needed_by(o, l) ? kv_printable(a, needed_by(o, l)) : "");
 		if (!st.quiet)
 			put_tried(out, a, &o->tried, "      ");
 		for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
