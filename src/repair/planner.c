@@ -176,6 +176,14 @@ static unsigned score_of(const struct kv_facts *before, const struct kv_facts *a
 
 /* ---- the ways to lay a candidate ---- */
 
+/* The name that an update of the library keeps (DIR/libfabric.so.1) where it leads to this file. */
+static const char *stable_name(const struct kv_facts *f, const char *path)
+{
+	const char *name = kv_join(f->arena, kv_dirname(f->arena, path), "libfabric.so.1"), *real;
+
+	return kv_root_real(f->root, name, 0, &real) == 0 && kv_streq(real, path) ? name : path;
+}
+
 /* The private directory: copies of a host's candidate, or links to one that the target has. */
 static void fill_private(struct trial *t)
 {
@@ -184,7 +192,7 @@ static void fill_private(struct trial *t)
 	const char *base = kv_basename(fab->path);
 
 	if (fab->source != KV_SOURCE_FABRIC) {
-		add_link(t, KV_FABRIC_DIR "/libfabric.so.1", fab->path,
+		add_link(t, KV_FABRIC_DIR "/libfabric.so.1", stable_name(t->f, fab->path),
 			 "the target's own newer libfabric");
 		return;
 	}

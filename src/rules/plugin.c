@@ -281,8 +281,8 @@ void kv_rule_many_fabrics(const struct kv_facts *f, struct kv_findings *out)
 	kv_show(out, fi, used, "taken");
 	kv_show(out, fi, newer->path, "libfabric %s",
 		newer->release ? newer->release : "of unknown release");
-	kv_mend(out, fi, kv_cause_of(f, NULL, &f->nixls.v[0].start) == KV_CAUSE_NONE,
-		"kvpath fix puts the newer one first for NIXL alone");
+	kv_mend(out, fi, kv_server_for(f, has_plugin(f)) == newer,
+		"kvpath fix puts the newer one first for NIXL alone where the plugin needs it");
 }
 
 void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
