@@ -179,9 +179,13 @@ char *kv_dirname(struct kv_arena *a, const char *path);
 char *kv_join(struct kv_arena *a, const char *dir, const char *name);
 /* Compares dotted versions number by number: "1.10" > "1.9". Returns <0, 0, >0. */
 int kv_version_cmp(const char *a, const char *b);
-/* s with control bytes and invalid UTF-8 shown as \xNN, so that a target cannot drive a terminal.
+/*
+ * s with control bytes and invalid UTF-8 shown as \xNN, so that a target can neither drive a
+ * terminal nor forge a line of a report.
  */
 char *kv_printable(struct kv_arena *a, const char *s);
+/* The same for text of many lines: newlines and tabs stay. */
+char *kv_printable_text(struct kv_arena *a, const char *s);
 
 /* A string that grows; text is NUL-terminated at all times, NULL while empty and untouched. */
 struct kv_buf {

@@ -79,14 +79,14 @@ static size_t utf8_len(const uint8_t *s)
 	return 0;
 }
 
-char *kv_printable(struct kv_arena *a, const char *s)
+static char *printable(struct kv_arena *a, const char *s, const char *kept)
 {
 	char *out = kv_alloc_raw(a, strlen(s) * 4 + 1), *o = out;
 
 	for (const uint8_t *p = (const uint8_t *)s; *p;) {
 		size_t n = utf8_len(p);
 
-		if (!n && *p != '\n' && *p != '\t') {
+		if (!n && !strchr(kept, *p)) {
 			o += sprintf(o, "\\x%02x", *p++);
 			continue;
 		}
@@ -95,6 +95,16 @@ char *kv_printable(struct kv_arena *a, const char *s)
 	}
 	*o = '\0';
 	return out;
+}
+
+char *kv_printable(struct kv_arena *a, const char *s)
+{
+	return printable(a, s, "");
+}
+
+char *kv_printable_text(struct kv_arena *a, const char *s)
+{
+	return printable(a, s, "\n\t");
 }
 
 void kv_buf_clear(struct kv_buf *b)

@@ -118,7 +118,7 @@ static int run(struct kv_opts *o)
 	struct kv_err err = { 0 };
 	struct kv_plan plan;
 	struct kv_facts *f;
-	bool recovered = false;
+	bool pending = false, recovered = false;
 	int r;
 
 	if (o->args.n > 1)
@@ -129,6 +129,7 @@ static int run(struct kv_opts *o)
 		return r;
 	/* What an interrupted run left is taken back first: facts are read from a whole tree. */
 	if (!o->dry_run && kv_root_is_dir(t.root, KV_STATE_DIR) &&
+	    kv_journal_pending(kv_root_fd(t.root), &pending, NULL) == 0 && pending &&
 	    kv_journal_recover(kv_root_fd(t.root), &recovered, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (recovered)

@@ -74,6 +74,9 @@ int main(int argc, char **argv)
 		r = kv_opts_parse(commands[i], argc - 1, argv + 1, &o);
 		if (r == KV_STATUS_OK)
 			r = commands[i]->run(&o);
+		if (fflush(stdout) == EOF || ferror(stdout))
+			return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
+				       strerror(errno));
 		/* The arena goes with the process. */
 		return r < 0 ? KV_STATUS_OK : r;
 	}

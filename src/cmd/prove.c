@@ -106,7 +106,7 @@ static int run(struct kv_opts *o)
 	if (r < 0)
 		return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (o->verbose && result.log)
-		fprintf(stderr, "%s\n", kv_printable(o->arena, result.log));
+		fprintf(stderr, "%s\n", kv_printable_text(o->arena, result.log));
 	if (o->json &&
 	    kv_json_print(stdout, kv_json_prove(o->arena, &result, o->backend, req.mem)) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");

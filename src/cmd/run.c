@@ -37,6 +37,8 @@ static int repair(struct kv_opts *o)
 			       "the command was not started: the environment alone does not repair "
 			       "this: %s",
 			       env.reason);
+	if (!f->nixls.n)
+		fprintf(stderr, "kvpath: no NIXL here: the command starts as it is\n");
 	for (size_t i = 0; i < o->env.pairs.n; i++)
 		putenv(o->env.pairs.v[i]);
 	for (size_t i = 0; i < env.set.pairs.n; i++)

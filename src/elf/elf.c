@@ -4,31 +4,54 @@
 #define MAX_DYNAMIC  65536 /* entries */
 #define MAX_VERSIONS 65536
 
+/* Names are read through a window of the string table: those of the dynamic section lie close
+ * together. */
+struct window {
+	uint64_t at, n;
+	char text[2048];
+};
+
 struct reader {
 	struct kv_arena *arena;
+	struct kv_file *file;
 	struct kv_elf *e;
+	uint64_t str_off, str_size; /* string table in the file */
+	struct window window;
 };
 
 /* Values of the dynamic section that lead to tables. */
 struct dynamic {
-	uint64_t strtab, strsz, symtab, versym, verneed, verneednum, verdef, verdefnum, gnu_hash,
-		hash;
-	uint64_t soname, rpath, runpath;
-	uint64_t rela, relasz, rel, relsz, jmprel, pltrelsz, pltrel;
+	uint64_t verneed, verneednum, verdef, verdefnum;
+	uint64_t soname, rpath, runpath, pltrel;
 	bool has_soname, has_rpath, has_runpath;
 	KV_VEC(uint64_t) needed;
 };
 
+/*
+ * Small tables are read, not mapped: a page fault costs ten times a read. Where the bytes are not
+ * the host's, or are many, they are taken from the map.
+ */
 static bool read_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span *ret)
 {
-	if (kv_span_sub(rd->e->file, off, n, ret))
+	uint8_t *p;
+	size_t got;
+
+	if (!kv_span_sub(rd->e->file, off, n, ret)) {
+		rd->e->truncated = true;
+		return false;
+	}
+	if (n > 16384 || kv_file_fd(rd->file) < 0)
 		return true;
-	rd->e->truncated = true;
-	return false;
+	p = kv_alloc_raw(rd->arena, (size_t)n);
+	if (kv_file_read(rd->file, off, p, (size_t)n, &got) < 0 || got < n) {
+		rd->e->truncated = true;
+		return false;
+	}
+	*ret = (struct kv_span){ p, (size_t)n };
+	return true;
 }
 
-/* File offset of vaddr and how many bytes of the file follow it in its segment. */
-static bool to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
+bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
 {
 	for (size_t i = 0; i < e->loads.n; i++) {
 		const struct kv_elf_segment *s = &e->loads.v[i];
@@ -42,23 +65,27 @@ static bool to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 	return false;
 }
 
-/* The table at vaddr: n bytes, or, with n 0, up to the next table or the segment's end. */
+uint64_t kv_elf_table_size(const struct kv_elf *e, uint64_t vaddr, uint64_t left)
+{
+	for (size_t i = 0; i < e->n_tables; i++)
+		if (e->tables[i] > vaddr && e->tables[i] - vaddr < left)
+			left = e->tables[i] - vaddr;
+	return left;
+}
+
+/* The table at vaddr: n bytes, or, with n 0, all of it. */
 static bool read_table(struct reader *rd, uint64_t vaddr, uint64_t n, struct kv_span *ret)
 {
 	uint64_t off, left;
 
-	if (!vaddr || !to_offset(rd->e, vaddr, &off, &left))
+	if (!vaddr || !kv_elf_to_offset(rd->e, vaddr, &off, &left))
 		return false;
-	if (!n) {
-		n = left;
-		for (size_t i = 0; i < rd->e->n_tables; i++)
-			if (rd->e->tables[i] > vaddr && rd->e->tables[i] - vaddr < n)
-				n = rd->e->tables[i] - vaddr;
-	}
+	if (!n)
+		n = kv_elf_table_size(rd->e, vaddr, left);
 	return n <= left && read_at(rd, off, n, ret);
 }
 
-static bool word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret)
+bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret)
 {
 	uint32_t w;
 
@@ -82,7 +109,7 @@ static bool read_header(struct reader *rd, struct kv_span h, uint64_t *ret_phoff
 	kv_span_u16(h, 16, e->be, &e->type);
 	kv_span_u16(h, 18, e->be, &e->machine);
 	kv_span_u32(h, 20, e->be, &e->version);
-	word(e, h, e->is64 ? 32 : 28, ret_phoff);
+	kv_elf_word(e, h, e->is64 ? 32 : 28, ret_phoff);
 	kv_span_u16(h, e->is64 ? 54 : 42, e->be, &e->phentsize);
 	kv_span_u16(h, e->is64 ? 56 : 44, e->be, &e->phnum);
 	return e->phentsize == (e->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr));
@@ -100,11 +127,11 @@ static void read_phdrs(struct reader *rd, struct kv_span ph, uint64_t *ret_dyn, 
 
 		kv_span_u32(ph, at, e->be, &type);
 		kv_span_u32(ph, at + (e->is64 ? 4 : 24), e->be, &s.flags);
-		word(e, ph, at + (e->is64 ? 8 : 4), &s.offset);
-		word(e, ph, at + (e->is64 ? 16 : 8), &s.vaddr);
-		word(e, ph, at + (e->is64 ? 32 : 16), &s.filesz);
-		word(e, ph, at + (e->is64 ? 40 : 20), &s.memsz);
-		word(e, ph, at + (e->is64 ? 48 : 28), &s.align);
+		kv_elf_word(e, ph, at + (e->is64 ? 8 : 4), &s.offset);
+		kv_elf_word(e, ph, at + (e->is64 ? 16 : 8), &s.vaddr);
+		kv_elf_word(e, ph, at + (e->is64 ? 32 : 16), &s.filesz);
+		kv_elf_word(e, ph, at + (e->is64 ? 40 : 20), &s.memsz);
+		kv_elf_word(e, ph, at + (e->is64 ? 48 : 28), &s.align);
 		if (type == PT_LOAD) {
 			kv_vec_push(rd->arena, &e->loads, s);
 			if (s.filesz && (s.offset > e->st.size || e->st.size - s.offset < s.filesz))
@@ -135,6 +162,8 @@ static void note_table(struct kv_elf *e, uint64_t addr)
 
 static void take_entry(struct reader *rd, struct dynamic *d, uint64_t tag, uint64_t v)
 {
+	struct kv_elf_symtab *t = rd->e->symtab;
+
 	switch (tag) {
 	case DT_NEEDED:
 		kv_vec_push(rd->arena, &d->needed, v);
@@ -152,22 +181,22 @@ static void take_entry(struct reader *rd, struct dynamic *d, uint64_t tag, uint6
 		d->has_runpath = true;
 		break;
 	case DT_STRTAB:
-		d->strtab = v;
+		t->strtab_addr = v;
 		break;
 	case DT_STRSZ:
-		d->strsz = v;
+		t->strtab_size = v;
 		break;
 	case DT_SYMTAB:
-		d->symtab = v;
+		t->symtab_addr = v;
 		break;
 	case DT_HASH:
-		d->hash = v;
+		t->hash_addr = v;
 		break;
 	case DT_GNU_HASH:
-		d->gnu_hash = v;
+		t->gnu_hash_addr = v;
 		break;
 	case DT_VERSYM:
-		d->versym = v;
+		t->versym_addr = v;
 		break;
 	case DT_VERNEED:
 		d->verneed = v;
@@ -182,22 +211,22 @@ static void take_entry(struct reader *rd, struct dynamic *d, uint64_t tag, uint6
 		d->verdefnum = v;
 		break;
 	case DT_RELA:
-		d->rela = v;
+		t->relocs[0].addr = v;
 		break;
 	case DT_RELASZ:
-		d->relasz = v;
+		t->relocs[0].size = v;
 		break;
 	case DT_REL:
-		d->rel = v;
+		t->relocs[1].addr = v;
 		break;
 	case DT_RELSZ:
-		d->relsz = v;
+		t->relocs[1].size = v;
 		break;
 	case DT_JMPREL:
-		d->jmprel = v;
+		t->relocs[2].addr = v;
 		break;
 	case DT_PLTRELSZ:
-		d->pltrelsz = v;
+		t->relocs[2].size = v;
 		break;
 	case DT_PLTREL:
 		d->pltrel = v;
@@ -221,13 +250,26 @@ static bool read_dynamic(struct reader *rd, uint64_t addr, uint64_t size, struct
 
 	if (size > MAX_DYNAMIC * step || !read_table(rd, addr, size, &s))
 		return false;
-	for (uint64_t at = 0; word(e, s, at, &tag) && word(e, s, at + step / 2, &v); at += step) {
+	for (uint64_t at = 0; kv_elf_word(e, s, at, &tag) && kv_elf_word(e, s, at + step / 2, &v);
+	     at += step) {
 		if (tag == DT_NULL)
 			break;
 		take_entry(rd, d, tag, v);
 	}
-	const uint64_t tables[] = { d->strtab,  d->symtab, d->hash, d->gnu_hash, d->versym,
-				    d->verneed, d->verdef, d->rela, d->rel,      d->jmprel };
+	e->symtab->relocs[0].addends = true;
+	e->symtab->relocs[2].addends = d->pltrel == DT_RELA;
+	const uint64_t tables[] = {
+		e->symtab->strtab_addr,
+		e->symtab->symtab_addr,
+		e->symtab->hash_addr,
+		e->symtab->gnu_hash_addr,
+		e->symtab->versym_addr,
+		d->verneed,
+		d->verdef,
+		e->symtab->relocs[0].addr,
+		e->symtab->relocs[1].addr,
+		e->symtab->relocs[2].addr,
+	};
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(tables); i++)
 		note_table(e, tables[i]);
@@ -235,11 +277,29 @@ static bool read_dynamic(struct reader *rd, uint64_t addr, uint64_t size, struct
 	return true;
 }
 
-static const char *str_at(const struct kv_elf *e, uint64_t off)
+/* The name at off of the string table, copied; "" where it is out of bounds. */
+static const char *str_at(struct reader *rd, uint64_t off)
 {
-	const char *s = kv_span_str(e->strtab, off);
+	struct window *w = &rd->window;
+	const char *s;
+	size_t got;
 
-	return s ? s : "";
+	if (off >= rd->str_size)
+		return "";
+	if (off < w->at || off - w->at >= w->n ||
+	    !memchr(w->text + (off - w->at), 0, w->n - (off - w->at))) {
+		/* A little before it too: needed names are listed in no order. */
+		w->at = off > 512 ? off - 512 : 0;
+		w->n = rd->str_size - w->at < sizeof(w->text) ? rd->str_size - w->at
+							      : sizeof(w->text);
+		if (kv_file_read(rd->file, rd->str_off + w->at, w->text, (size_t)w->n, &got) < 0)
+			got = 0;
+		w->n = got;
+	}
+	if (off - w->at >= w->n)
+		return "";
+	s = w->text + (off - w->at);
+	return kv_strndup(rd->arena, s, strnlen(s, w->n - (off - w->at)));
 }
 
 /* vna and vd_aux offsets are relative to the record that holds them, not to the section. */
@@ -270,8 +330,8 @@ static void read_verneeds(struct reader *rd, const struct dynamic *d)
 				return;
 			kv_vec_push(rd->arena, &e->verneeds,
 				    ((struct kv_elf_verneed){
-					    .file = str_at(e, file),
-					    .name = str_at(e, name),
+					    .file = str_at(rd, file),
+					    .name = str_at(rd, name),
 					    .hash = hash,
 					    .weak = flags & VER_FLG_WEAK,
 					    .index = other & 0x7fff,
@@ -308,7 +368,7 @@ static void read_verdefs(struct reader *rd, const struct dynamic *d)
 			return;
 		kv_vec_push(rd->arena, &e->verdefs,
 			    ((struct kv_elf_verdef){
-				    .name = str_at(e, name),
+				    .name = str_at(rd, name),
 				    .hash = hash,
 				    .index = index & 0x7fff,
 				    .base = flags & VER_FLG_BASE,
@@ -319,136 +379,68 @@ static void read_verdefs(struct reader *rd, const struct dynamic *d)
 	}
 }
 
-/*
- * DT_GNU_HASH states no size, and what follows it may be anything: read the header, then the
- * buckets, then the chains up to the end of the last.
- */
-static bool read_chains(struct reader *rd, uint64_t addr, uint32_t last)
+static bool find_strtab(struct reader *rd)
 {
-	struct kv_elf *e = rd->e;
-	uint64_t off, left, end = (uint64_t)(last - e->gnu.first) * 4;
-	struct kv_span s;
-	uint32_t v;
+	const struct kv_elf_symtab *t = rd->e->symtab;
+	uint64_t left;
 
-	for (;; end += 256) {
-		if (!to_offset(e, addr + end, &off, &left))
-			return false;
-		left = left < 256 ? left & ~(uint64_t)3 : 256;
-		if (!left || !read_at(rd, off, left, &s))
-			return false;
-		for (uint64_t at = 0; kv_span_u32(s, at, e->be, &v); at += 4)
-			if (v & 1) {
-				e->n_syms = e->gnu.first + (size_t)(end + at) / 4 + 1;
-				return read_table(rd, addr, end + at + 4, &e->gnu.chains);
-			}
-	}
+	if (!t->strtab_addr || !kv_elf_to_offset(rd->e, t->strtab_addr, &rd->str_off, &left))
+		return false;
+	rd->str_size = t->strtab_size;
+	return rd->str_size && rd->str_size <= left;
 }
 
-static bool read_gnu_hash(struct reader *rd, uint64_t addr)
+/* The header's bytes: of the file itself where it can be read, so that its map stays untouched. */
+static void read_head(struct reader *rd, uint8_t *head, size_t size, struct kv_span *ret)
 {
-	struct kv_elf *e = rd->e;
-	uint64_t word_size = e->is64 ? 8 : 4, n;
-	uint32_t v, last = 0;
-	struct kv_span s;
+	size_t got = 0;
 
-	if (!read_table(rd, addr, 16, &s) || !kv_span_u32(s, 0, e->be, &e->gnu.n_buckets) ||
-	    !kv_span_u32(s, 4, e->be, &e->gnu.first) ||
-	    !kv_span_u32(s, 8, e->be, &e->gnu.n_bloom) ||
-	    !kv_span_u32(s, 12, e->be, &e->gnu.shift) || !e->gnu.n_bloom ||
-	    (e->gnu.n_bloom & (e->gnu.n_bloom - 1)) || e->gnu.shift > 31)
-		return false;
-	n = (uint64_t)e->gnu.n_bloom * word_size + (uint64_t)e->gnu.n_buckets * 4;
-	if (!read_table(rd, addr + 16, n, &s) ||
-	    !kv_span_sub(s, 0, e->gnu.n_bloom * word_size, &e->gnu.bloom) ||
-	    !kv_span_sub(s, e->gnu.bloom.n, n - e->gnu.bloom.n, &e->gnu.buckets))
-		return false;
-	for (uint64_t at = 0; kv_span_u32(e->gnu.buckets, at, e->be, &v); at += 4)
-		last = v > last ? v : last;
-	if (last < e->gnu.first) {
-		e->n_syms = e->gnu.first;
-		return true;
-	}
-	return read_chains(rd, addr + 16 + n, last);
-}
-
-static void read_symbols(struct reader *rd, const struct dynamic *d)
-{
-	struct kv_elf *e = rd->e;
-	uint64_t entry = e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
-	uint32_t n;
-
-	if (!d->gnu_hash || !read_gnu_hash(rd, d->gnu_hash)) {
-		e->gnu.n_buckets = 0;
-		if (d->hash && read_table(rd, d->hash, 0, &e->hash) &&
-		    kv_span_u32(e->hash, 4, e->be, &n))
-			e->n_syms = n;
-	}
-	if (e->n_syms && !read_table(rd, d->symtab, e->n_syms * entry, &e->symtab))
-		e->n_syms = 0;
-	if (d->versym && e->n_syms)
-		e->has_versym = read_table(rd, d->versym, e->n_syms * 2, &e->versym);
-	e->relocs[0].addr = d->rela;
-	e->relocs[0].size = d->relasz;
-	e->relocs[0].addends = true;
-	e->relocs[1].addr = d->rel;
-	e->relocs[1].size = d->relsz;
-	e->relocs[2].addr = d->jmprel;
-	e->relocs[2].size = d->pltrelsz;
-	e->relocs[2].addends = d->pltrel == DT_RELA;
-}
-
-/* A string table that does not end in NUL is copied to one that does: names are then safe to read.
- */
-static bool read_strtab(struct reader *rd, const struct dynamic *d)
-{
-	struct kv_elf *e = rd->e;
-
-	if (!d->strtab || !read_table(rd, d->strtab, d->strsz, &e->strtab) || !e->strtab.n)
-		return false;
-	if (e->strtab.p[e->strtab.n - 1])
-		e->strtab.p = (const uint8_t *)kv_strndup(rd->arena, (const char *)e->strtab.p,
-							  e->strtab.n);
-	return true;
+	rd->e->read_error = kv_file_read(rd->file, 0, head, size, &got);
+	*ret = (struct kv_span){ head, got };
 }
 
 struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 {
 	struct kv_elf *e = kv_new(a, struct kv_elf);
-	struct reader rd = { a, e };
+	struct reader rd = { .arena = a, .file = f, .e = e };
 	struct dynamic d = { 0 };
 	uint64_t phoff = 0, dyn = 0, dynsz = 0, need;
-	struct kv_span ph;
+	struct kv_span ph, h;
+	uint8_t head[1024];
 
 	e->st = *kv_file_stat(f);
+	e->symtab = kv_new(a, struct kv_elf_symtab);
+	read_head(&rd, head, sizeof(head), &h);
+	if (e->read_error < 0)
+		return e;
+	e->too_short = h.n < sizeof(Elf32_Ehdr) ||
+		       (h.p[EI_CLASS] != ELFCLASS32 && h.n < sizeof(Elf64_Ehdr));
+	if (e->too_short || !read_header(&rd, h, &phoff))
+		return e;
 	e->read_error = kv_file_map(f, a, &e->file);
 	if (e->read_error < 0)
 		return e;
-	e->too_short = e->file.n < sizeof(Elf32_Ehdr) ||
-		       (e->file.p[EI_CLASS] != ELFCLASS32 && e->file.n < sizeof(Elf64_Ehdr));
-	if (e->too_short || !read_header(&rd, e->file, &phoff))
-		return e;
 	need = (uint64_t)e->phnum * e->phentsize;
-	if (!read_at(&rd, phoff, need, &ph)) {
+	if (!kv_span_sub(h, phoff, need, &ph) && !read_at(&rd, phoff, need, &ph)) {
 		e->phdrs_short = true;
 		return e;
 	}
 	read_phdrs(&rd, ph, &dyn, &dynsz);
 	if (!e->has_dynamic || !read_dynamic(&rd, dyn, dynsz, &d))
 		return e;
-	e->has_strtab = read_strtab(&rd, &d);
+	e->has_strtab = find_strtab(&rd);
 	if (!e->has_strtab)
 		return e;
 	if (d.has_soname)
-		e->soname = str_at(e, d.soname);
+		e->soname = str_at(&rd, d.soname);
 	if (d.has_rpath)
-		e->rpath = str_at(e, d.rpath);
+		e->rpath = str_at(&rd, d.rpath);
 	if (d.has_runpath)
-		e->runpath = str_at(e, d.runpath);
+		e->runpath = str_at(&rd, d.runpath);
 	for (size_t i = 0; i < d.needed.n; i++)
-		kv_vec_push(a, &e->needed, kv_strdup(a, str_at(e, d.needed.v[i])));
+		kv_vec_push(a, &e->needed, kv_strdup(a, str_at(&rd, d.needed.v[i])));
 	read_verneeds(&rd, &d);
 	read_verdefs(&rd, &d);
-	read_symbols(&rd, &d);
 	return e;
 }
 
@@ -461,24 +453,4 @@ int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret)
 		return e;
 	*ret = kv_elf_parse(kv_root_arena(r), f);
 	return 0;
-}
-
-void kv_elf_relocs(const struct kv_elf *e, bool (*fn)(size_t sym, void *arg), void *arg)
-{
-	for (size_t t = 0; t < KV_ARRAY_SIZE(e->relocs); t++) {
-		uint64_t w = e->is64 ? 8 : 4, step = w * (e->relocs[t].addends ? 3 : 2), off, left,
-			 info;
-		struct kv_span s;
-
-		if (!e->relocs[t].addr || !e->relocs[t].size ||
-		    !to_offset(e, e->relocs[t].addr, &off, &left) || e->relocs[t].size > left ||
-		    !kv_span_sub(e->file, off, e->relocs[t].size, &s))
-			continue;
-		for (uint64_t at = 0; word(e, s, at + w, &info); at += step) {
-			size_t sym = (size_t)(e->is64 ? info >> 32 : info >> 8);
-
-			if (sym && fn(sym, arg))
-				return;
-		}
-	}
 }

@@ -41,7 +41,7 @@ struct kv_elf_segment {
 
 struct kv_elf {
 	struct kv_stat st;
-	struct kv_span file; /* the whole file */
+	struct kv_span file; /* the whole file, mapped: touched for symbols and data only */
 
 	/* The header, as far as the file had one. */
 	int read_error; /* -errno of reading it, 0 */
@@ -63,23 +63,13 @@ struct kv_elf {
 	const char *soname, *rpath, *runpath;
 	kv_strv needed;
 	uint64_t flags, flags_1;
-	bool has_strtab, has_verdef, has_versym;
+	bool has_strtab, has_verdef;
 	KV_VEC(struct kv_elf_verneed) verneeds;
 	KV_VEC(struct kv_elf_verdef) verdefs;
 
-	/* Symbols: see symbols.c. */
-	struct kv_span strtab, symtab, versym, hash;
-	struct {
-		uint32_t n_buckets, first, n_bloom, shift;
-		struct kv_span bloom, buckets, chains;
-	} gnu; /* DT_GNU_HASH; n_buckets 0 where there is none */
-	size_t n_syms;
-	struct {
-		uint64_t addr, size;
-		bool addends;
-	} relocs[3];         /* RELA, REL, JMPREL, in the order in which ld.so applies them */
-	uint64_t tables[16]; /* sorted addresses of dynamic tables: a table ends where the next
-				begins */
+	struct kv_elf_symtab *symtab; /* see symbols.c; read when first asked for */
+	uint64_t
+		tables[16]; /* sorted addresses of dynamic tables: one ends where the next begins */
 	size_t n_tables;
 };
 
@@ -91,39 +81,17 @@ int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret);
 /* The same for a file that is open. */
 struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
 
+/* Whether it has symbol versions (DT_VERSYM). */
+bool kv_elf_has_versym(const struct kv_elf *e);
+/* Number of symbols, and of those before the first that the hash table leads to: all undefined ones
+ * are there. */
+size_t kv_elf_n_syms(const struct kv_elf *e);
+size_t kv_elf_first_hashed(const struct kv_elf *e);
 /* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. */
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
-/*
- * First symbol that the hash table leads to: all undefined ones come before it. n_syms where the
- * table does not tell (DT_HASH lists every symbol).
+/* False where the object surely has no symbol with this GNU hash (the bloom filter of DT_GNU_HASH).
  */
-static inline size_t kv_elf_first_hashed(const struct kv_elf *e)
-{
-	return e->gnu.n_buckets && e->gnu.first < e->n_syms ? e->gnu.first : e->n_syms;
-}
-
-/* The bloom filter's answer for a name with this GNU hash: false where the object surely does not
- * have it. */
-static inline bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
-{
-	uint64_t filter = 0;
-	uint32_t half = 0;
-	unsigned bits = e->is64 ? 64 : 32;
-
-	if (!e->gnu.n_buckets)
-		return true;
-	/* n_bloom is a power of two, as ld.so requires (elf/dl-setup_hash.c). */
-	if (e->is64) {
-		kv_span_u64(e->gnu.bloom, (uint64_t)(h / 64 & (e->gnu.n_bloom - 1)) * 8, e->be,
-			    &filter);
-	} else {
-		kv_span_u32(e->gnu.bloom, (uint64_t)(h / 32 & (e->gnu.n_bloom - 1)) * 4, e->be,
-			    &half);
-		filter = half;
-	}
-	return filter >> (h & (bits - 1)) & filter >> ((h >> e->gnu.shift) & (bits - 1)) & 1;
-}
-
+bool kv_elf_may_have(const struct kv_elf *e, uint32_t gnu_hash);
 uint32_t kv_elf_sysv_hash(const char *name);
 uint32_t kv_elf_gnu_hash(const char *name);
 
@@ -147,5 +115,31 @@ const char *kv_elf_max_def(const struct kv_elf *e, const char *prefix);
 /* Calls fn with the symbol of each relocation that names one, in ld.so's order, until it returns
  * true. */
 void kv_elf_relocs(const struct kv_elf *e, bool (*fn)(size_t sym, void *arg), void *arg);
+
+/* ---- inside the room ---- */
+
+/* What the dynamic section says of the symbols, and, once they were asked for, the tables. */
+struct kv_elf_symtab {
+	uint64_t symtab_addr, strtab_addr, strtab_size, versym_addr, gnu_hash_addr, hash_addr;
+	struct {
+		uint64_t addr, size;
+		bool addends;
+	} relocs[3]; /* RELA, REL, JMPREL, in the order in which ld.so applies them */
+	bool ready;
+	struct kv_span strtab, symtab, versym, hash;
+	size_t n_syms;
+	uint32_t n_buckets, first, n_bloom,
+		shift; /* DT_GNU_HASH; n_buckets 0 where there is none */
+	struct kv_span bloom, buckets, chains;
+};
+
+/* File offset of vaddr and how many bytes of the file follow it in its segment. */
+bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
+		      uint64_t *ret_left);
+/* Size of the table at vaddr: up to the next table or the end of its segment, whose rest is `left`.
+ */
+uint64_t kv_elf_table_size(const struct kv_elf *e, uint64_t vaddr, uint64_t left);
+/* A word of the object's class in its byte order. */
+bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret);
 
 #endif

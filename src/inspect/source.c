@@ -80,12 +80,14 @@ static const struct kv_elf *target_has(struct kv_facts *f, const char *name)
 	return load.object ? load.object->elf : NULL;
 }
 
-static void block(struct kv_fabric *fab, const char *id, const char *why)
+/* Every reason is told; the id is that of a libc that is too old where it is one of them. */
+static void block(struct kv_arena *a, struct kv_fabric *fab, const char *id, const char *why)
 {
-	if (fab->blocked)
+	if (fab->blocked && strstr(fab->blocked, why))
 		return;
-	fab->blocked_id = id;
-	fab->blocked = why;
+	fab->blocked = fab->blocked ? kv_strf(a, "%s; %s", fab->blocked, why) : why;
+	if (!fab->blocked_id || kv_streq(id, "KV114"))
+		fab->blocked_id = id;
 }
 
 static void add_companion(struct walk *w, struct kv_fabric *fab, const char *path)
@@ -140,7 +142,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 		if (have && !lacking)
 			continue;
 		if (is_libc_part(name)) {
-			block(fab, "KV114",
+			block(f->arena, fab, "KV114",
 			      kv_strf(f->arena, "%s needs %s of %s; this target has %s",
 				      kv_basename(fab->path), lacking ? lacking : "a libc", name,
 				      f->libc));
@@ -151,7 +153,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 			add_companion(w, fab, path);
 			meet_needs(w, fab, own, depth + 1);
 		} else if (lacking) {
-			block(fab,
+			block(f->arena, fab,
 			      kv_starts(lacking, "EFA_") || kv_starts(lacking, "IBVERBS_")
 				      ? "KV312"
 				      : "KV114",
@@ -159,7 +161,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 				      "%s needs %s of %s, which this target's copy does not define",
 				      kv_basename(fab->path), lacking, name));
 		} else {
-			block(fab, "KV310",
+			block(f->arena, fab, "KV310",
 			      kv_strf(f->arena, "%s needs %s, which neither this target nor %s has",
 				      kv_basename(fab->path), name, w->host));
 		}

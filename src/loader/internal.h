@@ -26,7 +26,9 @@ struct kv_process {
 	struct kv_object *main;
 	kv_strv library_path; /* LD_LIBRARY_PATH, split, still with its tokens */
 	const char *const *assumed;
-	struct kv_map *by_name;           /* the object that a name led to last time */
+	struct kv_map *by_name;     /* the object that a name led to last time */
+	struct kv_known_sym *known; /* symbols that the present load's scope defines (symbols.c) */
+	unsigned loads;             /* number of loads so far */
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
 };
 

@@ -52,12 +52,12 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 		return false;
 	if (!m->version) {
 		/* Base and global definitions, or the one default version there is. */
-		if (!e->has_versym || index < 3)
+		if (!kv_elf_has_versym(e) || index < 3)
 			return true;
 		return !(sym->version & 0x8000) && m->n_default++ == 0;
 	}
-	if (!e->has_versym) /* accepted since 2.41 (bdaf500353), before it an assertion when it is
-			       vn_file */
+	if (!kv_elf_has_versym(e)) /* accepted since 2.41 (bdaf500353), before it an assertion when
+			       it is vn_file */
 		return true;
 	name = version_name(e, index, &hash);
 	if (name && hash == m->version->hash && kv_streq(name, m->version->name))
@@ -89,8 +89,19 @@ static bool assumed_has(const struct kv_process *p, const struct kv_object *o, c
 	return false;
 }
 
+#define KNOWN_SYMS 4096
+
+/* A symbol that the scope of the present load defines. */
+struct kv_known_sym {
+	const char *name;
+	uint32_t hash;
+	const struct kv_elf_verneed *version;
+	unsigned load; /* number of the load in which it was found */
+};
+
 struct scope {
 	struct kv_process *p;
+	struct kv_known_sym *known; /* by hash; a later one takes the place of an earlier */
 	const kv_objects *list;
 	const struct kv_object *from;
 	const struct kv_object *named[64]; /* version index -> the loaded object of its vn_file */
@@ -125,11 +136,10 @@ static const struct kv_elf_verneed *version_of(const struct scope *s, uint16_t i
 	return NULL;
 }
 
-static bool is_resolved(const struct scope *s, const struct kv_elf_sym *sym)
+static bool search_scope(const struct scope *s, const struct kv_elf_sym *sym, uint32_t h,
+			 const struct kv_elf_verneed *version)
 {
 	uint16_t index = sym->version & 0x7fff;
-	const struct kv_elf_verneed *version = version_of(s, index);
-	uint32_t h = kv_elf_gnu_hash(sym->name);
 
 	if (index < KV_ARRAY_SIZE(s->named) && s->named[index] &&
 	    defined_in(s->named[index], sym->name, h, version))
@@ -148,6 +158,26 @@ static bool is_resolved(const struct scope *s, const struct kv_elf_sym *sym)
 		if (assumed_has(s->p, s->list->v[i], sym->name))
 			return true;
 	return false;
+}
+
+/*
+ * All objects of one load look in the same scope, so what one of them found serves the others: a
+ * hundred libraries ask for the same few names of libstdc++ and libc.
+ */
+static bool is_resolved(const struct scope *s, const struct kv_elf_sym *sym)
+{
+	const struct kv_elf_verneed *version = version_of(s, sym->version & 0x7fff);
+	uint32_t h = kv_elf_gnu_hash(sym->name);
+	struct kv_known_sym *k = &s->known[(h ^ (version ? version->hash : 0)) % KNOWN_SYMS];
+
+	if (k->load == s->p->loads && k->hash == h && kv_streq(k->name, sym->name) &&
+	    (k->version == version || (k->version && version && k->version->hash == version->hash &&
+				       kv_streq(k->version->name, version->name))))
+		return true;
+	if (!search_scope(s, sym, h, version))
+		return false;
+	*k = (struct kv_known_sym){ sym->name, h, version, s->p->loads };
+	return true;
 }
 
 struct first_reloc {
@@ -169,7 +199,7 @@ static bool is_first(size_t sym, void *arg)
  */
 static size_t first_relocated(struct scope *s, const bool *unresolved)
 {
-	struct first_reloc f = { unresolved, s->from->elf->n_syms, 0 };
+	struct first_reloc f = { unresolved, kv_elf_n_syms(s->from->elf), 0 };
 
 	kv_elf_relocs(s->from->elf, is_first, &f);
 	return f.sym;
@@ -190,7 +220,7 @@ static bool check_object(struct scope *s, struct kv_load *ret)
 		    defined_in(s->from, sym.name, kv_elf_gnu_hash(sym.name), NULL))
 			continue;
 		if (!unresolved)
-			unresolved = kv_alloc_n(s->p->arena, e->n_syms, sizeof(*unresolved));
+			unresolved = kv_alloc_n(s->p->arena, kv_elf_n_syms(e), sizeof(*unresolved));
 		unresolved[i] = true;
 	}
 	first = unresolved ? first_relocated(s, unresolved) : 0;
@@ -210,12 +240,16 @@ static bool check_object(struct scope *s, struct kv_load *ret)
 
 bool kv_check_symbols(struct kv_process *p, struct kv_load *ret)
 {
+	if (!p->known)
+		p->known = kv_alloc_n(p->arena, KNOWN_SYMS, sizeof(*p->known));
+	p->loads++;
 	/* Dependencies are relocated before what needs them. */
 	for (size_t i = ret->list.n; i-- > 0;) {
 		struct scope s = { .p = p, .list = &ret->list, .from = ret->list.v[i] };
 
 		if (s.from->relocated || !s.from->elf)
 			continue;
+		s.known = p->known;
 		if (!check_object(&s, ret))
 			return false;
 	}

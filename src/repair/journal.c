@@ -183,6 +183,27 @@ int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err)
 	return finish(r, err);
 }
 
+int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err)
+{
+	_arena_ struct kv_arena *a = kv_arena_new();
+	_state_ struct kv_state s = {
+		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
+	};
+	_gens_ kv_gens gens = { 0 };
+	bool pending;
+	int r = kv_state_peek(&s, a, root_fd, err);
+
+	if (r == 0)
+		r = kv_gen_load_all(&s, &gens, err);
+	if (r < 0)
+		return r;
+	pending = s.undo || (s.dir >= 0 && gens.n == 0);
+	for (size_t n = 0; n < gens.n; n++)
+		pending |= !gens.v[n]->committed;
+	*ret = pending;
+	return finish(0, err);
+}
+
 /* A path that a later plan has removed is no longer one of ours. */
 static void list_step(struct kv_arena *a, const struct kv_step *st, kv_strv *paths)
 {

@@ -1,6 +1,7 @@
 /*
- * A repair as data: an ordered list of operations on a target's files. Made by plan.c, verified on the
- * loader's model, then carried out and taken back by journal.c. Nothing else writes into a target.
+ * A repair as data: an ordered list of operations on a target's files. Made by plan.c, verified on
+ * the loader's model, then carried out and taken back by journal.c. Nothing else writes into a
+ * target.
  */
 #ifndef KV_REPAIR_PLAN_H
 #define KV_REPAIR_PLAN_H
@@ -19,13 +20,14 @@ struct kv_op {
 	enum kv_op_kind kind;
 	/* Absolute path in the target; its parents are real directories, never symlinks. */
 	const char *path;
-	/* MKDIR and new FILE: permission bits. A FILE that replaces a regular file keeps that file's mode,
-	 * owner and extended attributes. New entries belong to the owner of the directory they are in. */
+	/* MKDIR and new FILE: permission bits. A FILE that replaces a regular file keeps that
+	 * file's mode, owner and extended attributes. New entries belong to the owner of the
+	 * directory they are in. */
 	uint32_t mode;
 	/* SYMLINK: the link's text. */
 	const char *link;
-	/* FILE: the bytes, or, where source_fd >= 0, a copy of what that (regular, readable) fd holds;
-	 * the fd stays the planner's. */
+	/* FILE: the bytes, or, where source_fd >= 0, a copy of what that (regular, readable) fd
+	 * holds; the fd stays the planner's. */
 	struct kv_span content;
 	int source_fd;
 	/* One line for a person: what this step is for. */

@@ -368,6 +368,17 @@ static bool lacks_abi(const struct kv_facts *f, const struct kv_fabric *fab,
 	return false;
 }
 
+/* What the version tables say against a candidate; NULL where they say nothing. */
+static const char *why_unfit(const struct kv_facts *f, const struct kv_fabric *fab,
+			     const struct kv_nixl *n)
+{
+	const char *abi = NULL;
+
+	if (!lacks_abi(f, fab, n, &abi))
+		return fab->blocked;
+	return fab->blocked ? kv_strf(f->arena, "%s; %s", abi, fab->blocked) : abi;
+}
+
 /* The best candidate's trial; score NONE where there is none. */
 static struct trial choose(const struct kv_facts *f, const struct kv_nixl *n, bool insist,
 			   struct kv_plan *ret)
@@ -384,11 +395,8 @@ static struct trial choose(const struct kv_facts *f, const struct kv_nixl *n, bo
 		if (n->stack.known && n->stack.fabric && n->stack.fabric->elf == fab->elf &&
 		    !insist)
 			continue;
-		if (fab->blocked) {
-			refuse(f, ret, fab, fab->blocked);
-			continue;
-		}
-		if (lacks_abi(f, fab, n, &why)) {
+		why = why_unfit(f, fab, n);
+		if (why) {
 			refuse(f, ret, fab, why);
 			continue;
 		}
@@ -429,16 +437,16 @@ static void patch_default(struct trial *t, const struct kv_nixl *n)
 						 "at the source" });
 }
 
-/* The default is changed only where the backend will load: a slow job must not become a failing
- * one. */
-static void patch_defaults(struct trial *t, const struct kv_facts *now)
+/*
+ * Every copy that has the plugin is changed, also one that is not imported today: which one is
+ * depends on the CUDA that a process meets. Called only when what is imported loads: a slow job
+ * must not become a failing one.
+ */
+static void patch_defaults(struct trial *t)
 {
-	for (size_t i = 0; i < t->f->nixls.n; i++) {
-		const struct kv_nixl *m = same_nixl(now, &t->f->nixls.v[i]);
-
-		if (m && m->wanted && m->wanted->load.loads == KV_LOADS_YES)
+	for (size_t i = 0; i < t->f->nixls.n; i++)
+		if (t->f->nixls.v[i].wanted)
 			patch_default(t, &t->f->nixls.v[i]);
-	}
 }
 
 static const char *join_reasons(const struct kv_facts *f, const struct kv_nixl *n,
@@ -498,7 +506,7 @@ void kv_plan_make(const struct kv_facts *f, bool insist, struct kv_plan *ret)
 		run_cudart_alone(&t);
 	ret->reason = other_obstacle(f, t.after);
 	if (!ret->reason) {
-		patch_defaults(&t, t.after);
+		patch_defaults(&t);
 		mounted = mounted_path(f, &t.ops);
 		if (mounted)
 			ret->reason = kv_strf(

@@ -1,10 +1,11 @@
 /*
- * The default of `backends` in a NIXL wheel's _api.py: finding it in the source as it is written, and
- * writing the line that honours NIXL_BACKEND. Works on text alone; nothing of the target is executed.
+ * The default of `backends` in a NIXL wheel's _api.py: finding it in the source as it is written,
+ * and writing the line that honours NIXL_BACKEND. Works on text alone; nothing of the target is
+ * executed.
  *
- * Looked for: in `class nixl_agent_config`, in the parameters of `__init__`, the parameter `backends`, with
- * any annotation or none, any quoting, spacing and line breaks, and its default: a list or tuple of string
- * literals, or the expression that kvpath writes.
+ * Looked for: in `class nixl_agent_config`, in the parameters of `__init__`, the parameter
+ * `backends`, with any annotation or none, any quoting, spacing and line breaks, and its default: a
+ * list or tuple of string literals, or the expression that kvpath writes.
  */
 #ifndef KV_REPAIR_PYDEFAULT_H
 #define KV_REPAIR_PYDEFAULT_H
@@ -12,26 +13,27 @@
 #include "base/base.h"
 
 enum kv_pydefault_kind {
-	KV_PYDEFAULT_UNKNOWN, /* the source is not of a shape that is understood; why says what was missing */
+	KV_PYDEFAULT_UNKNOWN, /* the source is not of a shape that is understood; why says what was
+				 missing */
 	KV_PYDEFAULT_LITERAL, /* a literal list: backends */
 	KV_PYDEFAULT_KVPATH,  /* kvpath's expression: NIXL_BACKEND, else backends */
 };
 
 struct kv_pydefault {
 	enum kv_pydefault_kind kind;
-	kv_strv backends;      /* names in order */
-	size_t start, end;     /* byte range of the default's expression in the source */
-	unsigned line;	       /* of start, counted from 1 */
-	const char *why;       /* UNKNOWN: one line */
+	kv_strv backends;  /* names in order */
+	size_t start, end; /* byte range of the default's expression in the source */
+	unsigned line;     /* of start, counted from 1 */
+	const char *why;   /* UNKNOWN: one line */
 };
 
 /* Reads the default. Never fails: what is not understood is UNKNOWN. Memory from a. */
 void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret);
 
 /*
- * The source with the default replaced by an expression that yields the list named by the environment
- * variable NIXL_BACKEND (comma-separated), or [backend] where that is unset or empty. All other bytes,
- * line endings included, stay. found must be LITERAL or KVPATH of the same source.
+ * The source with the default replaced by an expression that yields the list named by the
+ * environment variable NIXL_BACKEND (comma-separated), or [backend] where that is unset or empty.
+ * All other bytes, line endings included, stay. found must be LITERAL or KVPATH of the same source.
  */
 struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 				  const struct kv_pydefault *found, const char *backend);

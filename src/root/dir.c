@@ -13,12 +13,20 @@
 
 #define MAX_KEPT_FDS 256
 
+/* A directory that was met. */
+struct dir {
+	int fd; /* -1 where it is closed at present */
+	unsigned asked;
+	bool listed;
+	struct kv_map *names; /* once it was asked often: what is in it */
+};
+
 struct dir_tree {
 	struct kv_tree tree;
 	struct kv_arena *arena;
 	int root_fd;
-	struct kv_map *dirs; /* rel -> int*; a closed one is -1 */
-	KV_VEC(int *) kept;
+	struct kv_map *dirs; /* rel -> struct dir */
+	KV_VEC(struct dir *) open;
 };
 
 static void stat_from(const struct stat *st, struct kv_stat *ret)
@@ -34,51 +42,94 @@ static void stat_from(const struct stat *st, struct kv_stat *ret)
 	};
 }
 
+static struct dir *dir_of(struct dir_tree *t, const char *rel)
+{
+	struct dir **slot = (struct dir **)kv_map_slot(t->dirs, rel);
+
+	if (!*slot) {
+		*slot = kv_new(t->arena, struct dir);
+		(*slot)->fd = -1;
+	}
+	return *slot;
+}
+
+static void keep_open(struct dir_tree *t, struct dir *d, int fd)
+{
+	d->fd = fd;
+	kv_vec_push(t->arena, &t->open, d);
+}
+
+static char *parent_of(struct dir_tree *t, const char *rel)
+{
+	const char *slash = strrchr(rel, '/');
+
+	return kv_strndup(t->arena, rel, slash ? (size_t)(slash - rel) : 0);
+}
+
 /* fd of the directory rel, kept by the tree; or -errno. */
 static int dir_fd(struct dir_tree *t, const char *rel)
 {
-	const char *slash = strrchr(rel, '/');
-	int **slot, fd, parent;
+	struct dir *d;
+	int fd, parent;
 
 	if (!*rel)
 		return t->root_fd;
-	slot = (int **)kv_map_slot(t->dirs, rel);
-	if (*slot && **slot >= 0)
-		return **slot;
-	parent = slash ? dir_fd(t, kv_strndup(t->arena, rel, (size_t)(slash - rel))) : t->root_fd;
+	d = dir_of(t, rel);
+	if (d->fd >= 0)
+		return d->fd;
+	parent = dir_fd(t, parent_of(t, rel));
 	if (parent < 0)
 		return parent;
-	fd = openat(parent, slash ? slash + 1 : rel, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(parent, kv_basename(rel), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	slot = (int **)kv_map_slot(t->dirs, rel); /* the recursion may have moved it */
-	if (!*slot)
-		*slot = kv_new(t->arena, int);
-	**slot = fd;
-	kv_vec_push(t->arena, &t->kept, *slot);
+	keep_open(t, d, fd);
 	return fd;
 }
 
-/* Splits rel into the fd of its directory and its last name. The fd is valid until the next call.
- */
+/* Splits rel into its directory's fd and its last name. The fd is valid until the next call. */
 static int locate(struct dir_tree *t, const char *rel, int *ret_fd, const char **ret_name)
 {
-	const char *slash = strrchr(rel, '/');
 	int fd;
 
-	if (t->kept.n > MAX_KEPT_FDS) {
-		for (size_t i = 0; i < t->kept.n; i++) {
-			close(*t->kept.v[i]);
-			*t->kept.v[i] = -1;
+	if (t->open.n > MAX_KEPT_FDS) {
+		for (size_t i = 0; i < t->open.n; i++) {
+			close(t->open.v[i]->fd);
+			t->open.v[i]->fd = -1;
 		}
-		t->kept.n = 0;
+		t->open.n = 0;
 	}
-	fd = slash ? dir_fd(t, kv_strndup(t->arena, rel, (size_t)(slash - rel))) : t->root_fd;
+	fd = strchr(rel, '/') ? dir_fd(t, parent_of(t, rel)) : t->root_fd;
 	if (fd < 0)
 		return fd;
 	*ret_fd = fd;
-	*ret_name = slash ? slash + 1 : rel;
+	*ret_name = kv_basename(rel);
 	return 0;
+}
+
+static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, kv_dirents *ret);
+
+/*
+ * A loader's search asks the same few directories for names that are not there, hundreds of times.
+ * From the eighth question on such a directory answers from its list.
+ */
+static bool surely_lacks(struct dir_tree *t, const char *rel)
+{
+	struct dir *d = dir_of(t, parent_of(t, rel));
+	kv_dirents list = { 0 };
+	struct kv_dirent *e;
+
+	if (++d->asked < 8)
+		return false;
+	if (!d->listed) {
+		d->listed = true;
+		if (dir_list(&t->tree, parent_of(t, rel), t->arena, &list) < 0)
+			return false;
+		d->names = kv_map_new(t->arena);
+		kv_vec_each (e, &list)
+			*kv_map_slot(d->names, e->name) = e;
+	}
+	return d->names && !kv_map_get(d->names, kv_basename(rel));
 }
 
 static int dir_lstat(struct kv_tree *tree, const char *rel, struct kv_stat *ret)
@@ -86,8 +137,11 @@ static int dir_lstat(struct kv_tree *tree, const char *rel, struct kv_stat *ret)
 	struct dir_tree *t = (struct dir_tree *)tree;
 	const char *name;
 	struct stat st;
-	int fd, r = locate(t, rel, &fd, &name);
+	int fd, r;
 
+	if (strchr(rel, '/') && surely_lacks(t, rel))
+		return -ENOENT;
+	r = locate(t, rel, &fd, &name);
 	if (r < 0)
 		return r;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
@@ -123,20 +177,11 @@ struct linux_dirent64 {
 	char d_name[];
 };
 
-static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, kv_dirents *ret)
+static int read_entries(int fd, struct kv_arena *a, kv_dirents *ret)
 {
-	struct dir_tree *t = (struct dir_tree *)tree;
 	_Alignas(struct linux_dirent64) char buf[32768];
-	const char *name;
-	_close_ int fd = -EBADF;
-	int at, r = locate(t, rel, &at, &name);
 	long n;
 
-	if (r < 0)
-		return r;
-	fd = openat(at, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
 		for (char *p = buf; p < buf + n;
 		     p += ((struct linux_dirent64 *)(void *)p)->d_reclen) {
@@ -148,6 +193,26 @@ static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, k
 					((struct kv_dirent){ kv_strdup(a, d->d_name), d->d_type }));
 		}
 	return n < 0 ? -errno : 0;
+}
+
+static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, kv_dirents *ret)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	const char *name;
+	_close_ int fd = -EBADF;
+	int at, r = locate(t, rel, &at, &name);
+	struct dir *d = dir_of(t, rel);
+
+	if (r < 0)
+		return r;
+	fd = openat(at, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = read_entries(fd, a, ret);
+	/* What is below it is reached through the same fd. */
+	if (r == 0 && *rel && d->fd < 0)
+		keep_open(t, d, kv_steal_fd(&fd));
+	return r;
 }
 
 /* ---- files ---- */
@@ -201,8 +266,8 @@ static void dir_close(struct kv_tree *tree)
 {
 	struct dir_tree *t = (struct dir_tree *)tree;
 
-	for (size_t i = 0; i < t->kept.n; i++)
-		close(*t->kept.v[i]);
+	for (size_t i = 0; i < t->open.n; i++)
+		close(t->open.v[i]->fd);
 	close(t->root_fd);
 }
 

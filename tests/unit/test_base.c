@@ -51,7 +51,8 @@ static void test_printable(void **state)
 	assert_string_equal(kv_printable(a, "caf\xc3\xa9"), "caf\xc3\xa9");
 	assert_string_equal(kv_printable(a, "\xff\xc0\x80"), "\\xff\\xc0\\x80");
 	assert_string_equal(kv_printable(a, "\xc2\x9b"), "\\xc2\\x9b"); /* CSI as one C1 byte */
-	assert_string_equal(kv_printable(a, "tab\tline\n"), "tab\tline\n");
+	assert_string_equal(kv_printable(a, "tab\tline\n"), "tab\\x09line\\x0a");
+	assert_string_equal(kv_printable_text(a, "tab\tline\n\033"), "tab\tline\n\\x1b");
 	kv_arena_free(a);
 }
 
