@@ -1,0 +1,47 @@
+# The front door; meson does the work.
+BUILD ?= build
+
+.PHONY: build help deps test demo oracle cli bench lint clean
+
+build: $(BUILD)/build.ninja
+	@meson compile -C $(BUILD)
+	@install -D $(BUILD)/src/kvpath $(BUILD)/bin/kvpath
+	@install -D $(BUILD)/src/kvpath-probe $(BUILD)/libexec/kvpath/kvpath-probe
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD)
+
+help:
+	@echo 'make          builds build/bin/kvpath and build/libexec/kvpath/kvpath-probe'
+	@echo 'make deps     installs what building and testing need (Debian 12, root)'
+	@echo 'make demo     the story on a real broken container: check, fix, prove, undo (root)'
+	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
+	@echo 'make oracle   only the comparison with the real loader and the real NIXL (root)'
+	@echo 'make cli      only the tests of the command line'
+	@echo 'make bench    how long check takes beside the usual shell preamble (root)'
+	@echo 'make lint     clang-format and shellcheck'
+	@echo 'make clean    removes the build directories; the cache of containers stays'
+
+deps:
+	@scripts/deps.sh
+
+test:
+	@tests/run.sh
+
+demo:
+	@scripts/demo.sh
+
+oracle: build
+	@tests/oracle/oracle.py
+
+cli: build
+	@bats tests/cli
+
+bench: build
+	@bench/check.sh
+
+lint:
+	@tests/lint.sh
+
+clean:
+	@rm -rf build build-gcc build-clang build-asan

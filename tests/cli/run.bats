@@ -1,0 +1,79 @@
+#!/usr/bin/env bats
+# run, prove and render, as far as they go without a container.
+
+load helper
+
+teardown() {
+	[ -z "${open:-}" ] || rm -rf "$open"
+}
+
+@test "run passes the exit status through" {
+	kv_bare run -- true
+	ended 0
+	kv_bare run -- sh -c 'exit 7'
+	ended 7
+	# shellcheck disable=SC2016 # for the inner shell
+	kv_bare run -- sh -c 'kill -TERM $$'
+	ended 143
+}
+
+@test "run passes arguments and output through" {
+	kv_bare run -- printf '%s|' a 'b c' '' -- '*'
+	ended 0
+	[ "$out" = 'a|b c||--|*|' ] || fail "not what was given"
+}
+
+@test "run without a command, or with one that is not there" {
+	kv run
+	ended 2
+	one_line
+	kv run --
+	ended 2
+	one_line
+	kv_bare run -- /nonexistent-kvpath
+	ended 127
+	[[ $err == */nonexistent-kvpath* ]] || fail "it is not named"
+}
+
+@test "run where the environment cannot repair: the command is not started" {
+	container
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" "$container" \
+		/kvpath/bin/kvpath run -- echo started
+	ended 1
+	one_line FABRIC_1.7
+}
+
+@test "prove needs root, and says so" {
+	container
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
+		--bind "$container:/mnt/c" "$("$top/tests/roots/base")" \
+		setpriv --reuid=65534 --regid=65534 --clear-groups /kvpath/bin/kvpath prove --mem dram /mnt/c
+	ended 2 3
+	one_line root
+}
+
+@test "prove of a directory without NIXL proves nothing" {
+	mkdir "$BATS_TEST_TMPDIR/empty"
+	kv prove "$BATS_TEST_TMPDIR/empty"
+	ended 1 2 3
+	[ -n "$out$err" ] || fail "no word"
+}
+
+@test "fix and undo where there is nothing to do" {
+	mkdir "$BATS_TEST_TMPDIR/empty"
+	kv fix "$BATS_TEST_TMPDIR/empty"
+	ended 1 3
+	kv undo "$BATS_TEST_TMPDIR/empty"
+	ended 0 2
+	[ -z "$(ls -A "$BATS_TEST_TMPDIR/empty")" ] || fail "something was written"
+}
+
+@test "render --for preamble: bash that is well-formed and fails loudly" {
+	kv render --for preamble
+	ended 0
+	says '[bash_preamble] ===== NIXL LIBFABRIC Container Fix ====='
+	bash -n <<<"$out" || fail "no bash"
+	kv render --for nothing
+	ended 2
+	one_line nothing
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Every test, in the order in which a fault is cheapest to see. Ends with `N passed, N failed`, and
+# with status 1 when anything failed or could not run.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+exec </dev/null
+export LC_ALL=C NO_COLOR=1
+# Build directories of its own: the one that is worked with, build, is left alone.
+export KVPATH=$PWD/build-gcc/bin/kvpath
+
+passed=0
+failed=0
+summary=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+title() {
+	printf '\n===== %s =====\n' "$1"
+	start=$SECONDS
+}
+
+# Adds what a part counted; a part that ended badly without saying what failed counts as one failure.
+count() {
+	local name=$1 status=$2 good=$3 bad=$4
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		bad=1
+	elif [ $((good + bad)) -eq 0 ]; then
+		echo "no test ran"
+		bad=1
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	summary+=("$(printf '%-46s %4d passed %4d failed %5d s' "$name" "$good" "$bad" $((SECONDS - start)))")
+	[ "$bad" -eq 0 ]
+}
+
+# A part that is one test: it ends well or not.
+single() {
+	local name=$1
+	shift
+	title "$name"
+	if "$@"; then
+		count "$name" 0 1 0
+	else
+		count "$name" 1 0 1
+	fi
+}
+
+# Warnings are errors here; a tree set up before with other options is set up anew.
+build() {
+	local dir=$1 cc=$2
+	shift 2
+	local options=(-Dwerror=true "$@")
+	if [ ! -e "$dir/build.ninja" ] || [ "$(cat "$dir/.kvpath-setup" 2>/dev/null)" != "$cc ${options[*]}" ]; then
+		rm -rf "$dir"
+		CC=$cc meson setup "$dir" "${options[@]}" || return
+		echo "$cc ${options[*]}" >"$dir/.kvpath-setup"
+	fi
+	make --no-print-directory BUILD="$dir" build
+}
+
+meson_sum() {
+	sed -n "s/^\($1\): *\([0-9]*\) *$/\2/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# meson's own summary is the count.
+unit() {
+	local name=$1 dir=$2
+	title "$name"
+	meson test -C "$dir" --print-errorlogs --timeout-multiplier 3 2>&1 | tee "$log"
+	count "$name" $? "$(meson_sum 'Ok')" "$(meson_sum 'Fail\|Timeout\|Unexpected Pass')"
+}
+
+cli() {
+	title "command line"
+	bats --tap tests/cli 2>&1 | tee "$log"
+	count "command line" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
+}
+
+oracle() {
+	title "real loader and real NIXL"
+	tests/oracle/oracle.py 2>&1 | tee "$log"
+	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
+}
+
+single "dependencies" scripts/deps.sh
+single "format" tests/lint.sh format
+single "scripts" tests/lint.sh shell
+if single "build with gcc" build build-gcc gcc; then
+	unit "unit tests, gcc" build-gcc
+	cli
+	built=yes
+fi
+single "build with clang" build build-clang clang && unit "unit tests, clang" build-clang
+# LeakSanitizer needs ptrace, which some containers refuse; everything else needs nothing.
+export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+single "build with sanitizers" build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false &&
+	unit "unit tests, ASan and UBSan" build-asan
+[ "${built:-}" = yes ] && oracle
+
+printf '\n===== summary =====\n'
+printf '%s\n' "${summary[@]}"
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
