@@ -79,7 +79,11 @@ cli() {
 
 oracle() {
 	title "real loader and real NIXL"
-	tests/oracle/oracle.py 2>&1 | tee "$log"
+	{
+		tests/oracle/oracle.py
+		local status=$?
+		tests/oracle/verbs.sh && [ $status -eq 0 ]
+	} 2>&1 | tee "$log"
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }
 

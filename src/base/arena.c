@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 
-#define BLOCK_SIZE ((size_t)1 << 20)
+#define BLOCK_SIZE ((size_t)512 << 10)
 
 struct block {
 	struct block *next;
@@ -33,15 +33,33 @@ struct kv_arena *kv_arena_new(void)
 	return a;
 }
 
+static void free_until(struct kv_arena *a, const struct block *last)
+{
+	for (struct block *b = a->head, *next; b && b != last; b = next) {
+		next = b->next;
+		munmap(b, sizeof(*b) + b->size);
+		a->head = next;
+	}
+}
+
 void kv_arena_free(struct kv_arena *a)
 {
 	if (!a)
 		return;
-	for (struct block *b = a->head, *next; b; b = next) {
-		next = b->next;
-		munmap(b, sizeof(*b) + b->size);
-	}
+	free_until(a, NULL);
 	free(a);
+}
+
+struct kv_arena_mark kv_arena_mark(const struct kv_arena *a)
+{
+	return (struct kv_arena_mark){ a->head, a->head ? a->head->used : 0 };
+}
+
+void kv_arena_rewind(struct kv_arena *a, struct kv_arena_mark mark)
+{
+	free_until(a, mark.block);
+	if (a->head)
+		a->head->used = mark.used;
 }
 
 void *kv_alloc_raw(struct kv_arena *a, size_t size)

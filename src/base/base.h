@@ -73,6 +73,15 @@ char *kv_strndup(struct kv_arena *a, const char *s, size_t n);
 char *kv_strf(struct kv_arena *a, const char *fmt, ...) KV_PRINTF(2, 3);
 char *kv_vstrf(struct kv_arena *a, const char *fmt, va_list ap) KV_PRINTF(2, 0);
 
+/* A point in the arena, and going back to it: what was taken since is given up. For loops over
+ * large lists. */
+struct kv_arena_mark {
+	void *block;
+	size_t used;
+};
+struct kv_arena_mark kv_arena_mark(const struct kv_arena *a);
+void kv_arena_rewind(struct kv_arena *a, struct kv_arena_mark mark);
+
 #define kv_new(a, type) ((type *)kv_alloc((a), sizeof(type)))
 
 /* ---- growing arrays: struct { T *v; size_t n, cap; } ---- */

@@ -45,6 +45,7 @@ static const char *const reserved[] = {
 struct walk {
 	struct kv_root *root;
 	struct kv_arena *arena;
+	struct kv_arena *scratch; /* lists and paths of the directories that are open */
 	struct kv_scan *ret;
 	bool live;
 };
@@ -111,24 +112,14 @@ static bool is_nested_root(const kv_dirents *list)
 	return n == KV_ARRAY_SIZE(marks);
 }
 
-static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
-{
-	kv_dirents list = { 0 };
-	struct kv_dirent *d;
+static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site);
 
-	if (kv_root_list_real(w->root, dir, &list) < 0) {
-		kv_vec_push(w->arena, &w->ret->unreadable, kv_strdup(w->arena, dir));
-		return;
-	}
-	if (depth && is_nested_root(&list))
-		return;
-	w->ret->n_entries += list.n;
-	if (w->ret->n_entries > MAX_ENTRIES || depth > MAX_DEPTH) {
-		w->ret->stopped = depth > MAX_DEPTH ? "directories nested too deeply"
-						    : "more files than kvpath walks through";
-		return;
-	}
-	kv_vec_each (d, &list) {
+static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list, unsigned depth,
+			 bool in_site)
+{
+	const struct kv_dirent *d;
+
+	kv_vec_each (d, list) {
 		const char *path;
 		uint8_t type = d->type;
 
@@ -136,7 +127,7 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 			continue;
 		if (type == DT_REG && !kv_starts(d->name, "lib"))
 			continue;
-		path = kv_join(w->arena, dir, d->name);
+		path = kv_join(w->scratch, dir, d->name);
 		type = type_of(w, path, d);
 		if (type == DT_REG)
 			take_file(w, path, d->name);
@@ -147,6 +138,22 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 		if (!w->live || kv_root_is_local(w->root, path))
 			walk(w, path, depth + 1, in_site || is_site(d->name));
 	}
+}
+
+static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
+{
+	struct kv_arena_mark mark = kv_arena_mark(w->scratch);
+	kv_dirents list = { 0 };
+
+	if (kv_root_list_real(w->root, dir, w->scratch, &list) < 0)
+		kv_vec_push(w->arena, &w->ret->unreadable, kv_strdup(w->arena, dir));
+	w->ret->n_entries += list.n;
+	if (w->ret->n_entries > MAX_ENTRIES || depth > MAX_DEPTH)
+		w->ret->stopped = depth > MAX_DEPTH ? "directories nested too deeply"
+						    : "more files than kvpath walks through";
+	else if (!depth || !is_nested_root(&list))
+		walk_entries(w, dir, &list, depth, in_site);
+	kv_arena_rewind(w->scratch, mark);
 }
 
 static int by_text(const void *a, const void *b)
@@ -162,13 +169,14 @@ static void sort(kv_strv *list)
 
 void kv_scan(struct kv_root *r, struct kv_scan *ret)
 {
-	struct walk w = { r, kv_root_arena(r), ret, kv_root_is_live(r) };
+	struct walk w = { r, kv_root_arena(r), kv_arena_new(), ret, kv_root_is_live(r) };
 
 	*ret = (struct kv_scan){ 0 };
 	walk(&w, "/", 0, false);
 	/* dh-virtualenv used to put whole environments there. */
 	if (kv_root_is_dir(r, "/usr/share/python"))
 		walk(&w, "/usr/share/python", 3, false);
+	kv_arena_free(w.scratch);
 	sort(&ret->sites);
 	sort(&ret->libnixls);
 	sort(&ret->libfabrics);

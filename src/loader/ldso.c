@@ -50,10 +50,12 @@ static void find_dirs(struct kv_arena *a, struct kv_span s, kv_strv *ret)
 {
 	kv_strv run = { 0 };
 
-	for (size_t at = kv_span_find(s, 0, "\0/", 2); at < s.n;
-	     at = kv_span_find(s, at + 1, "\0/", 2)) {
-		size_t p = at + 1;
+	for (size_t at = kv_span_find(s, 0, "/\0/", 3); at < s.n;
+	     at = kv_span_find(s, at + 1, "/\0/", 3)) {
+		size_t p = at;
 
+		while (p > 0 && s.p[p - 1])
+			p--;
 		run.n = 0;
 		for (const char *text;
 		     (text = kv_span_str(s, p)) && is_path_text(text, strlen(text));

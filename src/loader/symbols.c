@@ -89,7 +89,7 @@ static bool assumed_has(const struct kv_process *p, const struct kv_object *o, c
 	return false;
 }
 
-#define KNOWN_SYMS 4096
+#define KNOWN_SYMS 2048
 
 /* A symbol that the scope of the present load defines. */
 struct kv_known_sym {

@@ -443,7 +443,8 @@ static bool has_name(const kv_dirents *list, const char *name)
 }
 
 /* Adds the names by which layers show in the resolved directory real. */
-static void add_layer_names(struct kv_root *r, const char *real, kv_dirents *list)
+static void add_layer_names(struct kv_root *r, const char *real, struct kv_arena *a,
+			    kv_dirents *list)
 {
 	for (size_t i = 1; i < r->layers.n; i++) {
 		const char *rel = below(r->layers.v[i].guest, real);
@@ -452,22 +453,22 @@ static void add_layer_names(struct kv_root *r, const char *real, kv_dirents *lis
 
 		if (!rel || !*rel)
 			continue;
-		name = kv_strndup(r->arena, rel, slash ? (size_t)(slash - rel) : strlen(rel));
+		name = kv_strndup(a, rel, slash ? (size_t)(slash - rel) : strlen(rel));
 		if (!has_name(list, name))
-			kv_vec_push(r->arena, list, ((struct kv_dirent){ name, DT_UNKNOWN }));
+			kv_vec_push(a, list, ((struct kv_dirent){ name, DT_UNKNOWN }));
 	}
 }
 
-int kv_root_list_real(struct kv_root *r, const char *real, kv_dirents *ret)
+int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret)
 {
 	const char *rel;
 	const struct layer *l = layer_of(r, real, &rel);
-	int e = l->tree->ops->list(l->tree, rel, r->arena, ret);
+	int e = l->tree->ops->list(l->tree, rel, a, ret);
 
 	if (r->layers.n > 1) {
 		if (is_implied_dir(r, real))
 			e = e == -ENOENT || e == -ENOTDIR ? 0 : e;
-		add_layer_names(r, real, ret);
+		add_layer_names(r, real, a, ret);
 	}
 	return e;
 }
@@ -480,7 +481,7 @@ int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret)
 	int e = resolve_stat(r, guest, true, 0, &real, &st);
 
 	if (e == 0)
-		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, &list) : -ENOTDIR;
+		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, r->arena, &list) : -ENOTDIR;
 	if (e < 0)
 		return e;
 	if (list.n > 1)

@@ -84,9 +84,9 @@ int kv_root_real(struct kv_root *r, const char *guest, unsigned flags, const cha
 int kv_root_readlink(struct kv_root *r, const char *guest, const char **ret);
 /* Entries without "." and "..", sorted by name. */
 int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
-/* The same for a path that is resolved already and known to be a directory, in no order: for walks.
- */
-int kv_root_list_real(struct kv_root *r, const char *real, kv_dirents *ret);
+/* The same for a path that is resolved already and known to be a directory, in no order, memory
+ * from a: for walks. */
+int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret);
 /* The whole file, at most max bytes (-EFBIG where it is larger). */
 int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_span *ret);
 

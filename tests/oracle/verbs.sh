@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# KV309 against the real libibverbs: does a library that finds no driver file see an EFA device? The sysfs
+# tree is synthetic (a stand-in for hardware; SYSFS_PATH points libibverbs to it), the libraries are the
+# real ones: the target's own, and the pair with hashed names that F1b brings.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+roots=$here/../roots
+kvpath=${KVPATH:-$here/../../build-gcc/bin/kvpath}
+[ -x "$kvpath" ] || kvpath=$here/../../build/bin/kvpath
+
+if [ -z "${KVPATH_VERBS_NS:-}" ]; then
+	root=$("$roots/container" 1.5.0)
+	source=$("$roots/fabric" F1b)
+	KVPATH_VERBS_NS=1 exec unshare --mount --propagation private -- "${BASH_SOURCE[0]}" "$root" "$source"
+fi
+
+mount -t tmpfs -o mode=755 kvpath-verbs /mnt
+mkdir /mnt/up /mnt/work /mnt/root
+mount -t overlay -o "lowerdir=$1,upperdir=/mnt/up,workdir=/mnt/work" overlay /mnt/root
+top=/mnt/root
+mount -t proc proc $top/proc
+mount -t tmpfs -o mode=755 kvpath-dev $top/dev
+mknod -m 666 $top/dev/null c 1 3
+mknod -m 666 $top/dev/urandom c 1 9
+mkdir $top/dev/infiniband $top/f1b
+mknod -m 666 $top/dev/infiniband/uverbs0 c 231 192
+cp "$2"/opt/amazon/efa/lib/* $top/f1b/
+
+# One EFA device, as sysfs shows it.
+verbs=$top/sysfs/class/infiniband_verbs
+ib=$top/sysfs/class/infiniband/rdmap0s6
+mkdir -p $verbs/uverbs0/device $ib/device
+echo 6 >$verbs/abi_version
+echo rdmap0s6 >$verbs/uverbs0/ibdev
+echo 1 >$verbs/uverbs0/abi_version
+echo 231:192 >$verbs/uverbs0/dev
+echo '1: CA' >$ib/node_type
+echo 'pci:v00001D0Fd0000EFA1sv00001D0Fsd0000EFA1bc02sc00i00' |
+	tee $ib/device/modalias >$verbs/uverbs0/device/modalias
+
+cat >$top/devices.py <<'END'
+import ctypes
+import sys
+
+libs = [ctypes.CDLL(path) for path in sys.argv[1:]]
+n = ctypes.c_int(0)
+libs[0].ibv_get_device_list.restype = ctypes.c_void_p
+libs[0].ibv_get_device_list(ctypes.byref(n))
+print(n.value)
+END
+
+failed=0
+ok() {
+	local name=$1 want=$2 have=$3
+	if [ "$want" = "$have" ]; then
+		echo "ok verbs: $name"
+	else
+		echo "not ok verbs: $name: expected $want, found $have"
+		failed=1
+	fi
+}
+
+devices() {
+	SYSFS_PATH=/sysfs PYTHONDONTWRITEBYTECODE=1 chroot $top python3 /devices.py "$@" 2>/dev/null
+}
+
+hashed_verbs=/f1b/libibverbs-1de1263b.so.1.14.48.0
+hashed_efa=/f1b/libefa-f5f6ec5c.so.1.2.48.0
+ok "the target's own libibverbs finds its driver" 1 "$(devices libibverbs.so.1)"
+ok "one with another driver directory does not" 0 "$(devices $hashed_verbs)"
+ok "one whose libefa is loaded beside it sees EFA all the same" 1 "$(devices $hashed_verbs $hashed_efa)"
+
+# So the finding is a warning in that case, and the verdict stands.
+rm -rf $top/f1b $top/sysfs $top/devices.py
+umount $top/dev $top/proc
+"$kvpath" fix --quiet --fabric "$2/opt/amazon/efa" $top >/dev/null
+report=$("$kvpath" check --json $top)
+ok "kvpath calls it a warning" warning \
+	"$(jq -r '.findings[] | select(.id == "KV309") | .severity' <<<"$report")"
+ok "and the target ready" ready "$(jq -r .verdict <<<"$report")"
+exit $failed
