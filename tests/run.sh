@@ -80,9 +80,11 @@ cli() {
 oracle() {
 	title "real loader and real NIXL"
 	{
-		tests/oracle/oracle.py
-		local status=$?
-		tests/oracle/verbs.sh && [ $status -eq 0 ]
+		local status=0
+		tests/oracle/oracle.py || status=1
+		tests/oracle/rules.py || status=1
+		tests/oracle/verbs.sh || status=1
+		[ $status -eq 0 ]
 	} 2>&1 | tee "$log"
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }

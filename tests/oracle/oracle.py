@@ -434,4 +434,5 @@ def main():
     sys.exit(output.failed != 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
