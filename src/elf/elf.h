@@ -92,6 +92,11 @@ bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
 /* False where the object surely has no symbol with this GNU hash (the bloom filter of DT_GNU_HASH).
  */
 bool kv_elf_may_have(const struct kv_elf *e, uint32_t gnu_hash);
+/*
+ * Whether the object defines a symbol whose GNU hash agrees in the 31 bits that the table keeps.
+ * The name itself is not read. False, too, where the object has no such table.
+ */
+bool kv_elf_has_hash(const struct kv_elf *e, uint32_t gnu_hash);
 uint32_t kv_elf_sysv_hash(const char *name);
 uint32_t kv_elf_gnu_hash(const char *name);
 

@@ -201,6 +201,25 @@ static bool lookup_gnu(const struct kv_elf *e, const struct kv_elf_symtab *t, co
 	return false;
 }
 
+bool kv_elf_has_hash(const struct kv_elf *e, uint32_t h)
+{
+	const struct kv_elf_symtab *t = symtab_of(e);
+	uint32_t i = 0, v = 0;
+
+	if (!t->n_buckets || !kv_elf_may_have(e, h))
+		return false;
+	kv_span_u32(t->buckets, (uint64_t)(h % t->n_buckets) * 4, e->be, &i);
+	if (i < t->first)
+		return false;
+	for (; kv_span_u32(t->chains, (uint64_t)(i - t->first) * 4, e->be, &v); i++) {
+		if ((v | 1) == (h | 1))
+			return true;
+		if (v & 1)
+			break;
+	}
+	return false;
+}
+
 static bool lookup_sysv(const struct kv_elf *e, const struct kv_elf_symtab *t, const char *name,
 			bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {

@@ -73,9 +73,11 @@ const char *kv_cache_lookup(struct kv_loader *l, const char *name);
 /* _dl_check_map_versions over the fresh objects of a load. False with ret filled where it fails. */
 bool kv_check_versions(struct kv_process *p, const kv_objects *list, bool at_startup,
 		       struct kv_load *ret);
-/* Whether every symbol that relocating the fresh objects needs is there. False with ret filled
- * where not. */
-bool kv_check_symbols(struct kv_process *p, struct kv_load *ret);
+/*
+ * Whether every symbol that relocating the fresh objects needs is there. False with ret filled
+ * where not. by_hash: see KV_DLOPEN_BY_HASH.
+ */
+bool kv_check_symbols(struct kv_process *p, bool by_hash, struct kv_load *ret);
 /* The loaded object with that name among its names (not by SONAME): _dl_name_match_p over the list.
  */
 const struct kv_object *kv_process_named(struct kv_process *p, const char *name);

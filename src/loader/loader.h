@@ -127,7 +127,17 @@ struct kv_process_opts {
 struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process_opts *opts,
 				    struct kv_load *ret);
 
-enum { KV_DLOPEN_GLOBAL = 1 };
+enum {
+	KV_DLOPEN_GLOBAL = 1,
+	/*
+	 * Symbols count as there when a direct dependency defines one with the same 31 bits of
+	 * hash; only what that leaves open is looked up by name. Reading a hundred libraries' name
+	 * tables is most of a check's time. A missing symbol is overlooked where its hash happens
+	 * to agree with one of the some 50,000 that such a scope defines: once in 40,000 times, and
+	 * only if every missing symbol of the load does so.
+	 */
+	KV_DLOPEN_BY_HASH = 2,
+};
 
 /*
  * dlopen(name, RTLD_NOW | RTLD_LOCAL) (or RTLD_GLOBAL) called from caller (NULL: the executable).

@@ -256,8 +256,8 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 	}
 	for (size_t i = mark.loaded; i < p->loaded.n; i++)
 		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
-	if (ret->object &&
-	    (!kv_check_versions(p, &ret->list, false, ret) || !kv_check_symbols(p, ret)))
+	if (ret->object && (!kv_check_versions(p, &ret->list, false, ret) ||
+			    !kv_check_symbols(p, flags & KV_DLOPEN_BY_HASH, ret)))
 		ret->object = NULL;
 	if (!ret->object) {
 		kv_process_rewind(p, mark);

@@ -103,6 +103,7 @@ struct scope {
 	struct kv_process *p;
 	struct kv_known_sym *known; /* by hash; a later one takes the place of an earlier */
 	const kv_objects *list;
+	bool by_hash; /* names are compared by their hashes alone */
 	const struct kv_object *from;
 	const struct kv_object *named[64]; /* version index -> the loaded object of its vn_file */
 	const struct kv_elf_verneed *version[64];
@@ -160,6 +161,19 @@ static bool search_scope(const struct scope *s, const struct kv_elf_sym *sym, ui
 	return false;
 }
 
+static bool hash_in_scope(const struct scope *s, const struct kv_elf_sym *sym, uint32_t h)
+{
+	uint16_t index = sym->version & 0x7fff;
+
+	if (index < KV_ARRAY_SIZE(s->named) && s->named[index] && s->named[index]->elf &&
+	    kv_elf_has_hash(s->named[index]->elf, h))
+		return true;
+	for (size_t i = 0; i < s->from->needs.n; i++)
+		if (s->from->needs.v[i]->elf && kv_elf_has_hash(s->from->needs.v[i]->elf, h))
+			return true;
+	return false;
+}
+
 /*
  * All objects of one load look in the same scope, so what one of them found serves the others: a
  * hundred libraries ask for the same few names of libstdc++ and libc.
@@ -168,13 +182,16 @@ static bool is_resolved(const struct scope *s, const struct kv_elf_sym *sym)
 {
 	const struct kv_elf_verneed *version = version_of(s, sym->version & 0x7fff);
 	uint32_t h = kv_elf_gnu_hash(sym->name);
-	struct kv_known_sym *k = &s->known[(h ^ (version ? version->hash : 0)) % KNOWN_SYMS];
+	uint32_t key = h ^ (version ? version->hash : 0);
+	struct kv_known_sym *k = &s->known[key % KNOWN_SYMS];
 
-	if (k->load == s->p->loads && k->hash == h && kv_streq(k->name, sym->name) &&
+	if (k->load == s->p->loads && k->hash == h &&
+	    (s->by_hash || kv_streq(k->name, sym->name)) &&
 	    (k->version == version || (k->version && version && k->version->hash == version->hash &&
 				       kv_streq(k->version->name, version->name))))
 		return true;
-	if (!search_scope(s, sym, h, version))
+	/* What the hashes leave open is looked at in full. */
+	if (!(s->by_hash && hash_in_scope(s, sym, h)) && !search_scope(s, sym, h, version))
 		return false;
 	*k = (struct kv_known_sym){ sym->name, h, version, s->p->loads };
 	return true;
@@ -216,8 +233,7 @@ static bool check_object(struct scope *s, struct kv_load *ret)
 	fill_versions(s);
 	for (size_t i = 1; i < kv_elf_first_hashed(e); i++) {
 		if (!kv_elf_sym(e, i, &sym) || sym.shndx != SHN_UNDEF || sym.bind == STB_WEAK ||
-		    sym.bind == STB_LOCAL || !*sym.name || is_resolved(s, &sym) ||
-		    defined_in(s->from, sym.name, kv_elf_gnu_hash(sym.name), NULL))
+		    sym.bind == STB_LOCAL || !*sym.name || is_resolved(s, &sym))
 			continue;
 		if (!unresolved)
 			unresolved = kv_alloc_n(s->p->arena, kv_elf_n_syms(e), sizeof(*unresolved));
@@ -238,7 +254,7 @@ static bool check_object(struct scope *s, struct kv_load *ret)
 	return false;
 }
 
-bool kv_check_symbols(struct kv_process *p, struct kv_load *ret)
+bool kv_check_symbols(struct kv_process *p, bool by_hash, struct kv_load *ret)
 {
 	if (!p->known)
 		p->known = kv_alloc_n(p->arena, KNOWN_SYMS, sizeof(*p->known));
@@ -250,6 +266,7 @@ bool kv_check_symbols(struct kv_process *p, struct kv_load *ret)
 		if (s.from->relocated || !s.from->elf)
 			continue;
 		s.known = p->known;
+		s.by_hash = by_hash;
 		if (!check_object(&s, ret))
 			return false;
 	}
