@@ -27,21 +27,15 @@ struct dynamic {
 	KV_VEC(uint64_t) needed;
 };
 
-/*
- * Small tables are read, not mapped: a page fault costs ten times a read. Where the bytes are not
- * the host's, or are many, they are taken from the map.
- */
 static bool read_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span *ret)
 {
 	uint8_t *p;
 	size_t got;
 
-	if (!kv_span_sub(rd->e->file, off, n, ret)) {
+	if (off > rd->e->st.size || rd->e->st.size - off < n) {
 		rd->e->truncated = true;
 		return false;
 	}
-	if (n > 16384 || kv_file_fd(rd->file) < 0)
-		return true;
 	p = kv_alloc_raw(rd->arena, (size_t)n);
 	if (kv_file_read(rd->file, off, p, (size_t)n, &got) < 0 || got < n) {
 		rd->e->truncated = true;
@@ -399,7 +393,7 @@ static void read_head(struct reader *rd, uint8_t *head, size_t size, struct kv_s
 	*ret = (struct kv_span){ head, got };
 }
 
-struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
+static struct kv_elf *parse(struct kv_arena *a, struct kv_file *f)
 {
 	struct kv_elf *e = kv_new(a, struct kv_elf);
 	struct reader rd = { .arena = a, .file = f, .e = e };
@@ -416,9 +410,6 @@ struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 	e->too_short = h.n < sizeof(Elf32_Ehdr) ||
 		       (h.p[EI_CLASS] != ELFCLASS32 && h.n < sizeof(Elf64_Ehdr));
 	if (e->too_short || !read_header(&rd, h, &phoff))
-		return e;
-	e->read_error = kv_file_map(f, a, &e->file);
-	if (e->read_error < 0)
 		return e;
 	need = (uint64_t)e->phnum * e->phentsize;
 	if (!kv_span_sub(h, phoff, need, &ph) && !read_at(&rd, phoff, need, &ph)) {
@@ -441,6 +432,31 @@ struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 		kv_vec_push(a, &e->needed, kv_strdup(a, str_at(&rd, d.needed.v[i])));
 	read_verneeds(&rd, &d);
 	read_verdefs(&rd, &d);
+	return e;
+}
+
+/* Keeps what later questions about symbols and data need: the fd, or the bytes where there is none.
+ */
+static void keep_file(struct kv_elf *e, struct kv_arena *a, struct kv_file *f)
+{
+	struct kv_elf_symtab *t = e->symtab;
+	uint8_t *p;
+
+	t->arena = a;
+	t->size = e->st.size;
+	t->fd = kv_file_fd(f) < 0 ? -1 : kv_file_steal_fd(f);
+	if (t->fd >= 0)
+		return;
+	p = kv_alloc_raw(a, (size_t)t->size);
+	if (kv_file_read(f, 0, p, (size_t)t->size, &t->bytes.n) == 0)
+		t->bytes.p = p;
+}
+
+struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
+{
+	struct kv_elf *e = parse(a, f);
+
+	keep_file(e, a, f);
 	return e;
 }
 

@@ -41,7 +41,6 @@ struct kv_elf_segment {
 
 struct kv_elf {
 	struct kv_stat st;
-	struct kv_span file; /* the whole file, mapped: touched for symbols and data only */
 
 	/* The header, as far as the file had one. */
 	int read_error; /* -errno of reading it, 0 */
@@ -80,6 +79,25 @@ struct kv_elf {
 int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret);
 /* The same for a file that is open. */
 struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
+
+/*
+ * The whole file: mapped when first asked for, as a page fault costs ten times a read and few
+ * objects are looked at beyond their headers. Empty where it can not be mapped.
+ */
+struct kv_span kv_elf_bytes(const struct kv_elf *e);
+
+/* Memory that is used again and again for tables that are needed for a moment. */
+struct kv_scratch {
+	uint8_t *p;
+};
+
+/*
+ * Calls fn for every undefined symbol that is neither weak nor local until it returns false; its
+ * name is valid during the call alone. False where fn returned so or the tables can not be read
+ * this way. Nothing is mapped.
+ */
+bool kv_elf_undefined(const struct kv_elf *e, struct kv_scratch scratch[3],
+		      bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg);
 
 /* Whether it has symbol versions (DT_VERSYM). */
 bool kv_elf_has_versym(const struct kv_elf *e);
@@ -130,7 +148,11 @@ struct kv_elf_symtab {
 		uint64_t addr, size;
 		bool addends;
 	} relocs[3]; /* RELA, REL, JMPREL, in the order in which ld.so applies them */
-	bool ready;
+	struct kv_arena *arena;
+	int fd;        /* of the file, kept as long as the object; -1 where it is no host's file */
+	uint64_t size; /* of the file */
+	struct kv_span bytes;  /* the whole file, once it was asked for */
+	bool ready, hash_read; /* all tables; DT_GNU_HASH */
 	struct kv_span strtab, symtab, versym, hash;
 	size_t n_syms;
 	uint32_t n_buckets, first, n_bloom,

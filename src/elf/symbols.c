@@ -1,6 +1,15 @@
 /* Dynamic symbols, their hash tables (DT_GNU_HASH, DT_HASH), and questions about versions. */
 #include "elf/elf.h"
 
+struct kv_span kv_elf_bytes(const struct kv_elf *e)
+{
+	struct kv_elf_symtab *t = e->symtab;
+
+	if (!t->bytes.p && t->fd >= 0 && t->size)
+		(void)kv_map_fd(t->fd, (size_t)t->size, &t->bytes);
+	return t->bytes;
+}
+
 /* n bytes at vaddr of the mapped file; with n 0 the whole table. */
 static bool table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret)
 {
@@ -10,20 +19,75 @@ static bool table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_
 		return false;
 	if (!n)
 		n = kv_elf_table_size(e, vaddr, left);
-	return n <= left && kv_span_sub(e->file, off, n, ret);
+	return n <= left && kv_span_sub(kv_elf_bytes(e), off, n, ret);
 }
 
-/* The chains up to the end of the one that holds symbol `last`: no field states their number. */
-static bool read_chains(const struct kv_elf *e, struct kv_elf_symtab *t, uint64_t addr,
-			uint32_t last)
+/* n bytes at vaddr, read into `into`, or taken from the bytes where there is no fd. */
+static bool fetch(const struct kv_elf *e, uint64_t vaddr, uint64_t n, uint8_t *into,
+		  struct kv_span *ret)
 {
-	uint64_t off, left, at = (uint64_t)(last - t->first) * 4;
-	struct kv_span s;
-	uint32_t v;
+	uint64_t off, left;
+	size_t got;
 
-	if (!kv_elf_to_offset(e, addr, &off, &left) || !kv_span_sub(e->file, off, left, &s))
+	if (e->symtab->fd < 0)
+		return table(e, vaddr, n, ret);
+	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left) || n > left ||
+	    off > e->symtab->size || e->symtab->size - off < n ||
+	    kv_read_all(e->symtab->fd, into, (size_t)n, off, &got) < 0 || got < n)
 		return false;
-	for (; kv_span_u32(s, at, e->be, &v); at += 4)
+	*ret = (struct kv_span){ into, (size_t)n };
+	return true;
+}
+
+/* The same into the object's own memory; bounded by the file before it is taken. */
+static bool fetch_kept(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret)
+{
+	uint64_t off, left;
+
+	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left) || n > left || n > e->symtab->size)
+		return false;
+	return fetch(e, vaddr, n, kv_alloc_raw(e->symtab->arena, (size_t)n), ret);
+}
+
+/* Larger tables are few, and taken from the map. */
+#define MAX_SCRATCH ((size_t)192 << 10)
+
+static bool fetch_scratch(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_scratch *s,
+			  struct kv_span *ret)
+{
+	if (n > MAX_SCRATCH)
+		return table(e, vaddr, n, ret);
+	if (!s->p)
+		s->p = kv_alloc_raw(e->symtab->arena, MAX_SCRATCH);
+	return fetch(e, vaddr, n, s->p, ret);
+}
+
+/* Puts the parts of DT_GNU_HASH in their places; false where s does not hold all of it. */
+static bool split_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struct kv_span s)
+{
+	uint64_t bloom, buckets, at;
+	uint32_t v, last = 0;
+
+	if (!kv_span_u32(s, 0, e->be, &t->n_buckets) || !kv_span_u32(s, 4, e->be, &t->first) ||
+	    !kv_span_u32(s, 8, e->be, &t->n_bloom) || !kv_span_u32(s, 12, e->be, &t->shift))
+		return false;
+	/* A power of two, as ld.so requires (elf/dl-setup_hash.c). */
+	if (!t->n_buckets || !t->n_bloom || (t->n_bloom & (t->n_bloom - 1)) || t->shift > 31)
+		return false;
+	bloom = (uint64_t)t->n_bloom * (e->is64 ? 8 : 4);
+	buckets = (uint64_t)t->n_buckets * 4;
+	if (!kv_span_sub(s, 16, bloom, &t->bloom) ||
+	    !kv_span_sub(s, 16 + bloom, buckets, &t->buckets) ||
+	    !kv_span_sub(s, 16 + bloom + buckets, s.n - 16 - bloom - buckets, &s))
+		return false;
+	for (at = 0; kv_span_u32(t->buckets, at, e->be, &v); at += 4)
+		last = v > last ? v : last;
+	t->n_syms = t->first;
+	if (last < t->first)
+		return true;
+	/* The chains end where the one that holds the last symbol does: no field states their
+	 * number. */
+	for (at = (uint64_t)(last - t->first) * 4; kv_span_u32(s, at, e->be, &v); at += 4)
 		if (v & 1) {
 			t->n_syms = t->first + (size_t)at / 4 + 1;
 			return kv_span_sub(s, 0, at + 4, &t->chains);
@@ -33,29 +97,30 @@ static bool read_chains(const struct kv_elf *e, struct kv_elf_symtab *t, uint64_
 
 static bool read_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t)
 {
-	uint64_t n;
-	uint32_t v, last = 0;
+	uint64_t off, left, size;
 	struct kv_span s;
 
-	if (!table(e, t->gnu_hash_addr, 16, &s) || !kv_span_u32(s, 0, e->be, &t->n_buckets) ||
-	    !kv_span_u32(s, 4, e->be, &t->first) || !kv_span_u32(s, 8, e->be, &t->n_bloom) ||
-	    !kv_span_u32(s, 12, e->be, &t->shift))
+	if (!kv_elf_to_offset(e, t->gnu_hash_addr, &off, &left))
 		return false;
-	/* A power of two, as ld.so requires (elf/dl-setup_hash.c). */
-	if (!t->n_buckets || !t->n_bloom || (t->n_bloom & (t->n_bloom - 1)) || t->shift > 31)
-		return false;
-	n = (uint64_t)t->n_bloom * (e->is64 ? 8 : 4) + (uint64_t)t->n_buckets * 4;
-	if (!table(e, t->gnu_hash_addr + 16, n, &s) ||
-	    !kv_span_sub(s, 0, n - (uint64_t)t->n_buckets * 4, &t->bloom) ||
-	    !kv_span_sub(s, t->bloom.n, (uint64_t)t->n_buckets * 4, &t->buckets))
-		return false;
-	for (uint64_t at = 0; kv_span_u32(t->buckets, at, e->be, &v); at += 4)
-		last = v > last ? v : last;
-	if (last < t->first) {
-		t->n_syms = t->first;
-		return true;
-	}
-	return read_chains(e, t, t->gnu_hash_addr + 16 + n, last);
+	/* No field states its size: it ends where the next table begins, in all that linkers and
+	 * patchelf make. */
+	size = kv_elf_table_size(e, t->gnu_hash_addr, left);
+	if (size <= 16384 && fetch_kept(e, t->gnu_hash_addr, size, &s))
+		return split_gnu_hash(e, t, s);
+	return table(e, t->gnu_hash_addr, size, &s) && split_gnu_hash(e, t, s);
+}
+
+/* With the hash table alone; n_buckets is 0 where there is none that can be used. */
+static const struct kv_elf_symtab *hash_of(const struct kv_elf *e)
+{
+	struct kv_elf_symtab *t = e->symtab;
+
+	if (t->hash_read)
+		return t;
+	t->hash_read = true;
+	if (!t->gnu_hash_addr || !read_gnu_hash(e, t))
+		t->n_buckets = 0;
+	return t;
 }
 
 static void read_symtab(const struct kv_elf *e, struct kv_elf_symtab *t)
@@ -64,8 +129,7 @@ static void read_symtab(const struct kv_elf *e, struct kv_elf_symtab *t)
 	uint32_t n;
 
 	t->ready = true;
-	if (!t->gnu_hash_addr || !read_gnu_hash(e, t)) {
-		t->n_buckets = 0;
+	if (!hash_of(e)->n_buckets) {
 		t->n_syms = 0;
 		if (table(e, t->hash_addr, 0, &t->hash) && kv_span_u32(t->hash, 4, e->be, &n))
 			t->n_syms = n;
@@ -106,13 +170,13 @@ size_t kv_elf_first_hashed(const struct kv_elf *e)
 
 bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
 {
-	const struct kv_elf_symtab *t = symtab_of(e);
+	const struct kv_elf_symtab *t = hash_of(e);
 	unsigned bits = e->is64 ? 64 : 32;
 	uint64_t filter = 0;
 	uint32_t half = 0;
 
 	if (!t->n_buckets)
-		return t->n_syms != 0;
+		return symtab_of(e)->n_syms != 0;
 	if (e->is64) {
 		kv_span_u64(t->bloom, (uint64_t)(h / 64 & (t->n_bloom - 1)) * 8, e->be, &filter);
 	} else {
@@ -201,9 +265,36 @@ static bool lookup_gnu(const struct kv_elf *e, const struct kv_elf_symtab *t, co
 	return false;
 }
 
+bool kv_elf_undefined(const struct kv_elf *e, struct kv_scratch scratch[3],
+		      bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
+{
+	const struct kv_elf_symtab *t = hash_of(e);
+	uint64_t entry = e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
+	/* A view of the first symbols, which the accessors read as they read a whole table. */
+	struct kv_elf_symtab part = {
+		.ready = true, .hash_read = true, .n_syms = t->first, .fd = -1
+	};
+	struct kv_elf view = *e;
+	struct kv_elf_sym sym;
+
+	if (!t->n_buckets || t->first > t->n_syms ||
+	    !fetch_scratch(e, t->symtab_addr, t->first * entry, &scratch[0], &part.symtab) ||
+	    !fetch_scratch(e, t->strtab_addr, t->strtab_size, &scratch[1], &part.strtab) ||
+	    !part.strtab.n || part.strtab.p[part.strtab.n - 1] ||
+	    (t->versym_addr &&
+	     !fetch_scratch(e, t->versym_addr, (uint64_t)t->first * 2, &scratch[2], &part.versym)))
+		return false;
+	view.symtab = &part;
+	for (size_t i = 1; i < part.n_syms; i++)
+		if (kv_elf_sym(&view, i, &sym) && sym.shndx == SHN_UNDEF && sym.bind != STB_WEAK &&
+		    sym.bind != STB_LOCAL && *sym.name && !fn(&sym, arg))
+			return false;
+	return true;
+}
+
 bool kv_elf_has_hash(const struct kv_elf *e, uint32_t h)
 {
-	const struct kv_elf_symtab *t = symtab_of(e);
+	const struct kv_elf_symtab *t = hash_of(e);
 	uint32_t i = 0, v = 0;
 
 	if (!t->n_buckets || !kv_elf_may_have(e, h))

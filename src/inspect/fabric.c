@@ -70,7 +70,7 @@ static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 	struct kv_span s;
 	size_t len;
 
-	if (!kv_span_sub(e->file, seg->offset, seg->filesz, &s))
+	if (!kv_span_sub(kv_elf_bytes(e), seg->offset, seg->filesz, &s))
 		return;
 	for (size_t at = 0; at < s.n; at += len + 1) {
 		len = strnlen((const char *)s.p + at, s.n - at);

@@ -15,8 +15,9 @@ struct kv_loader {
 	struct kv_ldso *ldso;
 	struct kv_cache *cache;
 	bool cache_read;
-	struct kv_map *by_inode; /* "dev:ino" -> struct kv_elf */
-	struct kv_map *by_path;  /* guest path -> struct known_file (loader.c) */
+	struct kv_scratch scratch[3]; /* tables of symbols, one object at a time */
+	struct kv_map *by_inode;      /* "dev:ino" -> struct kv_elf */
+	struct kv_map *by_path;       /* guest path -> struct known_file (loader.c) */
 };
 
 struct kv_process {

@@ -42,7 +42,7 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 	struct match *m = arg;
 	const struct kv_elf *e = m->in->elf;
 	uint16_t index = sym->version & 0x7fff;
-	const char *name;
+	const char *name; /* NULL: known by its hash alone */
 	uint32_t hash;
 
 	if (sym->shndx == SHN_UNDEF ||
@@ -93,7 +93,7 @@ static bool assumed_has(const struct kv_process *p, const struct kv_object *o, c
 
 /* A symbol that the scope of the present load defines. */
 struct kv_known_sym {
-	const char *name;
+	const char *name; /* NULL: known by its hash alone */
 	uint32_t hash;
 	const struct kv_elf_verneed *version;
 	unsigned load; /* number of the load in which it was found */
@@ -103,7 +103,6 @@ struct scope {
 	struct kv_process *p;
 	struct kv_known_sym *known; /* by hash; a later one takes the place of an earlier */
 	const kv_objects *list;
-	bool by_hash; /* names are compared by their hashes alone */
 	const struct kv_object *from;
 	const struct kv_object *named[64]; /* version index -> the loaded object of its vn_file */
 	const struct kv_elf_verneed *version[64];
@@ -174,6 +173,18 @@ static bool hash_in_scope(const struct scope *s, const struct kv_elf_sym *sym, u
 	return false;
 }
 
+/* The place where what is known of a symbol is kept. */
+static struct kv_known_sym *known_sym(const struct scope *s, uint32_t h,
+				      const struct kv_elf_verneed *version)
+{
+	return &s->known[(h ^ (version ? version->hash : 0)) % KNOWN_SYMS];
+}
+
+static bool is_same_version(const struct kv_elf_verneed *a, const struct kv_elf_verneed *b)
+{
+	return a == b || (a && b && a->hash == b->hash && kv_streq(a->name, b->name));
+}
+
 /*
  * All objects of one load look in the same scope, so what one of them found serves the others: a
  * hundred libraries ask for the same few names of libstdc++ and libc.
@@ -182,18 +193,30 @@ static bool is_resolved(const struct scope *s, const struct kv_elf_sym *sym)
 {
 	const struct kv_elf_verneed *version = version_of(s, sym->version & 0x7fff);
 	uint32_t h = kv_elf_gnu_hash(sym->name);
-	uint32_t key = h ^ (version ? version->hash : 0);
-	struct kv_known_sym *k = &s->known[key % KNOWN_SYMS];
+	struct kv_known_sym *k = known_sym(s, h, version);
 
-	if (k->load == s->p->loads && k->hash == h &&
-	    (s->by_hash || kv_streq(k->name, sym->name)) &&
-	    (k->version == version || (k->version && version && k->version->hash == version->hash &&
-				       kv_streq(k->version->name, version->name))))
+	if (k->load == s->p->loads && k->name && k->hash == h && kv_streq(k->name, sym->name) &&
+	    is_same_version(k->version, version))
 		return true;
-	/* What the hashes leave open is looked at in full. */
-	if (!(s->by_hash && hash_in_scope(s, sym, h)) && !search_scope(s, sym, h, version))
+	if (!search_scope(s, sym, h, version))
 		return false;
 	*k = (struct kv_known_sym){ sym->name, h, version, s->p->loads };
+	return true;
+}
+
+/* For kv_elf_undefined(): false where the hashes leave the symbol open. */
+static bool is_known_by_hash(const struct kv_elf_sym *sym, void *arg)
+{
+	const struct scope *s = arg;
+	const struct kv_elf_verneed *version = version_of(s, sym->version & 0x7fff);
+	uint32_t h = kv_elf_gnu_hash(sym->name);
+	struct kv_known_sym *k = known_sym(s, h, version);
+
+	if (k->load == s->p->loads && k->hash == h && is_same_version(k->version, version))
+		return true;
+	if (!hash_in_scope(s, sym, h))
+		return false;
+	*k = (struct kv_known_sym){ NULL, h, version, s->p->loads };
 	return true;
 }
 
@@ -266,7 +289,12 @@ bool kv_check_symbols(struct kv_process *p, bool by_hash, struct kv_load *ret)
 		if (s.from->relocated || !s.from->elf)
 			continue;
 		s.known = p->known;
-		s.by_hash = by_hash;
+		if (by_hash) {
+			fill_versions(&s);
+			if (kv_elf_undefined(s.from->elf, p->l->scratch, is_known_by_hash, &s))
+				continue;
+		}
+		/* In full; also where the hashes left something open. */
 		if (!check_object(&s, ret))
 			return false;
 	}

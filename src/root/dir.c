@@ -224,7 +224,7 @@ static int host_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_
 
 static void host_close(struct kv_file *f)
 {
-	close(f->fd);
+	kv_closep(&f->fd);
 	free(f);
 }
 

@@ -532,23 +532,19 @@ int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *r
 	return f->ops->read(f, off, buf, n, ret_n);
 }
 
-int kv_file_map(struct kv_file *f, struct kv_arena *a, struct kv_span *ret)
+int kv_map_fd(int fd, size_t n, struct kv_span *ret)
 {
-	size_t n = (size_t)f->st.size, got = 0;
-	uint8_t *p;
-	int e;
+	void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
 
-	if (f->fd >= 0 && n) {
-		p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, f->fd, 0);
-		if (p != MAP_FAILED) {
-			*ret = (struct kv_span){ p, n };
-			return 0;
-		}
-	}
-	p = kv_alloc_raw(a, n + 1);
-	e = kv_file_read(f, 0, p, n, &got);
-	*ret = (struct kv_span){ p, got };
-	return e;
+	if (p == MAP_FAILED)
+		return -errno;
+	*ret = (struct kv_span){ p, n };
+	return 0;
+}
+
+int kv_file_steal_fd(struct kv_file *f)
+{
+	return kv_steal_fd(&f->fd);
 }
 
 const struct kv_stat *kv_file_stat(const struct kv_file *f)
