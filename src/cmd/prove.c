@@ -10,35 +10,54 @@ static const struct kv_nixl *choose(const struct kv_facts *f)
 	return NULL;
 }
 
-static int status_of(const struct kv_opts *o, const struct kv_prove_result *r)
+/* Another provider than efa was asked for, and it carried the bytes. */
+static bool is_as_asked(const struct kv_opts *o, const struct kv_prove_result *r)
 {
-	if (kv_streq(r->verdict, "on-fabric"))
-		return KV_STATUS_OK;
-	if (kv_streq(r->verdict, "unknown"))
-		return KV_STATUS_UNKNOWN;
-	/* --provider tcp: what was asked for was proven, and the verdict says all the same what it
-	 * is not. */
-	if (o->provider && r->provider && kv_streq(o->provider, r->provider) && r->intact)
-		return KV_STATUS_OK;
-	return KV_STATUS_OFF;
+	return o->provider && !kv_streq(o->provider, "efa") && r->provider &&
+	       kv_streq(o->provider, r->provider) && r->intact;
 }
 
-/* KV301, unless another provider is what was asked for. */
-static void print_finding(const struct kv_opts *o, const struct kv_prove_result *r)
+static int status_of(const struct kv_opts *o, const struct kv_prove_result *r)
 {
-	struct kv_finding fi = { .id = "KV301",
-				 .title = kv_rule_title("KV301"),
-				 .severity = KV_ERROR };
+	if (kv_streq(r->verdict, "on-fabric") || is_as_asked(o, r))
+		return KV_STATUS_OK;
+	return kv_streq(r->verdict, "unknown") ? KV_STATUS_UNKNOWN : KV_STATUS_OFF;
+}
 
-	if (!r->provider || kv_streq(r->provider, "efa") ||
-	    (o->provider && kv_streq(o->provider, r->provider)))
-		return;
-	fi.detail = kv_strf(o->arena, "the bytes went over libfabric's %s provider, not over efa",
-			    r->provider);
-	fi.repair = "run the proof where EFA devices are, with FI_PROVIDER=efa, which turns the "
-		    "silent fallback into an "
-		    "error; --provider says that another one is wanted";
-	kv_text_finding(stdout, o->arena, &fi, o->style);
+/* KV301: the bytes went over another provider than efa, and none was asked for. */
+static bool find_provider(const struct kv_opts *o, const struct kv_prove_result *r,
+			  struct kv_finding *ret)
+{
+	*ret = (struct kv_finding){ .id = "KV301",
+				    .title = kv_rule_title("KV301"),
+				    .severity = KV_ERROR };
+	if (!r->provider || kv_streq(r->provider, "efa") || is_as_asked(o, r))
+		return false;
+	ret->detail = kv_strf(o->arena, "the bytes went over libfabric's %s provider, not over efa",
+			      r->provider);
+	ret->repair = "run the proof where EFA devices are, with FI_PROVIDER=efa, which turns the "
+		      "silent fallback into an error; --provider says that another one is wanted";
+	return true;
+}
+
+static int print_result(const struct kv_opts *o, const struct kv_prove_result *r, const char *mem)
+{
+	struct kv_finding fi;
+	bool found = find_provider(o, r, &fi);
+	json_t *doc;
+
+	if (!o->json) {
+		if (found)
+			kv_text_finding(stdout, o->arena, &fi, o->style);
+		if (is_as_asked(o, r))
+			printf("asked     %s: it carried the bytes; the fabric was not tried\n",
+			       o->provider);
+		kv_text_prove(stdout, o->arena, r, o->backend, mem, o->style);
+		return 0;
+	}
+	doc = kv_json_prove(o->arena, r, o->backend, mem);
+	json_object_set_new(doc, "findings", found ? json_pack("[s]", fi.id) : json_array());
+	return kv_json_print(stdout, doc);
 }
 
 static void fill(const struct kv_opts *o, const struct kv_target *t, const struct kv_nixl *n,
@@ -107,13 +126,10 @@ static int run(struct kv_opts *o)
 		return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (o->verbose && result.log)
 		fprintf(stderr, "%s\n", kv_printable_text(o->arena, result.log));
-	if (o->json &&
-	    kv_json_print(stdout, kv_json_prove(o->arena, &result, o->backend, req.mem)) < 0)
+	if (is_as_asked(o, &result))
+		result.verdict = "unknown";
+	if (print_result(o, &result, req.mem) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
-	if (!o->json) {
-		print_finding(o, &result);
-		kv_text_prove(stdout, o->arena, &result, o->backend, req.mem, o->style);
-	}
 	return status_of(o, &result);
 }
 
@@ -127,6 +143,8 @@ const struct kv_command kv_cmd_prove = {
 		"own (root is needed),\n"
 		"where nothing is written to the target. on-fabric is said only where the bytes "
 		"arrived intact, the provider\n"
-		"is efa and the devices' counters moved by the payload.",
+		"is efa and the devices' counters moved by the payload. With --provider tcp (or "
+		"another)\n"
+		"the status says whether that one carried the bytes, and the verdict is `unknown`.",
 	.run = run,
 };
