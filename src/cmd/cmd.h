@@ -60,6 +60,8 @@ struct kv_target {
 /* Opens `path` ("/" where NULL) with the options' mounts. KV_STATUS_OK or the status to exit with.
  */
 int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret);
+/* The same for the one target that the arguments may name. */
+int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret);
 void kv_target_close(struct kv_target *t);
 #define _target_ __attribute__((cleanup(kv_target_close)))
 /* Walks the target and collects its facts. */

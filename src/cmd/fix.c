@@ -121,10 +121,7 @@ static int run(struct kv_opts *o)
 	bool pending = false, recovered = false;
 	int r;
 
-	if (o->args.n > 1)
-		return kv_fail(KV_STATUS_USAGE, "fix: one target at a time, not also %s",
-			       o->args.v[1]);
-	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
 	/* What an interrupted run left is taken back first: facts are read from a whole tree. */

@@ -109,10 +109,7 @@ static int run(struct kv_opts *o)
 	const struct kv_nixl *n;
 	int r;
 
-	if (o->args.n > 1)
-		return kv_fail(KV_STATUS_USAGE, "prove: one target at a time, not also %s",
-			       o->args.v[1]);
-	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
 	n = choose(kv_target_facts(o, &t));

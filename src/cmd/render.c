@@ -7,9 +7,6 @@ static int run(struct kv_opts *o)
 	_target_ struct kv_target t = { 0 };
 	int r;
 
-	if (o->args.n > 1)
-		return kv_fail(KV_STATUS_USAGE, "render: one target at a time, not also %s",
-			       o->args.v[1]);
 	if (!o->render_for)
 		return kv_fail(KV_STATUS_USAGE, "render: --for preamble or --for env is expected");
 	if (kv_streq(o->render_for, "preamble")) {
@@ -19,7 +16,7 @@ static int run(struct kv_opts *o)
 	if (!kv_streq(o->render_for, "env"))
 		return kv_fail(KV_STATUS_USAGE, "render: --for %s: preamble or env is expected",
 			       o->render_for);
-	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
 	return kv_env_print(stdout, kv_target_facts(o, &t), KV_ENV_SHELL);

@@ -89,6 +89,14 @@ int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *
 	return KV_STATUS_OK;
 }
 
+int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret)
+{
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "%s: one target at a time, not also %s",
+			       o->command->name, o->args.v[1]);
+	return kv_target_open(o, o->args.n ? o->args.v[0] : NULL, ret);
+}
+
 void kv_target_close(struct kv_target *t)
 {
 	kv_root_close(t->root);

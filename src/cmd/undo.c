@@ -9,10 +9,7 @@ static int run(struct kv_opts *o)
 	size_t undone = 0;
 	int r;
 
-	if (o->args.n > 1)
-		return kv_fail(KV_STATUS_USAGE, "undo: one target at a time, not also %s",
-			       o->args.v[1]);
-	r = kv_target_open(o, o->args.n ? o->args.v[0] : NULL, &t);
+	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
 	if (kv_root_is_dir(t.root, KV_STATE_DIR)) {

@@ -68,6 +68,28 @@ enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 	return KV_CAUSE_OTHER;
 }
 
+void kv_show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l)
+{
+	for (size_t i = 0; i < l->tried.n; i++)
+		kv_show(out, fi, l->tried.v[i].path, "%s: %s", kv_rule_name[l->tried.v[i].rule],
+			l->tried.v[i].why);
+}
+
+void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const char *id,
+		     const char *what, const char *mend)
+{
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+		struct kv_finding *fi;
+
+		if (!fab->blocked || !fab->blocked_id || !kv_streq(fab->blocked_id, id))
+			continue;
+		fi = kv_find(out, KV_WARNING, "%s: %s", what, fab->blocked);
+		kv_show(out, fi, fab->path, "offered");
+		kv_mend(out, fi, false, "%s", mend);
+	}
+}
+
 enum kv_severity kv_severity_of(const struct kv_nixl *n)
 {
 	return n->active ? KV_ERROR : KV_WARNING;

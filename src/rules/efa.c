@@ -1,14 +1,6 @@
 /* Family C and F12, the way from libfabric to an EFA device: KV301 to KV312, KV612. */
 #include "rules/rules.h"
 
-#define for_loaded(n, f)                                                                           \
-	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
-		if (n->stack.known)
-
-#define for_failed(n, f, cause)                                                                    \
-	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
-		if (n->wanted && kv_cause_of((f), n, &n->wanted->load) == (cause))
-
 static bool is_efa(const struct kv_device *d)
 {
 	return kv_streq(d->kind, "efa");
@@ -58,7 +50,7 @@ void kv_rule_no_device(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_no_efa_provider(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_loaded(n, f)
+	kv_each_loaded(n, f)
 	{
 		struct kv_finding *fi;
 
@@ -109,7 +101,7 @@ void kv_rule_distro_fabric(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_verbs_driver(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_loaded(n, f)
+	kv_each_loaded(n, f)
 	{
 		const struct kv_stack *s = &n->stack;
 		struct kv_finding *fi;
@@ -135,7 +127,7 @@ void kv_rule_verbs_driver(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_NO_RDMA)
+	kv_each_failed(n, f, KV_CAUSE_NO_RDMA)
 	{
 		const struct kv_load *l = &n->wanted->load;
 		struct kv_finding *fi = kv_find(out, kv_severity_of(n),
@@ -143,30 +135,19 @@ void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
 						kv_nixl_label(f, n), l->missing);
 
 		kv_show(out, fi, l->requirer->name, "%s", l->error);
-		for (size_t i = 0; i < l->tried.n; i++)
-			kv_show(out, fi, l->tried.v[i].path, "%s: %s",
-				kv_rule_name[l->tried.v[i].rule], l->tried.v[i].why);
+		kv_show_tried(out, fi, l);
 		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
 			"install rdma-core's libibverbs, its providers and libefa in the target, "
 			"all of one version");
 	}
-	for (size_t i = 0; i < f->fabrics.n; i++) {
-		struct kv_finding *fi;
-
-		if (!f->fabrics.v[i].blocked_id || !kv_streq(f->fabrics.v[i].blocked_id, "KV310"))
-			continue;
-		fi = kv_find(out, KV_WARNING,
-			     "a libfabric that was offered lacks what it needs: %s",
-			     f->fabrics.v[i].blocked);
-		kv_mend(out, fi, false,
-			"install the missing library in the target, or offer a directory that has "
-			"it too");
-	}
+	kv_warn_blocked(
+		f, out, "KV310", "a libfabric that was offered lacks what it needs",
+		"install the missing library in the target, or offer a directory that has it too");
 }
 
 void kv_rule_rdma_version(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_RDMA_VERSION)
+	kv_each_failed(n, f, KV_CAUSE_RDMA_VERSION)
 	{
 		const struct kv_load *l = &n->wanted->load;
 		struct kv_finding *fi =
@@ -179,17 +160,7 @@ void kv_rule_rdma_version(const struct kv_facts *f, struct kv_findings *out)
 			"take libibverbs, its providers and libefa from one rdma-core, at least as "
 			"new as libfabric's build");
 	}
-	for (size_t i = 0; i < f->fabrics.n; i++) {
-		struct kv_finding *fi;
-
-		if (!f->fabrics.v[i].blocked_id || !kv_streq(f->fabrics.v[i].blocked_id, "KV312"))
-			continue;
-		fi = kv_find(out, KV_WARNING,
-			     "a libfabric that was offered needs a newer rdma-core: %s",
-			     f->fabrics.v[i].blocked);
-		kv_mend(out, fi, false,
+	kv_warn_blocked(f, out, "KV312", "a libfabric that was offered needs a newer rdma-core",
 			"update rdma-core in the target, or offer a directory that has libefa and "
-			"libibverbs "
-			"beside libfabric");
-	}
+			"libibverbs beside libfabric");
 }

@@ -1,11 +1,6 @@
 /* Family A, the plugin and its libraries: KV101 to KV150. */
 #include "rules/rules.h"
 
-/* Calls body for every NIXL whose wanted plugin is there and fails to load for this cause. */
-#define for_failed(n, f, cause)                                                                    \
-	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
-		if (n->wanted && kv_cause_of((f), n, &n->wanted->load) == (cause))
-
 static struct kv_finding *start(const struct kv_facts *f, struct kv_findings *out,
 				const struct kv_nixl *n, const char *what)
 {
@@ -14,13 +9,6 @@ static struct kv_finding *start(const struct kv_facts *f, struct kv_findings *ou
 
 	kv_show(out, fi, n->wanted->path, "%s", n->wanted->load.error);
 	return fi;
-}
-
-static void show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l)
-{
-	for (size_t i = 0; i < l->tried.n; i++)
-		kv_show(out, fi, l->tried.v[i].path, "%s: %s", kv_rule_name[l->tried.v[i].rule],
-			l->tried.v[i].why);
 }
 
 /* What fix would borrow, or what was offered and refused, or what to get. */
@@ -54,7 +42,7 @@ static void mend_fabric(const struct kv_facts *f, struct kv_findings *out, struc
 
 void kv_rule_fabric_abi(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_FABRIC_ABI)
+	kv_each_failed(n, f, KV_CAUSE_FABRIC_ABI)
 	{
 		const struct kv_load *l = &n->wanted->load;
 		const char *need = kv_elf_max_need(l->requirer->elf, "FABRIC_");
@@ -75,7 +63,7 @@ void kv_rule_fabric_abi(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_no_fabric(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_NO_FABRIC)
+	kv_each_failed(n, f, KV_CAUSE_NO_FABRIC)
 	{
 		struct kv_finding *fi = start(
 			f, out, n,
@@ -84,14 +72,14 @@ void kv_rule_no_fabric(const struct kv_facts *f, struct kv_findings *out)
 				"since 0.7.0 do not carry it",
 				f->backend, n->wanted->load.missing));
 
-		show_tried(out, fi, &n->wanted->load);
+		kv_show_tried(out, fi, &n->wanted->load);
 		mend_fabric(f, out, fi, n);
 	}
 }
 
 void kv_rule_no_hwloc(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_NO_HWLOC)
+	kv_each_failed(n, f, KV_CAUSE_NO_HWLOC)
 	{
 		struct kv_finding *fi =
 			start(f, out, n,
@@ -100,7 +88,7 @@ void kv_rule_no_hwloc(const struct kv_facts *f, struct kv_findings *out)
 				      "not carry",
 				      f->backend, n->wanted->load.missing));
 
-		show_tried(out, fi, &n->wanted->load);
+		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false,
 			"install the distribution's package (Debian and Ubuntu: libhwloc15, "
 			"RHEL: hwloc-libs)");
@@ -109,7 +97,7 @@ void kv_rule_no_hwloc(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_no_cudart(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_NO_CUDART)
+	kv_each_failed(n, f, KV_CAUSE_NO_CUDART)
 	{
 		const char *major = strrchr(n->wanted->load.missing, '.') + 1;
 		struct kv_finding *fi =
@@ -117,7 +105,7 @@ void kv_rule_no_cudart(const struct kv_facts *f, struct kv_findings *out)
 			      kv_strf(f->arena, "plugin %s is built for CUDA %s and needs %s",
 				      f->backend, major, n->wanted->load.missing));
 
-		show_tried(out, fi, &n->wanted->load);
+		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false,
 			"install the wheel for this image's CUDA (nixl-cu12, nixl-cu13), or put "
 			"the "
@@ -137,7 +125,7 @@ void kv_rule_no_driver(const struct kv_facts *f, struct kv_findings *out)
 		kv_mend(out, fi, false, "nothing to do; start the job with GPUs requested");
 		return;
 	}
-	for_failed(n, f, KV_CAUSE_NO_DRIVER)
+	kv_each_failed(n, f, KV_CAUSE_NO_DRIVER)
 	{
 		struct kv_finding *fi = start(f, out, n,
 					      n->wanted->load.missing_symbol
@@ -145,7 +133,7 @@ void kv_rule_no_driver(const struct kv_facts *f, struct kv_findings *out)
 							"a stub: it lacks the driver's functions"
 						      : "the driver's libcuda.so.1 is not here");
 
-		show_tried(out, fi, &n->wanted->load);
+		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false,
 			"start the container with GPUs (NVIDIA_VISIBLE_DEVICES, --gpus) and keep "
 			"CUDA's stubs directory off LD_LIBRARY_PATH");
@@ -162,7 +150,7 @@ static const struct kv_plugin *has_plugin(const struct kv_facts *f)
 
 void kv_rule_out_of_tree(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_OUT_OF_TREE)
+	kv_each_failed(n, f, KV_CAUSE_OUT_OF_TREE)
 	{
 		struct kv_finding *fi = start(
 			f, out, n,
@@ -289,7 +277,7 @@ void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
 {
 	bool failed = false;
 
-	for_failed(n, f, KV_CAUSE_GLIBC)
+	kv_each_failed(n, f, KV_CAUSE_GLIBC)
 	{
 		const struct kv_load *l = &n->wanted->load;
 		struct kv_finding *fi =
@@ -306,31 +294,23 @@ void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
 	/* An offer that the target can not take matters only while one is needed. */
 	for (size_t i = 0; i < f->nixls.n; i++)
 		failed |= f->nixls.v[i].wanted && f->nixls.v[i].wanted->load.loads != KV_LOADS_YES;
-	for (size_t i = 0; failed && i < f->fabrics.n; i++) {
-		const struct kv_fabric *fab = &f->fabrics.v[i];
-		struct kv_finding *fi;
-
-		if (!fab->blocked || !fab->blocked_id || !kv_streq(fab->blocked_id, "KV114"))
-			continue;
-		fi = kv_find(out, KV_WARNING,
-			     "a libfabric that was offered can not be used here: %s", fab->blocked);
-		kv_show(out, fi, fab->path, "newest need: %s", kv_elf_max_need(fab->elf, "GLIBC_"));
-		kv_mend(out, fi, false,
-			"offer one that is built for this target's libc or an older (the EFA "
-			"installer's "
-			"for this distribution)");
-	}
+	if (failed)
+		kv_warn_blocked(f, out, "KV114",
+				"a libfabric that was offered can not be used here",
+				"offer one that is built for this target's libc or an older (the "
+				"EFA installer's for "
+				"this distribution)");
 }
 
 void kv_rule_other_load(const struct kv_facts *f, struct kv_findings *out)
 {
-	for_failed(n, f, KV_CAUSE_OTHER)
+	kv_each_failed(n, f, KV_CAUSE_OTHER)
 	{
 		struct kv_finding *fi =
 			start(f, out, n, kv_strf(f->arena, "plugin %s does not load", f->backend));
 
 		fi->cannot_tell = n->wanted->load.loads == KV_LOADS_UNKNOWN;
-		show_tried(out, fi, &n->wanted->load);
+		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false, "see kvpath why %s", n->wanted->path);
 	}
 }

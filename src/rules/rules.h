@@ -80,8 +80,21 @@ enum kv_cause {
 	KV_CAUSE_OTHER,
 };
 
+/* For every NIXL whose wanted plugin is there and fails to load for this cause; or loads. */
+#define kv_each_failed(n, f, cause)                                                                \
+	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
+		if (n->wanted && kv_cause_of((f), n, &n->wanted->load) == (cause))
+#define kv_each_loaded(n, f)                                                                       \
+	for (const struct kv_nixl *n = (f)->nixls.v; n && n < (f)->nixls.v + (f)->nixls.n; n++)    \
+		if (n->stack.known)
+
 enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 			  const struct kv_load *l);
+/* The places where the loader looked for what is missing, as evidence. */
+void kv_show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l);
+/* Warns of each source's libfabric that this target can not take for the reason with this id. */
+void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const char *id,
+		     const char *what, const char *mend);
 /* ERROR for the copy that a process imports, WARNING for one beside it. */
 enum kv_severity kv_severity_of(const struct kv_nixl *n);
 /* "NIXL 1.5.0 (nixl-cu13)" */
