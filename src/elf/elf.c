@@ -3,6 +3,7 @@
 
 #define MAX_DYNAMIC  65536 /* entries */
 #define MAX_VERSIONS 65536
+#define MAX_TABLE    ((uint64_t)64 << 20)
 
 /* Names are read through a window of the string table: those of the dynamic section lie close
  * together. */
@@ -32,6 +33,8 @@ static bool read_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span 
 	uint8_t *p;
 	size_t got;
 
+	if (n > MAX_TABLE)
+		return false;
 	if (off > rd->e->st.size || rd->e->st.size - off < n) {
 		rd->e->truncated = true;
 		return false;

@@ -80,6 +80,9 @@ int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret);
 /* The same for a file that is open. */
 struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
 
+/* Closes what is kept open of the file. What was read or mapped stays; nothing more can be read
+ * after it. */
+void kv_elf_release(const struct kv_elf *e);
 /*
  * The whole file: mapped when first asked for, as a page fault costs ten times a read and few
  * objects are looked at beyond their headers. Empty where it can not be mapped.

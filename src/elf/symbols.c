@@ -1,6 +1,12 @@
 /* Dynamic symbols, their hash tables (DT_GNU_HASH, DT_HASH), and questions about versions. */
 #include "elf/elf.h"
 
+void kv_elf_release(const struct kv_elf *e)
+{
+	kv_closep(&e->symtab->fd);
+	e->symtab->fd = -1;
+}
+
 struct kv_span kv_elf_bytes(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;

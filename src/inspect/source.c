@@ -12,7 +12,8 @@ struct walk {
 	struct kv_facts *f;
 	struct kv_root *root; /* of the source directory */
 	const char *host;
-	kv_strv libs; /* every *.so* in it, paths in root */
+	kv_strv libs;          /* every *.so* in it, paths in root */
+	struct kv_map *parsed; /* path -> struct kv_elf, each read once */
 };
 
 static void collect(struct walk *w, const char *dir, unsigned depth)
@@ -33,17 +34,30 @@ static void collect(struct walk *w, const char *dir, unsigned depth)
 	}
 }
 
+static struct kv_elf *elf_of(struct walk *w, const char *path)
+{
+	struct kv_elf **slot = (struct kv_elf **)kv_map_slot(w->parsed, path);
+
+	if (!*slot && kv_elf_read(w->root, path, slot) < 0)
+		*slot = NULL;
+	return *slot;
+}
+
 /* The library of that SONAME in the source, beside the candidate; NULL. */
 static const struct kv_elf *companion(struct walk *w, const char *name, const char **ret_path)
 {
+	const char *so = strstr(name, ".so");
+	size_t stem = so ? (size_t)(so - name) : strlen(name);
+
 	for (size_t i = 0; i < w->libs.n; i++) {
+		const char *base = kv_basename(w->libs.v[i]);
 		struct kv_elf *e;
 
-		if (!kv_starts(kv_basename(w->libs.v[i]), "lib") ||
-		    kv_elf_read(w->root, w->libs.v[i], &e) < 0)
+		/* A file bears its SONAME's stem, or the loader would not find it by that name
+		 * either. */
+		if (strncmp(base, name, stem) != 0 || !(e = elf_of(w, w->libs.v[i])))
 			continue;
-		if (e->soname ? kv_streq(e->soname, name)
-			      : kv_streq(kv_basename(w->libs.v[i]), name)) {
+		if (e->soname ? kv_streq(e->soname, name) : kv_streq(base, name)) {
 			*ret_path = w->libs.v[i];
 			return e;
 		}
@@ -172,9 +186,9 @@ static void take(struct walk *w, const char *path)
 {
 	struct kv_facts *f = w->f;
 	struct kv_fabric fab;
-	struct kv_elf *e;
+	struct kv_elf *e = elf_of(w, path);
 
-	if (kv_elf_read(w->root, path, &e) < 0 || !kv_fabric_read(f->arena, w->root, path, e, &fab))
+	if (!e || !kv_fabric_read(f->arena, w->root, path, e, &fab))
 		return;
 	fab.path = kv_strf(f->arena, "%s%s", w->host, path);
 	fab.source = KV_SOURCE_FABRIC;
@@ -195,7 +209,7 @@ static void take(struct walk *w, const char *path)
 		struct kv_elf *dso;
 
 		if (!kv_starts(base, "lib") || !kv_ends(base, "-fi.so") ||
-		    kv_elf_read(w->root, w->libs.v[i], &dso) < 0)
+		    !(dso = elf_of(w, w->libs.v[i])))
 			continue;
 		kv_vec_push(f->arena, &fab.dsos, kv_strf(f->arena, "%s%s", w->host, w->libs.v[i]));
 		if (kv_streq(base, "libefa-fi.so")) {
@@ -214,10 +228,14 @@ void kv_find_sources(struct kv_facts *f, const kv_strv *dirs)
 
 		if (kv_root_open(f->arena, dirs->v[i], &w.root, NULL) < 0)
 			continue;
+		w.parsed = kv_map_new(f->arena);
 		collect(&w, "/", 0);
 		for (size_t j = 0; j < w.libs.n; j++)
 			if (kv_starts(kv_basename(w.libs.v[j]), "libfabric"))
 				take(&w, w.libs.v[j]);
+		for (size_t j = 0; j < w.libs.n; j++)
+			if (kv_map_get(w.parsed, w.libs.v[j]))
+				kv_elf_release(kv_map_get(w.parsed, w.libs.v[j]));
 		kv_root_close(w.root);
 	}
 }
