@@ -1,4 +1,6 @@
 /* kvpath run: starts a command repaired by environment alone. */
+#include <limits.h>
+
 #include "cmd/cmd.h"
 #include "launch/launch.h"
 
@@ -16,6 +18,63 @@ static const char *refused_python(const kv_strv *args)
 			return args->v[i];
 	}
 	return NULL;
+}
+
+#define HOST_EFA "/opt/amazon/efa"
+
+/* A host directory that shall be seen at its own place inside the target. */
+static int show(struct kv_opts *o, struct kv_prove_mount *mounts, size_t *n, const char *dir)
+{
+	char real[PATH_MAX];
+
+	if (!realpath(dir, real))
+		return kv_fail(KV_STATUS_USAGE, "--fabric %s: %s", dir, strerror(errno));
+	mounts[*n].host = mounts[*n].guest = kv_strdup(o->arena, real);
+	++*n;
+	return KV_STATUS_OK;
+}
+
+/*
+ * `run TARGET -- CMD`: the directory becomes the root of this process, with the environment that
+ * its image sets; the repair then goes on as in the running container.
+ */
+static int enter(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_prove_mount *mounts;
+	struct kv_prove_request req = { 0 };
+	struct kv_err err = { 0 };
+	int r;
+
+	if (o->args.n < 2 || !kv_streq(o->args.v[1], "--"))
+		return KV_STATUS_OK;
+	if (o->args.n < 3)
+		return kv_fail(KV_STATUS_USAGE, "run: a command is expected behind --");
+	r = kv_target_open(o, o->args.v[0], &t);
+	mounts = kv_alloc_n(o->arena, o->mounts.n + o->fabrics.n + 1, sizeof(*mounts));
+	for (size_t i = 0; i < o->mounts.n; i++)
+		mounts[req.n_mounts++] =
+			(struct kv_prove_mount){ o->mounts.v[i].host, o->mounts.v[i].guest };
+	for (size_t i = 0; r == KV_STATUS_OK && i < o->fabrics.n; i++) {
+		r = show(o, mounts, &req.n_mounts, o->fabrics.v[i]);
+		if (r == KV_STATUS_OK)
+			o->fabrics.v[i] = kv_strdup(o->arena, mounts[req.n_mounts - 1].guest);
+	}
+	if (r == KV_STATUS_OK && !o->fabrics.n && access(HOST_EFA, R_OK | X_OK) == 0)
+		r = show(o, mounts, &req.n_mounts, HOST_EFA);
+	if (r != KV_STATUS_OK)
+		return r;
+	for (size_t i = 0; i < t.env.pairs.n; i++)
+		putenv(t.env.pairs.v[i]);
+	req.target = t.path;
+	req.mounts = mounts;
+	r = kv_prove_enter(&req, &err);
+	if (r < 0)
+		return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s", err.msg);
+	o->args.v += 2;
+	o->args.n -= 2;
+	o->mounts.n = 0;
+	return KV_STATUS_OK;
 }
 
 static int repair(struct kv_opts *o)
@@ -59,6 +118,9 @@ static int run(struct kv_opts *o)
 	if (!o->args.n)
 		return kv_fail(KV_STATUS_USAGE,
 			       "run: a command is expected: kvpath run [OPTIONS] -- CMD");
+	r = enter(o);
+	if (r != KV_STATUS_OK)
+		return r;
 	flag = refused_python(&o->args);
 	if (flag)
 		return kv_fail(
@@ -76,13 +138,15 @@ static int run(struct kv_opts *o)
 
 const struct kv_command kv_cmd_run = {
 	.name = "run",
-	.usage = "[OPTIONS] -- CMD [ARG ...]",
+	.usage = "[OPTIONS] [TARGET] -- CMD [ARG ...]",
 	.summary = "start CMD repaired by environment alone; nothing is written in the target",
-	.options = "fabric env backend mem verbose",
+	.options = "mount fabric env backend mem verbose",
 	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
 		"sets NIXL's default backend,\n"
 		"and the knobs of SGLang, TensorRT-LLM, ModelExpress and Dynamo are set. CMD is "
 		"then executed in place:\n"
-		"signals, exit status and stdio are its own.",
+		"signals, exit status and stdio are its own. A TARGET directory becomes the root "
+		"of CMD (root is needed), on an\n"
+		"overlay in memory.",
 	.run = run,
 };

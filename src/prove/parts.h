@@ -79,9 +79,6 @@ void kv_prove_judge_untried(struct kv_arena *a, const char *why, struct kv_prove
 
 char **kv_prove_environ(struct kv_arena *a, const struct kv_env *env);
 
-/* In a forked child: makes the target this process's root, in a mount namespace of its own. */
-int kv_prove_enter(const struct kv_prove_request *req, struct kv_err *err);
-
 struct kv_prove_run {
 	const struct kv_prove_request *req;
 	int exec_fd;           /* opened program, or -1 */

@@ -61,4 +61,12 @@ struct kv_prove_result {
 int kv_prove(struct kv_arena *a, const struct kv_prove_request *req, struct kv_prove_result *ret,
 	     struct kv_err *err);
 
+/*
+ * Makes the request's target (target and mounts are read) this process's root, in a mount namespace
+ * of its own, with /proc, /sys and /dev, on an overlay in memory: nothing is written to the target.
+ * For a process that then only executes something there. -errno with err filled; the process must
+ * then end.
+ */
+int kv_prove_enter(const struct kv_prove_request *req, struct kv_err *err);
+
 #endif

@@ -175,7 +175,7 @@ static int new_namespace(const char *target, struct kv_err *err)
 		return kv_err(err, -errno,
 			      "unshare: %s: to run inside %s kvpath needs root (CAP_SYS_ADMIN); "
 			      "without it, run "
-			      "`kvpath prove` in the container itself",
+			      "kvpath in the container itself",
 			      strerror(errno), target);
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return kv_err(err, -errno, "make the mounts private: %s", strerror(errno));

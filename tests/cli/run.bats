@@ -77,3 +77,27 @@ teardown() {
 	ended 2
 	one_line nothing
 }
+
+@test "run TARGET -- CMD makes the directory its root, passes the status on and writes nothing there" {
+	local base
+	base=$("$top/tests/roots/base")
+	echo here >"$BATS_TEST_TMPDIR/file"
+	kv run --mount "$BATS_TEST_TMPDIR:/mnt/seen" "$base" -- sh -c 'cat /etc/debian_version /mnt/seen/file; touch /written; exit 5'
+	ended 5
+	[[ $out == 12*here ]] || fail "the root is not the target's"
+	[ ! -e "$base/written" ] || fail "the target was written to"
+}
+
+@test "run TARGET without root says what it needs" {
+	local base
+	base=$("$top/tests/roots/base")
+	into setpriv --reuid 65534 --clear-groups "$KVPATH" run "$base" -- true
+	ended 2
+	one_line CAP_SYS_ADMIN
+}
+
+@test "run TARGET -- without a command is wrong usage" {
+	kv run / --
+	ended 2
+	one_line command
+}
