@@ -89,9 +89,7 @@ teardown() {
 }
 
 @test "run TARGET without root says what it needs" {
-	local base
-	base=$("$top/tests/roots/base")
-	into setpriv --reuid 65534 --clear-groups "$KVPATH" run "$base" -- true
+	into setpriv --reuid 65534 --clear-groups "$KVPATH" run /usr -- true
 	ended 2
 	one_line CAP_SYS_ADMIN
 }
