@@ -133,7 +133,7 @@ static int run(struct kv_opts *o)
 		fprintf(stderr, "kvpath: an interrupted repair was rolled back first\n");
 	f = kv_target_facts(o, &t);
 	if (kv_streq(o->how, "env"))
-		return kv_env_print(stdout, f, KV_ENV_SHELL);
+		return kv_env_print(stdout, f);
 	kv_plan_make(f, o->fabrics.n > 0, &plan);
 	r = carry_out(o, &t, &plan);
 	kv_plan_close(&plan);

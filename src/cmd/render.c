@@ -19,7 +19,7 @@ static int run(struct kv_opts *o)
 	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
-	return kv_env_print(stdout, kv_target_facts(o, &t), KV_ENV_SHELL);
+	return kv_env_print(stdout, kv_target_facts(o, &t));
 }
 
 const struct kv_command kv_cmd_render = {

@@ -167,3 +167,11 @@ void kv_find_fabrics(struct kv_facts *f)
 		kv_vec_push(f->arena, &f->fabrics, fab);
 	}
 }
+
+const char *kv_fabric_efa_dso(const struct kv_fabric *fab)
+{
+	for (size_t i = 0; !fab->efa_built_in && i < fab->dsos.n; i++)
+		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so"))
+			return fab->dsos.v[i];
+	return NULL;
+}

@@ -159,6 +159,10 @@ struct kv_inspect {
 /* Libraries that the host injects when a container starts; NULL-terminated. */
 extern const char *const kv_assumed_libs[];
 
+/* The provider DSO that has to come along for efa; NULL where efa is built in, or nothing brings
+ * it. */
+const char *kv_fabric_efa_dso(const struct kv_fabric *fab);
+
 /* Walks the tree. The only expensive step. */
 void kv_scan(struct kv_root *r, struct kv_scan *ret);
 

@@ -12,8 +12,10 @@ struct walk {
 	struct kv_facts *f;
 	struct kv_root *root; /* of the source directory */
 	const char *host;
-	kv_strv libs;          /* every *.so* in it, paths in root */
-	struct kv_map *parsed; /* path -> struct kv_elf, each read once */
+	kv_strv libs;             /* every *.so* in it, paths in root */
+	struct kv_map *parsed;    /* path -> struct kv_elf, each read once */
+	struct kv_process *plain; /* a program of the target that links libc alone */
+	struct kv_load start;     /* how it came up */
 };
 
 static void collect(struct walk *w, const char *dir, unsigned depth)
@@ -82,15 +84,19 @@ static bool is_libc_part(const char *name)
 }
 
 /* The target's own provider of a SONAME, as a plain program there would find it. */
-static const struct kv_elf *target_has(struct kv_facts *f, const char *name)
+static const struct kv_elf *target_has(struct walk *w, const char *name)
 {
-	struct kv_process_opts opts = { .env = f->env };
+	struct kv_process_opts opts = { .env = w->f->env };
+	struct kv_mark mark;
 	struct kv_load load;
-	struct kv_process *p = kv_process_start(f->loader, &opts, &load);
 
-	if (!load.object)
+	if (!w->plain)
+		w->plain = kv_process_start(w->f->loader, &opts, &w->start);
+	if (!w->start.object)
 		return NULL;
-	kv_process_dlopen(p, name, NULL, 0, &load);
+	mark = kv_process_mark(w->plain);
+	kv_process_dlopen(w->plain, name, NULL, 0, &load);
+	kv_process_rewind(w->plain, mark);
 	return load.object ? load.object->elf : NULL;
 }
 
@@ -149,7 +155,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 		const char *name = e->needed.v[i], *path = NULL, *lacking = NULL;
 		const struct kv_elf *have = kv_starts(name, "libfabric.so.") && e != fab->elf
 						    ? fab->elf
-						    : target_has(f, name);
+						    : target_has(w, name);
 		const struct kv_elf *own;
 
 		lacking = have ? newest_lacking(f, e, name, have) : NULL;

@@ -66,9 +66,8 @@ static void link_fabric(const struct kv_facts *f, const struct kv_fabric *fab, l
 	add_link(f, list, "libfabric.so.1", fab->path);
 	for (size_t i = 0; i < fab->companions.n; i++)
 		add_link(f, list, kv_basename(fab->companions.v[i]), fab->companions.v[i]);
-	for (size_t i = 0; i < fab->dsos.n; i++)
-		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
-			add_link(f, list, "libefa-fi.so", fab->dsos.v[i]);
+	if (kv_fabric_efa_dso(fab))
+		add_link(f, list, "libefa-fi.so", kv_fabric_efa_dso(fab));
 }
 
 static void link_cudart(const struct kv_facts *f, const struct kv_facts *now, links *list)
@@ -236,14 +235,10 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	return 0;
 }
 
-static void put_line(FILE *out, const char *pair, enum kv_env_form form)
+static void put_export(FILE *out, const char *pair)
 {
 	size_t n = strcspn(pair, "=");
 
-	if (form == KV_ENV_PLAIN) {
-		fprintf(out, "%s\n", pair);
-		return;
-	}
 	fprintf(out, "export %.*s='", (int)n, pair);
 	for (const char *p = pair + n + 1; *p; p++)
 		fputs(*p == '\'' ? "'\\''" : (char[]){ *p, 0 }, out);
@@ -280,7 +275,7 @@ static bool choose_dir(const struct kv_facts *f, const char **ret)
 	return false;
 }
 
-int kv_env_print(FILE *out, const struct kv_facts *f, enum kv_env_form form)
+int kv_env_print(FILE *out, const struct kv_facts *f)
 {
 	struct kv_env env = { 0 };
 	const char *dir;
@@ -297,7 +292,7 @@ int kv_env_print(FILE *out, const struct kv_facts *f, enum kv_env_form form)
 	}
 	put_knobs(f, &env);
 	for (size_t i = 0; i < env.pairs.n; i++)
-		put_line(out, env.pairs.v[i], form);
+		put_export(out, env.pairs.v[i]);
 	fprintf(out, "# vLLM takes an argument instead: " VLLM_ARGUMENT "\n", f->backend);
 	fputs("# python's default is not the environment's to set: start the job with kvpath run "
 	      "-- CMD, or kvpath fix\n",

@@ -4,11 +4,6 @@
 
 #include "rules/rules.h"
 
-enum kv_env_form {
-	KV_ENV_SHELL, /* export K='V' lines */
-	KV_ENV_PLAIN, /* K=V lines */
-};
-
 /* The environment that makes a process use the backend: variables of NIXL and of every framework.
  */
 struct kv_env_repair {
@@ -27,7 +22,7 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 		struct kv_err *err);
 /* Prints what a job would export. Writes no file: the library directory is the fabric's own.
  * Status. */
-int kv_env_print(FILE *out, const struct kv_facts *f, enum kv_env_form form);
+int kv_env_print(FILE *out, const struct kv_facts *f);
 /* A directory for kv_env_make that belongs to this user alone, made where it is new. */
 int kv_env_base(struct kv_arena *a, const char **ret, struct kv_err *err);
 

@@ -48,6 +48,7 @@ struct kv_opened {
 	const struct kv_elf *elf;
 	const char *why; /* text for the error or for `why`; NULL where OK */
 	bool other_class;
+	int error; /* -errno of opening the file, 0 */
 };
 
 enum kv_open kv_open_verify(struct kv_loader *l, const char *path, struct kv_opened *ret);

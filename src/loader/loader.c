@@ -43,11 +43,6 @@ uint16_t kv_loader_machine(const struct kv_loader *l)
 	return l->machine;
 }
 
-struct kv_root *kv_loader_root(struct kv_loader *l)
-{
-	return l->root;
-}
-
 /* dev and ino as a string of letters: what a map's key must be. */
 static const char *inode_key(const struct kv_stat *st, char key[33])
 {

@@ -101,7 +101,6 @@ uint16_t kv_loader_machine(const struct kv_loader *l);
 /* The parsed object at guest, each inode read once; NULL with *ret_error set where it cannot be
  * opened. */
 const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *ret_error);
-struct kv_root *kv_loader_root(struct kv_loader *l);
 /* Drops what depends on the root's layers (paths, cache); parsed inodes stay. To be called after
  * laying. */
 void kv_loader_refresh(struct kv_loader *l);

@@ -176,14 +176,10 @@ static struct kv_object *map_object(struct kv_process *p, const char *name,
 
 		found.rule = KV_RULE_MAIN;
 		r = kv_open_verify(p->l, path ? path : name, &found.opened);
-		if (r == KV_OPEN_SKIP || r == KV_OPEN_STOP_LIST) {
-			int error = 0;
-
-			kv_loader_elf(p->l, path ? path : name, &error);
-			return not_found(
-				p, name, error ? -error : ENOENT,
-				&(struct kv_found){ .other_class = found.opened.other_class }, ret);
-		}
+		found.other_class = found.opened.other_class;
+		if (r == KV_OPEN_SKIP || r == KV_OPEN_STOP_LIST)
+			return not_found(p, name, found.opened.error ? -found.opened.error : ENOENT,
+					 &found, ret);
 	} else {
 		r = kv_search(p, name, requester, &found);
 		if (r == KV_OPEN_SKIP && is_assumed(p, name)) {

@@ -94,14 +94,14 @@ static enum kv_open open_error(struct kv_loader *l, int error, struct kv_opened 
 enum kv_open kv_open_verify(struct kv_loader *l, const char *path, struct kv_opened *ret)
 {
 	enum kv_open r;
-	int error = 0;
 
 	*ret = (struct kv_opened){ .path = path };
-	ret->elf = kv_loader_elf(l, path, &error);
-	if (!ret->elf && error == -EISDIR) /* open() succeeds on a directory, read() does not */
+	ret->elf = kv_loader_elf(l, path, &ret->error);
+	if (!ret->elf &&
+	    ret->error == -EISDIR) /* open() succeeds on a directory, read() does not */
 		return fatal(ret, "cannot read file data: Is a directory");
 	if (!ret->elf)
-		return open_error(l, error, ret);
+		return open_error(l, ret->error, ret);
 	if (ret->elf->read_error)
 		return fatal(ret, kv_strf(l->arena, "cannot read file data: %s",
 					  strerror(-ret->elf->read_error)));

@@ -203,10 +203,9 @@ static void fill_private(struct trial *t)
 		add_copy(t, fab->companions.v[i],
 			 kv_strf(a, KV_FABRIC_DIR "/%s", kv_basename(fab->companions.v[i])),
 			 "what the borrowed libfabric needs and the target lacks");
-	for (size_t i = 0; i < fab->dsos.n; i++)
-		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
-			add_copy(t, fab->dsos.v[i], KV_FABRIC_DIR "/libefa-fi.so",
-				 "its efa provider");
+	if (kv_fabric_efa_dso(fab))
+		add_copy(t, kv_fabric_efa_dso(fab), KV_FABRIC_DIR "/libefa-fi.so",
+			 "its efa provider");
 }
 
 /* A link in dir for each library of the private directory: $ORIGIN is the directory of the link. */
@@ -223,10 +222,9 @@ static void link_private(struct trial *t, const char *dir)
 		add_link(t, kv_join(a, dir, base), kv_strf(a, KV_FABRIC_DIR "/%s", base),
 			 "a library opened through a link looks for its own beside the link");
 	}
-	for (size_t i = 0; i < fab->dsos.n; i++)
-		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so") && !fab->efa_built_in)
-			add_link(t, kv_join(a, dir, "libefa-fi.so"), KV_FABRIC_DIR "/libefa-fi.so",
-				 "the efa provider, looked for beside the link to libfabric");
+	if (kv_fabric_efa_dso(fab))
+		add_link(t, kv_join(a, dir, "libefa-fi.so"), KV_FABRIC_DIR "/libefa-fi.so",
+			 "the efa provider, looked for beside the link to libfabric");
 }
 
 static const char *system_link_dir(const struct kv_facts *f, const struct kv_nixl *n)
