@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 
-#define BLOCK_SIZE ((size_t)512 << 10)
+#define BLOCK_SIZE ((size_t)128 << 10)
 
 struct block {
 	struct block *next;
@@ -62,38 +62,59 @@ void kv_arena_rewind(struct kv_arena *a, struct kv_arena_mark mark)
 		a->head->used = mark.used;
 }
 
-void *kv_alloc_raw(struct kv_arena *a, size_t size)
+/* A block at the front, or, for one large object, behind it: the front is filled on. */
+static struct block *new_block(struct kv_arena *a, size_t size, bool alone, int flags)
+{
+	struct block *b = mmap(NULL, sizeof(*b) + size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	if (b == MAP_FAILED)
+		out_of_memory();
+	b->size = size;
+	b->used = 0;
+	if (alone && a->head) {
+		b->next = a->head->next;
+		a->head->next = b;
+	} else {
+		b->next = a->head;
+		a->head = b;
+	}
+	return b;
+}
+
+static size_t rounded(size_t size)
 {
 	const size_t align = sizeof(max_align_t);
-	struct block *b = a->head;
-	void *p;
 
 	if (size > SIZE_MAX / 2)
 		out_of_memory();
-	size = (size + align - 1) / align * align;
+	return (size + align - 1) / align * align;
+}
+
+void *kv_alloc_raw(struct kv_arena *a, size_t size)
+{
+	struct block *b = a->head;
+	void *p;
+
+	size = rounded(size);
 	if (!b || b->size - b->used < size) {
-		size_t want = size > BLOCK_SIZE / 4 ? size : BLOCK_SIZE - sizeof(*b);
+		bool alone = size > BLOCK_SIZE / 2;
 
 		/* Populated at once: a page fault each would cost more than the work in the page.
 		 */
-		b = mmap(NULL, sizeof(*b) + want, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		if (b == MAP_FAILED)
-			out_of_memory();
-		b->size = want;
-		b->used = 0;
-		/* A block of its own for a large object: go on filling the current one. */
-		if (want == size && a->head) {
-			b->next = a->head->next;
-			a->head->next = b;
-		} else {
-			b->next = a->head;
-			a->head = b;
-		}
+		b = new_block(a, alone ? size : BLOCK_SIZE - sizeof(*b), alone, MAP_POPULATE);
 	}
 	p = (char *)b->data + b->used;
 	b->used += size;
 	return p;
+}
+
+void *kv_alloc_lazy(struct kv_arena *a, size_t size)
+{
+	struct block *b = new_block(a, rounded(size), true, MAP_NORESERVE);
+
+	b->used = b->size;
+	return b->data;
 }
 
 void *kv_alloc(struct kv_arena *a, size_t size)

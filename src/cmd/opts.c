@@ -36,7 +36,7 @@ static const struct option_def {
 	{ "env", "K=V", "set a variable of the job's environment (repeatable)", OPT_ENV },
 	{ "backend", "NAME", "the NIXL backend that is wanted (default LIBFABRIC)", OPT_BACKEND },
 	{ "mem", "vram|dram", "the memory that the job registers (default vram)", OPT_MEM },
-	{ "process", "bare|python|native", "the process that opens FILE", OPT_PROCESS },
+	{ "process", "bare|python|native|program", "the process that opens FILE", OPT_PROCESS },
 	{ "how", "auto|files|env", "the kind of repair (default auto)", OPT_HOW },
 	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
 	  OPT_IMAGE },

@@ -47,13 +47,40 @@ static bool why_in(const struct kv_facts *f, const char *file, bool python, stru
 	return false;
 }
 
-static void why_bare(const struct kv_facts *f, const char *file, struct kv_load *ret)
+/* A process that kvpath need know no NIXL for: nothing of the target is walked. */
+static void why_plain(const struct kv_target *t, const char *file, bool program,
+		      struct kv_load *ret)
 {
-	struct kv_process_opts opts = { .env = f->env };
-	struct kv_process *p = kv_process_start(f->loader, &opts, ret);
+	struct kv_elf_id id = kv_elf_own;
+	struct kv_process_opts opts = { .exe = program ? file : NULL, .env = &t->env };
+	struct kv_loader *l;
+	struct kv_process *p;
 
-	if (ret->object)
+	/* A library of another machine is opened by a program of that machine, if the root can run
+	 * such. */
+	if (!strchr(file, '/') || !kv_elf_identify(t->root, file, &id))
+		kv_root_identify(t->root, &id);
+	l = kv_loader_new(t->root, id.machine, id.is64, id.be, kv_cpu_level());
+	if (!kv_loader_ldso(l)->is_glibc) {
+		kv_root_identify(t->root, &id);
+		l = kv_loader_new(t->root, id.machine, id.is64, id.be, kv_cpu_level());
+	}
+	p = kv_process_start(l, &opts, ret);
+	if (ret->object && !program)
 		kv_process_dlopen(p, file, NULL, 0, ret);
+}
+
+static bool is_plain(const char *process)
+{
+	return kv_streq(process, "bare") || kv_streq(process, "program");
+}
+
+/* NIXL looks for its plugins by this name. */
+static bool may_be_plugin(const char *file)
+{
+	const char *name = kv_basename(file);
+
+	return strchr(file, '/') && kv_starts(name, "libplugin_") && kv_ends(name, ".so");
 }
 
 static int status_of(const struct kv_load *l)
@@ -82,17 +109,24 @@ static int run(struct kv_opts *o)
 		if (file[0] != '/')
 			file = kv_strf(o->arena, "/%s", file);
 		r = kv_root_real(t.root, file, 0, &real);
-		if (r < 0)
+		if (r < 0 && process && kv_streq(process, "bare"))
+			real = file; /* what the loader says of it is what was asked */
+		else if (r < 0)
 			return kv_fail(KV_STATUS_USAGE, "%s: %s in %s", file, strerror(-r), t.path);
 	}
-	f = kv_target_facts(o, &t);
-	if (!process && real && why_plugin(f, real, &process, &load))
-		;
-	else if (!process || kv_streq(process, "bare"))
-		why_bare(f, file, &load);
-	else if (!why_in(f, file, kv_streq(process, "python"), &load))
-		return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", process,
-			       t.path);
+	if (process ? is_plain(process) : !may_be_plugin(file)) {
+		process = process ? process : "bare";
+		why_plain(&t, file, kv_streq(process, "program"), &load);
+	} else {
+		f = kv_target_facts(o, &t);
+		if (!process && why_plugin(f, real, &process, &load))
+			;
+		else if (!process)
+			why_plain(&t, file, false, &load);
+		else if (!why_in(f, file, kv_streq(process, "python"), &load))
+			return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", process,
+				       t.path);
+	}
 	process = process ? process : "bare";
 	if (o->json && kv_json_print(stdout, kv_json_why(o->arena, file, process, &load)) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
@@ -109,7 +143,9 @@ const struct kv_command kv_cmd_why = {
 	.options = "mount env backend process json quiet color",
 	.help = "FILE is a path in the target, or a bare name to be searched for. A plugin of a "
 		"NIXL is opened by that\n"
-		"NIXL's process unless --process says otherwise; bare is a program that links libc "
-		"alone.",
+		"NIXL's process unless --process says otherwise. bare is a program that links libc "
+		"alone and calls dlopen(FILE,\n"
+		"RTLD_NOW | RTLD_LOCAL); native, one that has loaded libnixl; program starts FILE "
+		"itself.",
 	.run = run,
 };

@@ -15,6 +15,7 @@ struct kv_elf_verneed {
 	const char *name;
 	uint32_t hash;
 	bool weak;      /* VER_FLG_WEAK */
+	bool hidden;    /* bit 15 of vna_other */
 	uint16_t index; /* vna_other without the hidden bit */
 };
 
@@ -39,6 +40,38 @@ struct kv_elf_segment {
 	uint32_t flags;
 };
 
+/* An object that has to be loaded along. */
+struct kv_elf_dep {
+	char *name;
+	int64_t tag; /* DT_NEEDED, DT_AUXILIARY, DT_FILTER */
+};
+
+/* PT_TLS. memsz 0 where there is none. */
+struct kv_elf_tls {
+	uint64_t memsz, align, vaddr;
+};
+
+/* Where the loader found a symbol of that version (NULL: for a reference without one). */
+struct kv_symfound {
+	const char *version;
+	const struct kv_elf *in;
+	struct kv_symfound *next;
+};
+
+/* A symbol's name, kept once however many objects refer to it; see names.c. */
+struct kv_symname {
+	uint32_t hash; /* of DT_GNU_HASH */
+	const char *text;
+	struct kv_symfound *found; /* the loader's: the next object need not search (symbols.c) */
+};
+
+/* A reference to a symbol that other objects have to define. */
+struct kv_elf_ref {
+	struct kv_symname *name;
+	uint32_t sym;     /* index in the symbol table */
+	uint16_t version; /* its versym entry without the hidden bit */
+};
+
 struct kv_elf {
 	struct kv_stat st;
 
@@ -54,70 +87,93 @@ struct kv_elf {
 	/* Program headers. Valid where phentsize is the class's own. */
 	KV_VEC(struct kv_elf_segment) loads;
 	const char *interp;
-	bool has_dynamic;
+	bool has_dynamic, empty_dynamic; /* PT_DYNAMIC; without bytes, as in debug information */
+	bool has_stack;                  /* PT_GNU_STACK; stack_flags are its */
+	uint32_t stack_flags;
+	struct kv_elf_tls tls;
+	uint32_t isa_needed; /* GNU_PROPERTY_X86_ISA_1_NEEDED: bit 0 baseline, 1 v2, 2 v3, 3 v4 */
+	struct kv_elf_segment notes[4]; /* PT_NOTE */
+	size_t n_notes;
+	uint64_t dyn_addr, dyn_size; /* PT_DYNAMIC's vaddr and bytes in memory */
 	bool truncated; /* the file ends before what its headers promise: reading it there is a
 			   SIGBUS */
 
 	/* The dynamic section. */
 	const char *soname, *rpath, *runpath;
 	kv_strv needed;
+	KV_VEC(struct kv_elf_dep) deps; /* what is needed, and filters, in order */
 	uint64_t flags, flags_1;
-	bool has_strtab, has_verdef;
+	bool has_strtab, has_verdef, has_verneed, has_relr, bind_now;
 	KV_VEC(struct kv_elf_verneed) verneeds;
 	KV_VEC(struct kv_elf_verdef) verdefs;
 
-	struct kv_elf_symtab *symtab; /* see symbols.c; read when first asked for */
-	uint64_t
-		tables[16]; /* sorted addresses of dynamic tables: one ends where the next begins */
-	size_t n_tables;
+	struct kv_elf_symtab *symtab; /* see symbols.c */
 };
 
-/*
- * Reads the object. Never fails for what the bytes are: faults are fields. -errno where the file
- * cannot be opened. Memory from the root's arena.
- */
-int kv_elf_read(struct kv_root *r, const char *guest, struct kv_elf **ret);
-/* The same for a file that is open. */
-struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
-
-/* Closes what is kept open of the file. What was read or mapped stays; nothing more can be read
- * after it. */
-void kv_elf_release(const struct kv_elf *e);
-/*
- * The whole file: mapped when first asked for, as a page fault costs ten times a read and few
- * objects are looked at beyond their headers. Empty where it can not be mapped.
- */
-struct kv_span kv_elf_bytes(const struct kv_elf *e);
-
-/* Memory that is used again and again for tables that are needed for a moment. */
+/* Memory that is used again and again for the tables of one object after another. */
 struct kv_scratch {
 	uint8_t *p;
+	size_t cap;
+	const struct kv_elf *owner; /* whose tables it holds at present */
 };
 
-/*
- * Calls fn for every undefined symbol that is neither weak nor local until it returns false; its
- * name is valid during the call alone. False where fn returned so or the tables can not be read
- * this way. Nothing is mapped.
- */
-bool kv_elf_undefined(const struct kv_elf *e, struct kv_scratch scratch[3],
-		      bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg);
+/* What the reading of many objects shares. Memory from the arena. */
+struct kv_elf_reader {
+	struct kv_arena *arena;
+	struct kv_scratch scratch;
+	struct kv_symname **names; /* open addressing by hash; n_slots is a power of two */
+	size_t n_names, n_slots;
+};
 
-/* Whether it has symbol versions (DT_VERSYM). */
+struct kv_elf_reader *kv_elf_reader_new(struct kv_arena *a);
+
+/*
+ * Reads the object. Never fails for what the bytes are: faults are fields. The file is taken over:
+ * it stays open for later questions about symbols until kv_elf_release() or the end of its root.
+ */
+struct kv_elf *kv_elf_parse(struct kv_elf_reader *r, struct kv_file *f);
+/* The same for a path. -errno where the file cannot be opened. */
+int kv_elf_read(struct kv_elf_reader *r, struct kv_root *root, const char *guest,
+		struct kv_elf **ret);
+
+/* What an object is for. */
+struct kv_elf_id {
+	uint16_t machine;
+	bool is64, be;
+};
+
+extern const struct kv_elf_id kv_elf_own; /* kvpath's own */
+
+/* Reads the header alone. False where the file is no object that can be loaded. */
+bool kv_elf_identify(struct kv_root *root, const char *guest, struct kv_elf_id *ret);
+
+/* The kernel that .note.ABI-tag says the object is for: 0x050a00 is 5.10.0; *ret_os is 0 for Linux.
+ * False where it has no such note. */
+bool kv_elf_kernel(const struct kv_elf *e, uint32_t *ret_os, uint32_t *ret_kernel);
+
+/* Closes the file. What was read stays; nothing more can be read after it. */
+void kv_elf_release(const struct kv_elf *e);
+
+/*
+ * The bytes of the file at off, read into the arena: at most n, fewer where the file ends. For
+ * those who look for text.
+ */
+struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n);
+
+/* The undefined symbols that are neither weak nor local. False where the tables make no sense. */
+bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n);
+/* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);
-/* Number of symbols, and of those before the first that the hash table leads to: all undefined ones
- * are there. */
+/* Number of dynamic symbols, as the hash tables tell it. */
 size_t kv_elf_n_syms(const struct kv_elf *e);
-size_t kv_elf_first_hashed(const struct kv_elf *e);
-/* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. */
+/* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. The
+ * name is valid until another object's symbols are asked for. */
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
-/* False where the object surely has no symbol with this GNU hash (the bloom filter of DT_GNU_HASH).
+/*
+ * Whether the object may define a symbol with this GNU hash: by the filter and the 31 bits of hash
+ * that DT_GNU_HASH keeps. True for an object that has only the other table.
  */
 bool kv_elf_may_have(const struct kv_elf *e, uint32_t gnu_hash);
-/*
- * Whether the object defines a symbol whose GNU hash agrees in the 31 bits that the table keeps.
- * The name itself is not read. False, too, where the object has no such table.
- */
-bool kv_elf_has_hash(const struct kv_elf *e, uint32_t gnu_hash);
 uint32_t kv_elf_sysv_hash(const char *name);
 uint32_t kv_elf_gnu_hash(const char *name);
 
@@ -138,38 +194,66 @@ bool kv_elf_exports(const struct kv_elf *e, const char *name);
 const char *kv_elf_max_need(const struct kv_elf *e, const char *prefix);
 const char *kv_elf_max_def(const struct kv_elf *e, const char *prefix);
 
-/* Calls fn with the symbol of each relocation that names one, in ld.so's order, until it returns
- * true. */
-void kv_elf_relocs(const struct kv_elf *e, bool (*fn)(size_t sym, void *arg), void *arg);
+struct kv_elf_reloc {
+	uint64_t offset; /* vaddr of what is changed */
+	uint32_t type, sym;
+	bool plt; /* of DT_JMPREL */
+};
+
+/* Calls fn with each relocation in ld.so's order, until it returns true. False where they can not
+ * be read. */
+bool kv_elf_relocs(const struct kv_elf *e, bool (*fn)(const struct kv_elf_reloc *r, void *arg),
+		   void *arg);
+
+/* Whether the bytes that the file has for [vaddr, vaddr + n) end before it: touching it would raise
+ * SIGBUS. What lies in the file's last page counts as there. */
+bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n);
 
 /* ---- inside the room ---- */
 
-/* What the dynamic section says of the symbols, and, once they were asked for, the tables. */
+/* A piece of the file that holds tables. */
+struct kv_elf_piece {
+	uint64_t off, n;
+	const uint8_t *p; /* NULL where it is not kept: read into the scratch when asked for */
+};
+
+#define KV_ELF_PIECES 6
+
 struct kv_elf_symtab {
+	struct kv_elf_reader *reader;
+	struct kv_file *file; /* NULL once released */
 	uint64_t symtab_addr, strtab_addr, strtab_size, versym_addr, gnu_hash_addr, hash_addr;
 	struct {
 		uint64_t addr, size;
 		bool addends;
-	} relocs[3]; /* RELA, REL, JMPREL, in the order in which ld.so applies them */
-	struct kv_arena *arena;
-	int fd;        /* of the file, kept as long as the object; -1 where it is no host's file */
-	uint64_t size; /* of the file */
-	struct kv_span bytes;  /* the whole file, once it was asked for */
-	bool ready, hash_read; /* all tables; DT_GNU_HASH */
-	struct kv_span strtab, symtab, versym, hash;
-	size_t n_syms;
-	uint32_t n_buckets, first, n_bloom,
-		shift; /* DT_GNU_HASH; n_buckets 0 where there is none */
+	} relocs[3];         /* RELA, REL, JMPREL, in the order in which ld.so applies them */
+	uint64_t tables[16]; /* sorted addresses of all tables: one ends where the next begins */
+	size_t n_tables;
+	struct kv_elf_piece pieces[KV_ELF_PIECES];
+	size_t n_pieces;
+	bool kept; /* the pieces are in the arena */
+	size_t n_syms, max_syms;
+	bool has_syms;                             /* the tables of symbols could be read */
+	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
 	struct kv_span bloom, buckets, chains;
+	struct kv_elf_ref *refs;
+	size_t n_refs;
+	unsigned scope; /* the loader's: number of the last load that had it in its scope */
 };
 
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 		      uint64_t *ret_left);
-/* Size of the table at vaddr: up to the next table or the end of its segment, whose rest is `left`.
- */
-uint64_t kv_elf_table_size(const struct kv_elf *e, uint64_t vaddr, uint64_t left);
 /* A word of the object's class in its byte order. */
 bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret);
+/* Finds the tables and reads them (tables.c). */
+void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);
+/* n bytes at vaddr of a table, or with n 0 all of it; valid until another object's tables are asked
+ * for. */
+bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret);
+/* Reads the hash table, counts the symbols, collects the references (symbols.c). */
+void kv_elf_index(struct kv_elf *e);
+/* The one kv_symname of this text. */
+struct kv_symname *kv_elf_name(struct kv_elf_reader *r, const char *text);
 
 #endif

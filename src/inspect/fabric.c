@@ -67,11 +67,9 @@ static void take_string(struct kv_arena *a, const char *s, size_t n, struct stri
 static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 			 const struct kv_elf_segment *seg, struct strings *ret)
 {
-	struct kv_span s;
+	struct kv_span s = kv_elf_read_at(e, a, seg->offset, seg->filesz);
 	size_t len;
 
-	if (!kv_span_sub(kv_elf_bytes(e), seg->offset, seg->filesz, &s))
-		return;
 	for (size_t at = 0; at < s.n; at += len + 1) {
 		len = strnlen((const char *)s.p + at, s.n - at);
 		if (len >= 5 && at + len < s.n)

@@ -81,28 +81,33 @@ static const char *machine_name(uint16_t machine)
 	}
 }
 
+void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret)
+{
+	static const char *const programs[] = { "/bin/sh",
+						"/usr/bin/env",
+						"/bin/busybox",
+						"/usr/bin/python3",
+						"/lib64/ld-linux-x86-64.so.2",
+						"/lib/ld-linux-aarch64.so.1" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(programs); i++)
+		if (kv_elf_identify(r, programs[i], ret))
+			return;
+	*ret = kv_elf_own;
+}
+
 /* The machine that the target is for: that of its libnixl, else of a program that every system has.
  */
 static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan)
 {
-	static const char *const programs[] = { "/bin/sh", "/usr/bin/env", "/bin/busybox",
-						"/usr/bin/python3" };
-	struct kv_elf *e = NULL;
+	struct kv_elf_id id;
+	bool known = false;
 
-	for (size_t i = 0; i < scan->libnixls.n && !e; i++)
-		if (kv_elf_read(r, scan->libnixls.v[i], &e) < 0 || !e->has_dynamic)
-			e = NULL;
-	for (size_t i = 0; i < KV_ARRAY_SIZE(programs) && !e; i++)
-		if (kv_elf_read(r, programs[i], &e) < 0 || !e->loads.n)
-			e = NULL;
-	if (!e) {
-#ifdef __aarch64__
-		return kv_loader_new(r, EM_AARCH64, true, false, kv_cpu_level());
-#else
-		return kv_loader_new(r, EM_X86_64, true, false, kv_cpu_level());
-#endif
-	}
-	return kv_loader_new(r, e->machine, e->is64, e->be, kv_cpu_level());
+	for (size_t i = 0; i < scan->libnixls.n && !known; i++)
+		known = kv_elf_identify(r, scan->libnixls.v[i], &id);
+	if (!known)
+		kv_root_identify(r, &id);
+	return kv_loader_new(r, id.machine, id.is64, id.be, kv_cpu_level());
 }
 
 static void describe(struct kv_facts *f)

@@ -163,6 +163,9 @@ extern const char *const kv_assumed_libs[];
  * it. */
 const char *kv_fabric_efa_dso(const struct kv_fabric *fab);
 
+/* The machine that a root's programs are for; kvpath's own where it has none. */
+void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret);
+
 /* Walks the tree. The only expensive step. */
 void kv_scan(struct kv_root *r, struct kv_scan *ret);
 

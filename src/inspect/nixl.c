@@ -132,8 +132,7 @@ static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
 			continue;
 		}
 		mark = kv_process_mark(n->proc);
-		kv_process_dlopen(n->proc, p->spelled, n->caller,
-				  kv_streq(p->name, f->backend) ? 0 : KV_DLOPEN_BY_HASH, &p->load);
+		kv_process_dlopen(n->proc, p->spelled, n->caller, 0, &p->load);
 		if (kv_streq(p->name, f->backend) && p->load.object)
 			kv_stack_read(f, n->proc, &p->load, &n->stack);
 		for (size_t j = 0; j < p->load.list.n; j++)
@@ -197,7 +196,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	n->proc = kv_process_start(f->loader, &opts, &n->start);
 	if (n->start.object) {
 		import_torch(f, n->proc, n->site);
-		kv_process_dlopen(n->proc, n->bindings, NULL, KV_DLOPEN_BY_HASH, &n->start);
+		kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}
 	if (libnixl)
@@ -219,7 +218,7 @@ static void run_native(struct kv_facts *f, struct kv_nixl *n)
 
 	n->proc = kv_process_start(f->loader, &opts, &n->start);
 	if (n->start.object)
-		kv_process_dlopen(n->proc, n->libnixl, NULL, KV_DLOPEN_BY_HASH, &n->start);
+		kv_process_dlopen(n->proc, n->libnixl, NULL, 0, &n->start);
 	n->caller = n->start.object;
 	set_plugin_dir(f, n, n->libnixl);
 	find_plugins(f, n);

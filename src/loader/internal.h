@@ -9,49 +9,103 @@ struct kv_cache; /* an ld.so.cache, see cache.c */
 struct kv_loader {
 	struct kv_root *root;
 	struct kv_arena *arena;
+	struct kv_elf_reader *reader;
 	uint16_t machine;
 	bool is64, be;
-	unsigned cpu_level;
+	unsigned cpu_level; /* 1 to 4 */
+	bool intel;
 	struct kv_ldso *ldso;
 	struct kv_cache *cache;
 	bool cache_read;
-	struct kv_scratch scratch[3]; /* tables of symbols, one object at a time */
-	struct kv_map *by_inode;      /* "dev:ino" -> struct kv_elf */
-	struct kv_map *by_path;       /* guest path -> struct known_file (loader.c) */
+	struct kv_map *by_inode; /* "dev:ino" -> struct kv_elf */
+	struct kv_map *by_path;  /* guest path -> struct known_file (loader.c) */
+	struct kv_map *dirs;     /* directory as spelled -> struct kv_search_dir (dirs.c) */
+	kv_strv hwcaps;          /* subdirectories that are tried, best first; the last is "" */
+	unsigned loads;          /* number of loads so far */
 };
 
 struct kv_process {
 	struct kv_loader *l;
 	struct kv_arena *arena;
-	kv_objects loaded; /* in order of loading: glibc's _ns_loaded list */
+	kv_objects loaded; /* the link map: glibc's _ns_loaded list */
 	struct kv_object *main;
-	kv_strv library_path; /* LD_LIBRARY_PATH, split, still with its tokens */
+	const struct kv_search_list *library_path; /* LD_LIBRARY_PATH; NULL */
+	const struct kv_search_list *default_path;
 	const char *const *assumed;
-	struct kv_map *by_name;     /* the object that a name led to last time */
-	struct kv_known_sym *known; /* symbols that the present load's scope defines (symbols.c) */
-	unsigned loads;             /* number of loads so far */
+	struct kv_map *by_name;           /* the object that a name led to last time */
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
+	int err;       /* errno of the last attempt at a file, as ld.so would have it in errno */
+	bool starting; /* ld.so is not yet done: it has no strerror() of libc's */
+	unsigned stack_flags;        /* PF_X where the stack is executable */
+	uint64_t tls_used, tls_size; /* bytes of the static TLS block (tls.c) */
 };
 
-/* How an attempt on one file ended (open_verify and the part of _dl_map_object_from_fd that can
- * fail). */
+/* ---- one file (verify.c) ---- */
+
+/* How an attempt on one file ended. */
 enum kv_open {
 	KV_OPEN_OK,
-	KV_OPEN_SKIP,      /* go on with the next directory */
-	KV_OPEN_STOP_LIST, /* give up this list of directories */
-	KV_OPEN_FATAL,     /* the whole load fails with why */
-	KV_OPEN_ABORT,     /* touching it kills the process */
+	KV_OPEN_SKIP,    /* errno tells: go on, or give up this list of directories */
+	KV_OPEN_FATAL,   /* the whole load fails with why */
+	KV_OPEN_ABORT,   /* touching it kills the process */
+	KV_OPEN_UNKNOWN, /* kvpath cannot tell */
 };
 
 struct kv_opened {
-	const char *path;
+	const char *path; /* as ld.so spells it */
 	const struct kv_elf *elf;
 	const char *why; /* text for the error or for `why`; NULL where OK */
 	bool other_class;
-	int error; /* -errno of opening the file, 0 */
 };
 
-enum kv_open kv_open_verify(struct kv_loader *l, const char *path, struct kv_opened *ret);
+/* open_verify(): the checks before the object is mapped. Errors bear the path. Leaves its errno in
+ * p->err. */
+enum kv_open kv_open_verify(struct kv_process *p, const char *path, struct kv_opened *ret);
+
+/* What is being opened, for the checks of mapping. */
+enum kv_mapping {
+	KV_MAP_LIBRARY, /* at start-up: needed or preloaded */
+	KV_MAP_DLOPEN,  /* by dlopen, or needed by what that opened */
+};
+
+/* The part of _dl_map_object_from_fd() that can fail. Errors bear the name that was asked for. */
+enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum kv_mapping kind,
+			      const char **ret_why);
+
+/* ---- directories (dirs.c) ---- */
+
+enum kv_dir_state { KV_DIR_UNKNOWN, KV_DIR_THERE, KV_DIR_MISSING };
+
+/* A directory of a search path, and those below it that are tried before it: glibc's
+ * r_search_path_elem. */
+struct kv_search_dir {
+	const char *spelled; /* with its trailing '/' */
+	KV_VEC(struct {
+		const char *prefix; /* spelled, with the subdirectory */
+		enum kv_dir_state state;
+	})
+	subs;
+};
+
+struct kv_search_list {
+	KV_VEC(struct kv_search_dir *) dirs;
+};
+
+/* A list as in DT_RPATH or LD_LIBRARY_PATH, tokens replaced (fillin_rpath()). */
+const struct kv_search_list *kv_search_list(struct kv_process *p, const char *text,
+					    const char *separators, const char *origin);
+/* DT_RPATH, or DT_RUNPATH, of an object; NULL where it has none (cache_rpath()). */
+const struct kv_search_list *kv_object_rpath(struct kv_process *p, struct kv_object *o);
+const struct kv_search_list *kv_object_runpath(struct kv_process *p, struct kv_object *o);
+const struct kv_search_list *kv_default_path(struct kv_process *p);
+/* $ORIGIN, $LIB, $PLATFORM in one element; NULL where a token has no value (the element is
+ * dropped). */
+const char *kv_expand(struct kv_process *p, const char *text, const char *origin);
+/* The path in the root that a process there means: the working directory of a foreign process is
+ * taken to be "/". */
+const char *kv_guest(struct kv_arena *a, const char *path);
+
+/* ---- the search (search.c) ---- */
 
 /* Result of a search for a name. */
 struct kv_found {
@@ -62,31 +116,58 @@ struct kv_found {
 };
 
 /* _dl_map_object's search for a name without '/'. SKIP: found nowhere. */
-enum kv_open kv_search(struct kv_process *p, const char *name, const struct kv_object *loader,
+enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object *loader,
 		       struct kv_found *ret);
-/* $ORIGIN, $LIB, $PLATFORM in one element; NULL where a token has no value (the element is
- * dropped). */
-const char *kv_expand(struct kv_process *p, const char *text, const char *origin);
 
 /* Path of the best cache entry for the name, NULL where there is none (cache.c,
  * _dl_load_cache_lookup). */
 const char *kv_cache_lookup(struct kv_loader *l, const char *name);
 
-/* _dl_check_map_versions over the fresh objects of a load. False with ret filled where it fails. */
-bool kv_check_versions(struct kv_process *p, const kv_objects *list, bool at_startup,
-		       struct kv_load *ret);
-/*
- * Whether every symbol that relocating the fresh objects needs is there. False with ret filled
- * where not. by_hash: see KV_DLOPEN_BY_HASH.
- */
-bool kv_check_symbols(struct kv_process *p, bool by_hash, struct kv_load *ret);
+/* glibc-hwcaps subdirectory number i for this machine, best first; NULL past the last. */
+const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i);
+
+/* ---- mapping (process.c) ---- */
+
+/* _dl_map_object(): NULL with ret filled where it fails. by_dlopen: the name was given to dlopen by
+ * requester. */
+struct kv_object *kv_map_object(struct kv_process *p, const char *name, struct kv_object *requester,
+				enum kv_mapping kind, bool by_dlopen, struct kv_load *ret);
+/* _dl_map_object_deps(): maps what the listed objects need, breadth first, into the list. */
+bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret);
+/* An object at the end of the link map. */
+struct kv_object *kv_new_object(struct kv_process *p, const char *path, const char *name,
+				const struct kv_elf *elf);
+/* Fails the load: `obj: text`, as dlerror() gives it. NULL. */
+struct kv_object *kv_load_fail(struct kv_process *p, struct kv_load *ret, enum kv_loads loads,
+			       const char *obj, const char *text);
+/* What ld.so appends to an error for p->err: ": " and strerror(), "" for 0. */
+const char *kv_errno_text(const struct kv_process *p);
 /* The loaded object with that name among its names (not by SONAME): _dl_name_match_p over the list.
  */
 const struct kv_object *kv_process_named(struct kv_process *p, const char *name);
 /* _dl_name_match_p. */
 bool kv_object_has_name(const struct kv_object *o, const char *name);
+/* The list in the order in which its objects are relocated, last first (sort.c). */
+void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret);
 
-/* glibc-hwcaps subdirectory number i for this machine, best first; NULL past the last. */
-const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i);
+/* ---- checks ---- */
+
+/* _dl_check_map_versions over the objects of a load. False with ret filled where it fails; at
+ * start-up with every version that is missing. */
+bool kv_check_versions(struct kv_process *p, const kv_objects *list, bool at_startup,
+		       struct kv_load *ret);
+/* _dl_open_check(): x86 ISA levels. order: as of kv_sort. */
+bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load *ret);
+/*
+ * Whether relocating the fresh objects succeeds: symbols, static TLS, bytes that the file lacks.
+ * lazy: functions that are called through the PLT need not be there yet. False with ret filled
+ * where not. order: as of kv_sort.
+ */
+bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
+			 struct kv_load *ret);
+/* Lays out the static TLS block of the start-up's objects (tls.c). */
+void kv_tls_start(struct kv_process *p);
+/* _dl_try_allocate_static_tls(): false where the block has no room left. */
+bool kv_tls_make_static(struct kv_process *p, struct kv_object *o);
 
 #endif

@@ -109,10 +109,56 @@ static void fill_defaults(struct kv_loader *l, struct kv_ldso *so)
 	}
 }
 
+/* The read-only data: the loader's own tables of strings. Behind the code where they are apart, in
+ * the first segment where there is but one. */
+static void read_strings(struct kv_loader *l, const struct kv_elf *e, struct kv_ldso *so)
+{
+	for (size_t i = e->loads.n; i-- > 0 && !(so->version && so->dirs.n);) {
+		const struct kv_elf_segment *seg = &e->loads.v[i];
+		struct kv_span s;
+
+		if ((seg->flags & PF_W) || seg->filesz > MAX_LDSO)
+			continue;
+		s = kv_elf_read_at(e, l->arena, seg->offset, seg->filesz);
+		if (!so->dirs.n)
+			find_dirs(l->arena, s, &so->dirs);
+		if (!so->version)
+			so->version = find_version(s);
+	}
+	if (!so->version)
+		so->version = version_of_nodes(e);
+}
+
+/* musl's loader bears its name in the ABI: /lib/ld-musl-x86_64.so.1. */
+static const char *find_musl(struct kv_loader *l)
+{
+	kv_dirents list = { 0 };
+	const struct kv_dirent *d;
+
+	if (kv_root_list(l->root, "/lib", &list) < 0)
+		return NULL;
+	kv_vec_each (d, &list)
+		if (kv_starts(d->name, "ld-musl-"))
+			return kv_join(l->arena, "/lib", d->name);
+	return NULL;
+}
+
+static const char *why_unknown(struct kv_loader *l, const struct kv_ldso *so)
+{
+	const char *musl = find_musl(l);
+
+	if (musl)
+		return kv_strf(l->arena, "%s is musl's loader, which kvpath does not model", musl);
+	if (so->path)
+		return kv_strf(l->arena, "%s is no dynamic loader of glibc's that can be read",
+			       so->path);
+	return "a machine whose loader kvpath does not know";
+}
+
 const struct kv_ldso *kv_loader_ldso(struct kv_loader *l)
 {
 	struct kv_ldso *so = l->ldso;
-	struct kv_span s;
+	const struct kv_elf *e;
 
 	if (so)
 		return so;
@@ -120,15 +166,15 @@ const struct kv_ldso *kv_loader_ldso(struct kv_loader *l)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(abis); i++)
 		if (abis[i].machine == l->machine && abis[i].is64 == l->is64)
 			so->path = abis[i].path;
-	if (so->path && kv_root_slurp(l->root, so->path, MAX_LDSO, &s) == 0) {
-		so->is_glibc = true;
-		find_dirs(l->arena, s, &so->dirs);
-		so->version = find_version(s);
-		if (!so->version)
-			so->version = version_of_nodes(kv_loader_elf(l, so->path, NULL));
-	}
+	e = so->path ? kv_loader_elf(l, so->path, NULL) : NULL;
+	if (e && e->loads.n)
+		read_strings(l, e, so);
+	so->is_glibc = so->version != 0;
+	if (!so->is_glibc)
+		so->unknown_why = why_unknown(l, so);
 	if (so->dirs.n < 2)
 		fill_defaults(l, so);
 	so->lib = lib_of_dirs(l->arena, &so->dirs);
+	so->is_debian = strstr(so->lib, "-linux-gnu") != NULL;
 	return so;
 }

@@ -26,7 +26,9 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 	l->machine = machine;
 	l->is64 = is64;
 	l->be = be;
-	l->cpu_level = cpu_level;
+	l->cpu_level = cpu_level & KV_CPU_LEVEL;
+	l->intel = cpu_level & KV_CPU_INTEL;
+	l->reader = kv_elf_reader_new(l->arena);
 	l->by_inode = kv_map_new(l->arena);
 	kv_loader_refresh(l);
 	return l;
@@ -35,12 +37,18 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 void kv_loader_refresh(struct kv_loader *l)
 {
 	l->by_path = kv_map_new(l->arena);
+	l->dirs = kv_map_new(l->arena);
 	l->cache_read = false;
 }
 
 uint16_t kv_loader_machine(const struct kv_loader *l)
 {
 	return l->machine;
+}
+
+struct kv_elf_reader *kv_loader_reader(struct kv_loader *l)
+{
+	return l->reader;
 }
 
 /* dev and ino as a string of letters: what a map's key must be. */
@@ -56,18 +64,18 @@ static const char *inode_key(const struct kv_stat *st, char key[33])
 
 static const struct kv_elf *read_elf(struct kv_loader *l, const char *guest, int *ret_error)
 {
-	_file_ struct kv_file *f = NULL;
-	const struct kv_stat *st;
 	struct kv_elf **slot;
+	struct kv_file *f;
 	char key[33];
 
 	*ret_error = kv_root_open_file(l->root, guest, &f);
 	if (*ret_error < 0)
 		return NULL;
-	st = kv_file_stat(f);
-	slot = (struct kv_elf **)kv_map_slot(l->by_inode, inode_key(st, key));
+	slot = (struct kv_elf **)kv_map_slot(l->by_inode, inode_key(kv_file_stat(f), key));
 	if (!*slot)
-		*slot = kv_elf_parse(l->arena, f);
+		*slot = kv_elf_parse(l->reader, f);
+	else
+		kv_file_close(f);
 	return *slot;
 }
 
@@ -87,28 +95,20 @@ const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *
 
 unsigned kv_cpu_level(void)
 {
+	unsigned level = 1;
 #ifdef __x86_64__
 	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
+		level = 2;
+	if (level == 2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+	    __builtin_cpu_supports("fma"))
+		level = 3;
+	if (level == 3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	    __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
 	    __builtin_cpu_supports("avx512vl"))
-		return 4;
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-	    __builtin_cpu_supports("fma"))
-		return 3;
-	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
-		return 2;
+		level = 4;
+	if (__builtin_cpu_is("intel"))
+		level |= KV_CPU_INTEL;
 #endif
-	return 1;
-}
-
-/* glibc-hwcaps subdirectories, best first (sysdeps/x86_64/dl-hwcaps-subdirs.c); NULL ends. */
-const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i)
-{
-	static const char *const x86[] = { "x86-64-v4", "x86-64-v3", "x86-64-v2" };
-
-	if (l->machine != EM_X86_64 || !l->is64 || kv_loader_ldso(l)->version < 33)
-		return NULL;
-	i += l->cpu_level < 4 ? 4 - l->cpu_level : 0;
-	return i < KV_ARRAY_SIZE(x86) ? x86[i] : NULL;
+	return level;
 }

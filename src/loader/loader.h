@@ -57,9 +57,16 @@ struct kv_object {
 	enum kv_rule rule;
 	kv_trieds tried; /* candidates that lost, in order */
 	bool is_main, global, assumed, relocated;
-	KV_VEC(struct kv_object *) needs; /* direct dependencies */
+	bool has_no_id; /* the executable and ld.so itself: l_file_id is not set, so that the same
+			   file under another name is mapped again */
+	KV_VEC(struct kv_object *)
+	needs; /* direct dependencies: glibc's l_initfini without itself */
 	bool needs_mapped;
-	size_t index; /* in the order of loading */
+	size_t index; /* in the link map */
+	/* Search paths, split and expanded when first used; see dirs.c. */
+	const struct kv_search_list *rpath_list, *runpath_list;
+	bool in_list, visited; /* marks of the load at work */
+	uint64_t tls_offset;   /* in the static TLS block; 0: not there */
 };
 
 typedef KV_VEC(struct kv_object *) kv_objects;
@@ -68,8 +75,9 @@ struct kv_load {
 	enum kv_loads loads;
 	const char *error; /* what dlerror() or ld.so would print; NULL where loads is YES */
 	struct kv_object *object;
-	kv_objects list;  /* searchlist: the object and its dependencies, breadth first */
-	kv_objects fresh; /* those of it that this load mapped */
+	kv_objects list;   /* searchlist: the object and its dependencies, breadth first */
+	kv_objects fresh;  /* what this load mapped, in the order of the link map */
+	kv_objects before; /* what the process had mapped before it */
 	/* Where it failed. */
 	const char *missing;         /* name that was not found */
 	const char *missing_version; /* version that was not found, in `provider` */
@@ -84,27 +92,35 @@ struct kv_ldso {
 	unsigned version; /* minor of glibc 2.x; 0 where it could not be read */
 	kv_strv dirs;     /* default directories, each with its trailing '/' */
 	const char *lib;  /* $LIB */
+	bool is_debian; /* Debian's own, or a derivative's, with directories by multiarch triplet */
+	/* Whether the root's loader was read and is glibc's. Where it is not, unknown_why says what
+	 * it is instead. */
 	bool is_glibc;
+	const char *unknown_why;
 };
 
 struct kv_loader;
 
 /*
  * A model over root for objects of this machine and class. cpu_level: x86-64 ISA level 1-4 of the
- * machine that will run it (ignored elsewhere). Everything read is kept: one loader serves many
- * processes.
+ * machine that will run it (ignored elsewhere), as of kv_cpu_level(). Everything read is kept: one
+ * loader serves many processes.
  */
 struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, bool be,
 				unsigned cpu_level);
 const struct kv_ldso *kv_loader_ldso(struct kv_loader *l);
 uint16_t kv_loader_machine(const struct kv_loader *l);
+/* What its objects are read with. */
+struct kv_elf_reader *kv_loader_reader(struct kv_loader *l);
 /* The parsed object at guest, each inode read once; NULL with *ret_error set where it cannot be
  * opened. */
 const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *ret_error);
 /* Drops what depends on the root's layers (paths, cache); parsed inodes stay. To be called after
  * laying. */
 void kv_loader_refresh(struct kv_loader *l);
-/* ISA level of the machine that kvpath runs on; 1 where that means nothing. */
+/* The CPU that kvpath runs on: x86-64 ISA level 1 to 4, with KV_CPU_INTEL where Intel made it (up
+ * to 2.36 glibc looked for other subdirectories there). 1 where that means nothing. */
+enum { KV_CPU_LEVEL = 7, KV_CPU_INTEL = 8 };
 unsigned kv_cpu_level(void);
 
 /* ---- a process ---- */
@@ -126,17 +142,7 @@ struct kv_process_opts {
 struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process_opts *opts,
 				    struct kv_load *ret);
 
-enum {
-	KV_DLOPEN_GLOBAL = 1,
-	/*
-	 * Symbols count as there when a direct dependency defines one with the same 31 bits of
-	 * hash; only what that leaves open is looked up by name. Reading a hundred libraries' name
-	 * tables is most of a check's time. A missing symbol is overlooked where its hash happens
-	 * to agree with one of the some 50,000 that such a scope defines: once in 40,000 times, and
-	 * only if every missing symbol of the load does so.
-	 */
-	KV_DLOPEN_BY_HASH = 2,
-};
+enum { KV_DLOPEN_GLOBAL = 1 };
 
 /*
  * dlopen(name, RTLD_NOW | RTLD_LOCAL) (or RTLD_GLOBAL) called from caller (NULL: the executable).
@@ -148,6 +154,8 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 /* Takes the process back to a point: what was mapped since is unmapped. */
 struct kv_mark {
 	size_t loaded, named;
+	uint64_t tls_used;
+	unsigned stack_flags;
 };
 struct kv_mark kv_process_mark(const struct kv_process *p);
 void kv_process_rewind(struct kv_process *p, struct kv_mark mark);

@@ -1,11 +1,13 @@
 /*
- * A process's link map: _dl_map_object() and _dl_map_object_deps() of glibc's elf/, start-up
- * (elf/rtld.c dl_main) and dlopen (elf/dl-open.c dl_open_worker_begin).
+ * A process's link map: _dl_map_object() of glibc's elf/dl-load.c and _dl_map_object_deps() of
+ * elf/dl-deps.c.
  */
 #include "loader/internal.h"
 
 /* More objects than this in one process is not a process but an attack on us. */
 #define MAX_OBJECTS 10000
+
+/* ---- names ---- */
 
 bool kv_object_has_name(const struct kv_object *o, const char *name)
 {
@@ -36,29 +38,6 @@ static void add_name(struct kv_process *p, struct kv_object *o, const char *name
 	register_name(p, o, name);
 }
 
-struct kv_mark kv_process_mark(const struct kv_process *p)
-{
-	return (struct kv_mark){ p->loaded.n, p->named.n };
-}
-
-void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
-{
-	while (p->named.n > mark.named) {
-		struct kv_object *o = p->named.v[--p->named.n];
-
-		if (o->elf && o->elf->soname &&
-		    kv_streq(o->names.v[o->names.n - 1], o->elf->soname))
-			o->soname_added = false;
-		o->names.n--;
-	}
-	p->loaded.n = mark.loaded;
-}
-
-struct kv_object *kv_process_object(const struct kv_process *p, size_t i)
-{
-	return i < p->loaded.n ? p->loaded.v[i] : NULL;
-}
-
 struct kv_object *kv_process_find(struct kv_process *p, const char *name)
 {
 	struct kv_object *o = known_by(p, name);
@@ -79,13 +58,54 @@ const struct kv_object *kv_process_named(struct kv_process *p, const char *name)
 	return o && kv_object_has_name(o, name) ? o : NULL;
 }
 
-static struct kv_object *new_object(struct kv_process *p, const char *path, const char *name,
-				    const struct kv_elf *elf)
+/* ---- the process as a whole ---- */
+
+struct kv_mark kv_process_mark(const struct kv_process *p)
+{
+	return (struct kv_mark){ p->loaded.n, p->named.n, p->tls_used, p->stack_flags };
+}
+
+void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
+{
+	while (p->named.n > mark.named) {
+		struct kv_object *o = p->named.v[--p->named.n];
+
+		if (o->elf && o->elf->soname &&
+		    kv_streq(o->names.v[o->names.n - 1], o->elf->soname))
+			o->soname_added = false;
+		o->names.n--;
+	}
+	p->loaded.n = mark.loaded;
+	p->tls_used = mark.tls_used;
+	p->stack_flags = mark.stack_flags;
+}
+
+struct kv_object *kv_process_object(const struct kv_process *p, size_t i)
+{
+	return i < p->loaded.n ? p->loaded.v[i] : NULL;
+}
+
+struct kv_object *kv_load_fail(struct kv_process *p, struct kv_load *ret, enum kv_loads loads,
+			       const char *obj, const char *text)
+{
+	ret->loads = loads;
+	ret->error = kv_strf(p->arena, "%s: %s", obj, text);
+	return NULL;
+}
+
+/* l_origin: of a path that is not absolute, as seen from the working directory. */
+static const char *origin_of(struct kv_arena *a, const char *path)
+{
+	return kv_dirname(a, kv_guest(a, path));
+}
+
+struct kv_object *kv_new_object(struct kv_process *p, const char *path, const char *name,
+				const struct kv_elf *elf)
 {
 	struct kv_object *o = kv_new(p->arena, struct kv_object);
 
 	o->name = path;
-	o->origin = kv_dirname(p->arena, path);
+	o->origin = origin_of(p->arena, path);
 	o->request = name;
 	o->index = p->loaded.n;
 	o->elf = elf;
@@ -98,14 +118,7 @@ static struct kv_object *new_object(struct kv_process *p, const char *path, cons
 	return o;
 }
 
-/* Fails the load: `obj: text`, as dlerror() gives it. */
-static struct kv_object *fail(struct kv_process *p, struct kv_load *ret, enum kv_loads loads,
-			      const char *obj, const char *text)
-{
-	ret->loads = loads;
-	ret->error = kv_strf(p->arena, "%s: %s", obj, text);
-	return NULL;
-}
+/* ---- one object ---- */
 
 static bool is_assumed(const struct kv_process *p, const char *name)
 {
@@ -115,88 +128,116 @@ static bool is_assumed(const struct kv_process *p, const char *name)
 	return false;
 }
 
-static struct kv_object *not_found(struct kv_process *p, const char *name, int error,
+/* The few that ld.so knows by itself (elf/dl-minimal.c __strerror_r). */
+static bool is_known_at_start(int err)
+{
+	return err == ENOMEM || err == EINVAL || err == ENOENT || err == EPERM || err == EIO ||
+	       err == EACCES;
+}
+
+const char *kv_errno_text(const struct kv_process *p)
+{
+	if (!p->err)
+		return "";
+	if (p->starting && !is_known_at_start(p->err))
+		return kv_strf(p->arena, ": Error %d", p->err);
+	return kv_strf(p->arena, ": %s", strerror(p->err));
+}
+
+static struct kv_object *not_found(struct kv_process *p, const char *name,
 				   const struct kv_found *found, struct kv_load *ret)
 {
 	ret->missing = kv_strdup(p->arena, name);
 	ret->tried = found->tried;
 	if (found->other_class)
-		return fail(p, ret, KV_LOADS_NO, name,
-			    p->l->is64 ? "wrong ELF class: ELFCLASS32"
-				       : "wrong ELF class: ELFCLASS64");
-	return fail(p, ret, KV_LOADS_NO, name,
-		    kv_strf(p->arena, "cannot open shared object file: %s", strerror(error)));
+		return kv_load_fail(p, ret, KV_LOADS_NO, name,
+				    p->l->is64 ? "wrong ELF class: ELFCLASS32"
+					       : "wrong ELF class: ELFCLASS64");
+	return kv_load_fail(
+		p, ret, KV_LOADS_NO, name,
+		kv_strf(p->arena, "cannot open shared object file%s", kv_errno_text(p)));
 }
 
-/* The file was opened: the part of _dl_map_object_from_fd that looks at identity and kind. */
+static struct kv_object *assume(struct kv_process *p, const char *name, const kv_trieds *tried)
+{
+	struct kv_object *o = kv_new_object(p, name, name, NULL);
+
+	o->rule = KV_RULE_ASSUMED;
+	o->assumed = o->needs_mapped = o->relocated = true;
+	o->tried = *tried;
+	return o;
+}
+
+/* The file was opened: the part of _dl_map_object_from_fd() that looks at identity and kind. */
 static struct kv_object *map_opened(struct kv_process *p, const char *name, struct kv_found *found,
-				    bool by_dlopen, struct kv_load *ret)
+				    enum kv_mapping kind, struct kv_load *ret)
 {
 	const struct kv_elf *elf = found->opened.elf;
 	struct kv_object *o;
+	enum kv_open r;
+	const char *why;
 
 	for (size_t i = 0; i < p->loaded.n; i++) {
 		o = p->loaded.v[i];
-		if (o->elf && o->elf->st.dev == elf->st.dev && o->elf->st.ino == elf->st.ino) {
+		if (o->elf && !o->has_no_id && o->elf->st.dev == elf->st.dev &&
+		    o->elf->st.ino == elf->st.ino) {
 			add_name(p, o, name);
 			return o;
 		}
 	}
-	if (elf->type != ET_DYN)
-		return fail(p, ret, KV_LOADS_NO, found->opened.path,
-			    "cannot dynamically load executable");
-	if (elf->flags_1 & DF_1_PIE)
-		return fail(p, ret, KV_LOADS_NO, found->opened.path,
-			    "cannot dynamically load position-independent executable");
-	if (by_dlopen && (elf->flags_1 & DF_1_NOOPEN))
-		return fail(p, ret, KV_LOADS_NO, found->opened.path,
-			    "shared object cannot be dlopen()ed");
-	o = new_object(p, found->opened.path, name, elf);
+	r = kv_check_mapping(p, elf, kind, &why);
+	if (r != KV_OPEN_OK)
+		return kv_load_fail(p, ret, r == KV_OPEN_ABORT ? KV_LOADS_ABORT : KV_LOADS_NO, name,
+				    why);
+	o = kv_new_object(p, found->opened.path, name, elf);
 	o->rule = found->rule;
 	o->tried = found->tried;
 	return o;
 }
 
-/* _dl_map_object(): NULL with ret filled where it fails. by_dlopen: name was given to dlopen. */
-static struct kv_object *map_object(struct kv_process *p, const char *name,
-				    struct kv_object *requester, bool by_dlopen,
-				    struct kv_load *ret)
+static enum kv_open find_file(struct kv_process *p, const char *name, struct kv_object *requester,
+			      struct kv_found *ret)
+{
+	const char *path;
+	enum kv_open r;
+
+	if (!strchr(name, '/'))
+		return kv_search(p, name, requester, ret);
+	path = kv_expand(p, name, requester ? requester->origin : NULL);
+	ret->rule = KV_RULE_MAIN;
+	r = kv_open_verify(p, path ? path : name, &ret->opened);
+	ret->other_class = ret->opened.other_class;
+	return r;
+}
+
+struct kv_object *kv_map_object(struct kv_process *p, const char *name, struct kv_object *requester,
+				enum kv_mapping kind, bool by_dlopen, struct kv_load *ret)
 {
 	struct kv_object *o = kv_process_find(p, name);
 	struct kv_found found = { 0 };
-	enum kv_open r;
 	size_t before = p->loaded.n;
 
 	if (o)
 		return o;
 	if (p->loaded.n >= MAX_OBJECTS)
-		return fail(p, ret, KV_LOADS_UNKNOWN, name, "more objects than kvpath follows");
-	if (strchr(name, '/')) {
-		const char *path = kv_expand(p, name, requester ? requester->origin : NULL);
-
-		found.rule = KV_RULE_MAIN;
-		r = kv_open_verify(p->l, path ? path : name, &found.opened);
-		found.other_class = found.opened.other_class;
-		if (r == KV_OPEN_SKIP || r == KV_OPEN_STOP_LIST)
-			return not_found(p, name, found.opened.error ? -found.opened.error : ENOENT,
-					 &found, ret);
-	} else {
-		r = kv_search(p, name, requester, &found);
-		if (r == KV_OPEN_SKIP && is_assumed(p, name)) {
-			o = new_object(p, name, name, NULL);
-			o->rule = KV_RULE_ASSUMED;
-			o->assumed = o->needs_mapped = o->relocated = true;
-			o->tried = found.tried;
-			o->requested_by = requester;
-			return o;
-		}
-		if (r == KV_OPEN_SKIP)
-			return not_found(p, name, ENOENT, &found, ret);
+		return kv_load_fail(p, ret, KV_LOADS_UNKNOWN, name,
+				    "more objects than kvpath follows");
+	switch (find_file(p, name, requester, &found)) {
+	case KV_OPEN_SKIP:
+		if (!is_assumed(p, name))
+			return not_found(p, name, &found, ret);
+		o = assume(p, name, &found.tried);
+		break;
+	case KV_OPEN_FATAL:
+		return kv_load_fail(p, ret, KV_LOADS_NO, found.opened.path, found.opened.why);
+	case KV_OPEN_ABORT:
+		return kv_load_fail(p, ret, KV_LOADS_ABORT, found.opened.path, found.opened.why);
+	case KV_OPEN_UNKNOWN:
+		return kv_load_fail(p, ret, KV_LOADS_UNKNOWN, found.opened.path, found.opened.why);
+	case KV_OPEN_OK:
+		o = map_opened(p, name, &found, kind, ret);
+		break;
 	}
-	if (r == KV_OPEN_FATAL || r == KV_OPEN_ABORT)
-		return fail(p, ret, r == KV_OPEN_ABORT ? KV_LOADS_ABORT : KV_LOADS_NO,
-			    found.opened.path, found.opened.why);
-	o = map_opened(p, name, &found, by_dlopen, ret);
 	if (o && p->loaded.n > before) {
 		o->requested_by = requester;
 		o->loader = by_dlopen ? NULL
@@ -205,168 +246,146 @@ static struct kv_object *map_object(struct kv_process *p, const char *name,
 	return o;
 }
 
-static bool in_list(const kv_objects *list, const struct kv_object *o)
+/* ---- what it needs ---- */
+
+/* Moves an object of the link map before another (the pointers of l_prev and l_next). */
+static void move_before(struct kv_process *p, struct kv_object *o, const struct kv_object *before)
 {
-	for (size_t i = 0; i < list->n; i++)
-		if (list->v[i] == o)
-			return true;
-	return false;
+	size_t from = o->index, to = before->index;
+
+	if (from > to) {
+		memmove(&p->loaded.v[to + 1], &p->loaded.v[to], (from - to) * sizeof(o));
+		p->loaded.v[to] = o;
+	} else {
+		memmove(&p->loaded.v[from], &p->loaded.v[from + 1], (to - from - 1) * sizeof(o));
+		p->loaded.v[to - 1] = o;
+	}
+	for (size_t i = 0; i < p->loaded.n; i++)
+		p->loaded.v[i]->index = i;
 }
 
-/* Maps what the listed objects need, breadth first, appending it: _dl_map_object_deps(). */
-static bool map_deps(struct kv_process *p, kv_objects *list, struct kv_load *ret)
+static void insert(struct kv_process *p, kv_objects *list, size_t at, struct kv_object *o)
 {
-	for (size_t i = 0; i < list->n; i++) {
-		struct kv_object *o = list->v[i];
-
-		for (size_t j = 0; !o->needs_mapped && o->elf && j < o->elf->needed.n; j++) {
-			const char *name = o->elf->needed.v[j];
-			struct kv_object *dep = map_object(p, name, o, false, ret);
-
-			if (!dep) {
-				ret->requirer = o;
-				return false;
-			}
-			kv_vec_push(p->arena, &o->needs, dep);
-		}
-		o->needs_mapped = true;
-		for (size_t j = 0; j < o->needs.n; j++)
-			if (!in_list(list, o->needs.v[j]))
-				kv_vec_push(p->arena, list, o->needs.v[j]);
-	}
-	return true;
+	kv_vec_push(p->arena, list, NULL);
+	memmove(&list->v[at + 1], &list->v[at], (list->n - 1 - at) * sizeof(o));
+	list->v[at] = o;
 }
 
-void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_object *caller,
-		       unsigned flags, struct kv_load *ret)
+static size_t position(const kv_objects *list, const struct kv_object *o)
 {
-	struct kv_mark mark = kv_process_mark(p);
-	struct kv_object *from = (struct kv_object *)(uintptr_t)(caller ? caller : p->main);
+	size_t i = 0;
 
-	*ret = (struct kv_load){ 0 };
-	ret->object = map_object(p, name, from, true, ret);
-	if (ret->object) {
-		kv_vec_push(p->arena, &ret->list, ret->object);
-		if (!map_deps(p, &ret->list, ret))
-			ret->object = NULL;
-	}
-	for (size_t i = mark.loaded; i < p->loaded.n; i++)
-		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
-	if (ret->object && (!kv_check_versions(p, &ret->list, false, ret) ||
-			    !kv_check_symbols(p, flags & KV_DLOPEN_BY_HASH, ret)))
-		ret->object = NULL;
-	if (!ret->object) {
-		kv_process_rewind(p, mark);
-		return;
-	}
-	for (size_t i = 0; i < ret->list.n; i++) {
-		ret->list.v[i]->relocated = true;
-		if (flags & KV_DLOPEN_GLOBAL)
-			ret->list.v[i]->global = true;
-	}
+	while (i < list->n && list->v[i] != o)
+		i++;
+	return i;
 }
 
-/* ---- start-up ---- */
-
-static void split_into(struct kv_process *p, const char *text, const char *separators, kv_strv *ret)
+/*
+ * DT_AUXILIARY, DT_FILTER: the filtee comes before the object at *at, in the search list and in the
+ * link map, unless it stands earlier already. False where it cannot be had.
+ */
+static bool map_filtee(struct kv_process *p, enum kv_mapping kind, const struct kv_elf_dep *dep,
+		       const char *name, size_t *at, size_t *ret_first, struct kv_load *ret)
 {
-	while (text && *text) {
-		size_t n = strcspn(text, separators);
+	struct kv_object *by = ret->list.v[*at], *o;
+	struct kv_load failed = { 0 };
+	size_t now;
 
-		if (n)
-			kv_vec_push(p->arena, ret, kv_strndup(p->arena, text, n));
-		text += n + (text[n] != 0);
-	}
-}
-
-/* The interpreter is in the link map before anything else is searched for. */
-static void map_interpreter(struct kv_process *p)
-{
-	const char *path = p->main->elf && p->main->elf->interp ? p->main->elf->interp
-								: kv_loader_ldso(p->l)->path;
-	const struct kv_elf *elf = path ? kv_loader_elf(p->l, path, NULL) : NULL;
-	struct kv_object *o;
-
-	if (!elf)
-		return;
-	o = new_object(p, path, path, elf);
-	o->rule = KV_RULE_MAIN;
-	o->needs_mapped = o->relocated = true;
-}
-
-static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
-{
-	struct kv_opened opened = { 0 };
-	const char *real;
-	struct kv_object *o;
-
-	if (!exe) {
-		o = p->main = new_object(p, "", "", NULL);
-		o->is_main = o->global = o->relocated = true;
+	o = kv_map_object(p, name, by, kind, false, &failed);
+	if (!o && dep->tag == DT_AUXILIARY && failed.loads != KV_LOADS_ABORT)
 		return true;
-	}
-	if (kv_root_real(p->l->root, exe, 0, &real) < 0 ||
-	    kv_open_verify(p->l, real, &opened) != KV_OPEN_OK) {
-		fail(p, ret, KV_LOADS_UNKNOWN, exe,
-		     opened.why ? opened.why : "cannot be opened as this target's executable");
+	if (!o) {
+		ret->loads = failed.loads;
+		ret->error = failed.error;
+		ret->missing = failed.missing;
+		ret->tried = failed.tried;
 		return false;
 	}
-	o = p->main = new_object(p, real, "", opened.elf);
-	o->is_main = o->global = true;
+	kv_vec_push(p->arena, &by->needs, o);
+	now = position(&ret->list, o);
+	if (now <= *at)
+		return true;
+	/* The object itself has to be the first of its list, an assertion said until 2.34. */
+	if (!*at && kv_loader_ldso(p->l)->version < 35) {
+		ret->loads = KV_LOADS_ABORT;
+		ret->error = "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: "
+			     "Assertion `map->l_searchlist.r_list[0] == map' failed!";
+		return false;
+	}
+	if (now < ret->list.n) {
+		memmove(&ret->list.v[now], &ret->list.v[now + 1],
+			(ret->list.n - 1 - now) * sizeof(o));
+		ret->list.n--;
+	}
+	if (*ret_first > *at)
+		*ret_first = *at;
+	insert(p, &ret->list, (*at)++, o);
+	o->in_list = true;
+	move_before(p, o, by);
 	return true;
 }
 
-/* LD_PRELOAD: an object that cannot be loaded is passed over with a warning (elf/rtld.c
- * do_preload). */
-static void map_preloads(struct kv_process *p, const struct kv_env *env, kv_objects *list)
+/* Maps what the object at `at` needs. *ret_next: where to go on, as filtees come before it. */
+static bool map_needs(struct kv_process *p, enum kv_mapping kind, size_t at, size_t *ret_next,
+		      struct kv_load *ret)
 {
-	kv_strv names = { 0 };
+	struct kv_object *o = ret->list.v[at];
 
-	split_into(p, env ? kv_env_get(env, "LD_PRELOAD") : NULL, ": ", &names);
-	for (size_t i = 0; i < names.n; i++) {
-		struct kv_load ignored = { 0 };
-		struct kv_object *o = map_object(p, names.v[i], p->main, false, &ignored);
+	*ret_next = SIZE_MAX;
+	for (size_t i = 0; o->elf && i < o->elf->deps.n; i++) {
+		const struct kv_elf_dep *dep = &o->elf->deps.v[i];
+		const char *name = kv_expand(p, dep->name, o->origin);
+		struct kv_object *need;
 
-		if (!o || in_list(list, o))
+		ret->requirer = o;
+		if (!name || (!*name && *dep->name)) {
+			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
+				     "empty dynamic string token substitution");
+			return false;
+		}
+		if (dep->tag != DT_NEEDED) {
+			if (!map_filtee(p, kind, dep, name, &at, ret_next, ret))
+				return false;
 			continue;
-		o->rule = KV_RULE_PRELOAD;
-		kv_vec_push(p->arena, list, o);
+		}
+		need = kv_map_object(p, name, o, kind, false, ret);
+		if (!need)
+			return false;
+		kv_vec_push(p->arena, &o->needs, need);
+		if (!need->in_list)
+			kv_vec_push(p->arena, &ret->list, need);
+		need->in_list = true;
 	}
+	ret->requirer = NULL;
+	o->needs_mapped = true;
+	if (*ret_next == SIZE_MAX)
+		*ret_next = at + 1;
+	return true;
 }
 
-struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process_opts *opts,
-				    struct kv_load *ret)
+bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret)
 {
-	struct kv_process *p = kv_new(l->arena, struct kv_process);
-	const char *path = opts->env ? kv_env_get(opts->env, "LD_LIBRARY_PATH") : NULL;
+	bool good = true;
+	size_t next;
 
-	*ret = (struct kv_load){ 0 };
-	p->l = l;
-	p->arena = l->arena;
-	p->assumed = opts->assumed;
-	p->by_name = kv_map_new(p->arena);
-	if (path && *path)
-		kv_vec_push(p->arena, &p->library_path, kv_strdup(p->arena, path));
-	if (!map_main(p, opts->exe, ret))
-		return p;
-	map_interpreter(p);
-	kv_vec_push(p->arena, &ret->list, p->main);
-	map_preloads(p, opts->env, &ret->list);
-	if (!opts->exe) {
-		struct kv_object *libc = map_object(p, "libc.so.6", p->main, false, ret);
+	p->err = 0;
+	for (size_t i = 0; i < ret->list.n; i++)
+		ret->list.v[i]->in_list = true;
+	for (size_t i = 0; good && i < ret->list.n; i = next) {
+		struct kv_object *o = ret->list.v[i];
 
-		if (!libc)
-			return p;
-		kv_vec_push(p->arena, &p->main->needs, libc);
-	}
-	p->main->needs_mapped = !opts->exe;
-	if (!map_deps(p, &ret->list, ret) || !kv_check_versions(p, &ret->list, true, ret)) {
-		ret->error = kv_strf(p->arena, "%s: error while loading shared libraries: %s",
-				     opts->exe ? opts->exe : "program", ret->error);
-		return p;
+		next = i + 1;
+		if (!o->needs_mapped) {
+			good = map_needs(p, kind, i, &next, ret);
+			continue;
+		}
+		for (size_t j = 0; j < o->needs.n; j++)
+			if (!o->needs.v[j]->in_list) {
+				o->needs.v[j]->in_list = true;
+				kv_vec_push(p->arena, &ret->list, o->needs.v[j]);
+			}
 	}
 	for (size_t i = 0; i < ret->list.n; i++)
-		ret->list.v[i]->relocated = ret->list.v[i]->global = true;
-	ret->object = p->main;
-	return p;
+		ret->list.v[i]->in_list = false;
+	return good;
 }

@@ -2,7 +2,11 @@
  * What the loader thinks of one file: open_verify() and the checks of _dl_map_object_from_fd() in
  * glibc's elf/dl-load.c, in their order, with their texts.
  */
+#include <sys/utsname.h>
+
 #include "loader/internal.h"
+
+#define PAGE 4096u
 
 static enum kv_open fatal(struct kv_opened *ret, const char *why)
 {
@@ -10,8 +14,14 @@ static enum kv_open fatal(struct kv_opened *ret, const char *why)
 	return KV_OPEN_FATAL;
 }
 
-static enum kv_open check_ident(const struct kv_loader *l, const struct kv_elf *e,
-				struct kv_opened *ret)
+/* Passed over as if it were not there. */
+static enum kv_open skip(struct kv_opened *ret, const char *why)
+{
+	ret->why = why;
+	return KV_OPEN_SKIP;
+}
+
+static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
 {
 	const uint8_t *id = e->ident;
 
@@ -19,9 +29,13 @@ static enum kv_open check_ident(const struct kv_loader *l, const struct kv_elf *
 		return fatal(ret, "invalid ELF header");
 	if (id[EI_CLASS] != (l->is64 ? ELFCLASS64 : ELFCLASS32)) {
 		ret->other_class = true;
-		ret->why = l->is64 ? "wrong ELF class: ELFCLASS32" : "wrong ELF class: ELFCLASS64";
-		return KV_OPEN_SKIP;
+		return skip(ret, l->is64 ? "wrong ELF class: ELFCLASS32"
+					 : "wrong ELF class: ELFCLASS64");
 	}
+	/* A patch of Debian's looks at the machine first, in the loader's own byte order. */
+	if (kv_loader_ldso(l)->is_debian &&
+	    (e->be == l->be ? e->machine : __builtin_bswap16(e->machine)) != l->machine)
+		return skip(ret, "wrong machine");
 	if (id[EI_DATA] != (l->be ? ELFDATA2MSB : ELFDATA2LSB))
 		return fatal(ret, l->be ? "ELF file data encoding not big-endian"
 					: "ELF file data encoding not little-endian");
@@ -29,7 +43,7 @@ static enum kv_open check_ident(const struct kv_loader *l, const struct kv_elf *
 		return fatal(ret, "ELF file version ident does not match current one");
 	if (id[EI_OSABI] != ELFOSABI_SYSV && id[EI_OSABI] != ELFOSABI_GNU)
 		return fatal(ret, "ELF file OS ABI invalid");
-	/* sysdeps/gnu/ldsodefs.h VALID_ELF_ABIVERSION, libc-abis */
+	/* sysdeps/unix/sysv/linux/ldsodefs.h VALID_ELF_ABIVERSION, libc-abis */
 	if (id[EI_ABIVERSION] != 0 && !(id[EI_OSABI] == ELFOSABI_GNU && id[EI_ABIVERSION] < 4))
 		return fatal(ret, "ELF file ABI version invalid");
 	for (size_t i = EI_PAD; i < EI_NIDENT; i++)
@@ -38,79 +52,153 @@ static enum kv_open check_ident(const struct kv_loader *l, const struct kv_elf *
 	return KV_OPEN_OK;
 }
 
-static enum kv_open check_header(const struct kv_loader *l, const struct kv_elf *e,
-				 struct kv_opened *ret)
+/* Until 2.35 (b46d250656): an object that is for a newer kernel, or no Linux, is passed over. The
+ * kernel is taken to be this machine's. */
+static bool is_kernel_too_old(struct kv_loader *l, const struct kv_elf *e)
+{
+	unsigned major = 0, minor = 0, patch = 0;
+	uint32_t os, kernel;
+	struct utsname u;
+
+	if (kv_loader_ldso(l)->version >= 36 || !kv_elf_kernel(e, &os, &kernel))
+		return false;
+	if (os != 0)
+		return true;
+	if (uname(&u) < 0 || sscanf(u.release, "%u.%u.%u", &major, &minor, &patch) < 2)
+		return false;
+	return kernel > ((major & 0xff) << 16 | (minor & 0xff) << 8 | (patch & 0xff));
+}
+
+static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
 {
 	if (e->version != EV_CURRENT)
 		return fatal(ret, "ELF file version does not match current one");
-	if (e->machine != l->machine) {
-		ret->why = "wrong machine";
-		return KV_OPEN_SKIP;
-	}
+	if (e->machine != l->machine)
+		return skip(ret, "wrong machine");
 	if (e->type != ET_DYN && e->type != ET_EXEC)
 		return fatal(ret, "only ET_DYN and ET_EXEC can be loaded");
 	if (e->phentsize != (l->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
 		return fatal(ret, "ELF file's phentsize not the expected size");
 	if (e->phdrs_short)
 		return fatal(ret, "cannot read file data");
+	if (is_kernel_too_old(l, e))
+		return skip(ret, "for a newer kernel, or no Linux (.note.ABI-tag)");
 	return KV_OPEN_OK;
 }
 
-static enum kv_open check_segments(struct kv_loader *l, const struct kv_elf *e,
-				   struct kv_opened *ret)
+static enum kv_open open_error(struct kv_process *p, int error, struct kv_opened *ret)
 {
-	for (size_t i = 0; i < e->loads.n; i++) {
-		const struct kv_elf_segment *s = &e->loads.v[i];
-		bool aligned = !s->align || ((s->vaddr - s->offset) & (s->align - 1)) == 0;
-
-		if (!aligned || ((s->vaddr - s->offset) & 4095))
-			return fatal(
-				ret,
-				kv_loader_ldso(l)->version >= 35
-					? "ELF load command address/offset not page-aligned"
-					: "ELF load command address/offset not properly aligned");
+	/* open() succeeds on a directory, read() does not. */
+	if (error == -EISDIR) {
+		p->err = EISDIR;
+		return fatal(ret, kv_strf(p->arena, "cannot read file data%s", kv_errno_text(p)));
 	}
-	if (!e->loads.n)
-		return fatal(ret, "object file has no loadable segments");
-	if (!e->has_dynamic)
-		return fatal(ret, "object file has no dynamic section");
-	if (e->truncated) {
-		ret->why = "the file is shorter than its program headers say: SIGBUS";
-		return KV_OPEN_ABORT;
+	if (error == -EINVAL) {
+		ret->why = "a device, FIFO or socket, which kvpath does not open";
+		return KV_OPEN_UNKNOWN;
 	}
-	return KV_OPEN_OK;
-}
-
-static enum kv_open open_error(struct kv_loader *l, int error, struct kv_opened *ret)
-{
+	if (error == -EIO || error == -EMFILE || error == -ENFILE || error == -ENOMEM) {
+		ret->why = kv_strf(p->arena, "kvpath cannot read it: %s", strerror(-error));
+		return KV_OPEN_UNKNOWN;
+	}
+	p->err = -error;
 	ret->why = strerror(-error);
-	/* ENOTDIR is passed over since 2.39 (glibc a8dcffb306). */
-	if (error == -ENOENT || error == -EACCES ||
-	    (error == -ENOTDIR && kv_loader_ldso(l)->version >= 39))
-		return KV_OPEN_SKIP;
-	return KV_OPEN_STOP_LIST;
+	return KV_OPEN_SKIP;
 }
 
-enum kv_open kv_open_verify(struct kv_loader *l, const char *path, struct kv_opened *ret)
+enum kv_open kv_open_verify(struct kv_process *p, const char *path, struct kv_opened *ret)
 {
 	enum kv_open r;
+	int error;
 
 	*ret = (struct kv_opened){ .path = path };
-	ret->elf = kv_loader_elf(l, path, &ret->error);
-	if (!ret->elf &&
-	    ret->error == -EISDIR) /* open() succeeds on a directory, read() does not */
-		return fatal(ret, "cannot read file data: Is a directory");
+	ret->elf = kv_loader_elf(p->l, kv_guest(p->arena, path), &error);
 	if (!ret->elf)
-		return open_error(l, ret->error, ret);
-	if (ret->elf->read_error)
-		return fatal(ret, kv_strf(l->arena, "cannot read file data: %s",
-					  strerror(-ret->elf->read_error)));
+		return open_error(p, error, ret);
+	p->err = -ret->elf->read_error;
+	if (p->err)
+		return fatal(ret, kv_strf(p->arena, "cannot read file data%s", kv_errno_text(p)));
 	if (ret->elf->too_short)
 		return fatal(ret, "file too short");
-	r = check_ident(l, ret->elf, ret);
+	r = check_ident(p->l, ret->elf, ret);
 	if (r == KV_OPEN_OK)
-		r = check_header(l, ret->elf, ret);
-	if (r == KV_OPEN_OK)
-		r = check_segments(l, ret->elf, ret);
+		r = check_header(p->l, ret->elf, ret);
+	if (r == KV_OPEN_SKIP)
+		p->err = ENOENT;
 	return r;
+}
+
+/* ---- mapping ---- */
+
+static const char *check_segments(struct kv_loader *l, const struct kv_elf *e)
+{
+	bool old = kv_loader_ldso(l)->version < 35;
+
+	for (size_t i = 0; i < e->loads.n; i++) {
+		const struct kv_elf_segment *s = &e->loads.v[i];
+
+		if (old && (s->align & (PAGE - 1)))
+			return "ELF load command alignment not page-aligned";
+		if (old && ((s->vaddr - s->offset) & (s->align - 1)))
+			return "ELF load command address/offset not properly aligned";
+		if ((s->vaddr - s->offset) & (PAGE - 1))
+			return old ? "ELF load command address/offset not properly aligned"
+				   : "ELF load command address/offset not page-aligned";
+	}
+	return e->loads.n ? NULL : "object file has no loadable segments";
+}
+
+/* What mapping an object touches at once: its dynamic section and strings, and the end of what the
+ * file has of a segment, behind which zeros are written. */
+static bool is_cut_at_once(const struct kv_elf *e)
+{
+	if (!e->truncated)
+		return false;
+	if (kv_elf_is_cut(e, e->dyn_addr, e->dyn_size) ||
+	    kv_elf_is_cut(e, e->symtab->strtab_addr, e->symtab->strtab_size))
+		return true;
+	for (size_t i = 0; i < e->loads.n; i++) {
+		const struct kv_elf_segment *s = &e->loads.v[i];
+
+		if (s->filesz && s->memsz > s->filesz &&
+		    kv_elf_is_cut(e, s->vaddr + s->filesz - 1, 1))
+			return true;
+	}
+	return false;
+}
+
+/* Where a stack is executable unless an object says otherwise (sysdeps/.../stackinfo.h). */
+static unsigned stack_flags_of(const struct kv_loader *l, const struct kv_elf *e)
+{
+	if (e->has_stack)
+		return e->stack_flags;
+	return l->machine == EM_AARCH64 || l->machine == EM_RISCV ? 0 : PF_X;
+}
+
+enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum kv_mapping kind,
+			      const char **ret_why)
+{
+	*ret_why = check_segments(p->l, e);
+	if (!*ret_why && e->type != ET_DYN)
+		*ret_why = "cannot dynamically load executable";
+	if (!*ret_why && (!e->has_dynamic || e->empty_dynamic))
+		*ret_why = "object file has no dynamic section";
+	if (!*ret_why && is_cut_at_once(e)) {
+		*ret_why = "the file is shorter than its program headers say: SIGBUS";
+		return KV_OPEN_ABORT;
+	}
+	/* Refused since 2.30 (2c75b545de). */
+	if (!*ret_why && (e->flags_1 & DF_1_PIE) && kv_loader_ldso(p->l)->version >= 30)
+		*ret_why = "cannot dynamically load position-independent executable";
+	if (!*ret_why && kind == KV_MAP_DLOPEN && (e->flags_1 & DF_1_NOOPEN))
+		*ret_why = "shared object cannot be dlopen()ed";
+	if (!*ret_why && (stack_flags_of(p->l, e) & ~p->stack_flags & PF_X)) {
+		/* Since 2.41 dlopen leaves the stack as it is (0ca8785a28). */
+		if (kind == KV_MAP_DLOPEN && kv_loader_ldso(p->l)->version >= 41)
+			*ret_why = "cannot enable executable stack as shared object requires: "
+				   "Invalid argument";
+		else
+			p->stack_flags |= PF_X;
+	}
+	return *ret_why ? KV_OPEN_FATAL : KV_OPEN_OK;
 }

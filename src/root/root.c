@@ -4,7 +4,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/vfs.h>
 
 #include "root/tree.h"
@@ -253,46 +252,49 @@ static int readlink_real(struct kv_root *r, const char *real, const char **ret)
 /* ---- resolving ---- */
 
 static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, const char **ret);
+static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsigned depth,
+			const char **ret, struct kv_stat *st);
 
-/* The entry `name` of the resolved directory dir, followed where it is a link. */
+/*
+ * The entry `name` of the resolved directory dir, followed where it is a link. Of a directory that
+ * was met before *st has nothing but the type.
+ */
 static int enter(struct kv_root *r, const char *dir, const char *name, unsigned depth,
 		 const char **ret, struct kv_stat *st)
 {
+	const struct known_dir *k;
 	const char *real, *text;
 	int e;
 
-	if (kv_streq(name, ".") || !*name)
+	*st = (struct kv_stat){ .mode = S_IFDIR };
+	if (kv_streq(name, ".") || !*name) {
 		*ret = dir;
-	else if (kv_streq(name, ".."))
-		*ret = kv_dirname(r->arena, dir);
-	else {
-		const struct known_dir *k;
-
-		real = kv_join(r->arena, dir, name);
-		k = kv_map_get(r->dirs, real);
-		if (k) { /* spelled otherwise, it was met before */
-			*ret = k->real;
-			*st = (struct kv_stat){ .mode = S_IFDIR };
-			return k->error;
-		}
-		e = lstat_real(r, real, st);
-		if (e < 0)
-			return e;
-		if (!S_ISLNK(st->mode)) {
-			*ret = real;
-			return 0;
-		}
-		if (depth >= MAX_LINKS)
-			return -ELOOP;
-		e = readlink_real(r, real, &text);
-		if (e < 0)
-			return e;
-		e = resolve(r, text[0] == '/' ? text : kv_join(r->arena, dir, text), true,
-			    depth + 1, ret);
-		if (e < 0)
-			return e;
+		return 0;
 	}
-	return lstat_real(r, *ret, st);
+	if (kv_streq(name, "..")) {
+		*ret = kv_dirname(r->arena, dir);
+		return 0;
+	}
+	real = kv_join(r->arena, dir, name);
+	k = kv_map_get(r->dirs, real);
+	if (k) { /* spelled otherwise, it was met before */
+		*ret = k->real;
+		return k->error;
+	}
+	e = lstat_real(r, real, st);
+	if (e < 0)
+		return e;
+	if (!S_ISLNK(st->mode)) {
+		*ret = real;
+		return 0;
+	}
+	if (depth >= MAX_LINKS)
+		return -ELOOP;
+	e = readlink_real(r, real, &text);
+	if (e < 0)
+		return e;
+	return resolve_stat(r, text[0] == '/' ? text : kv_join(r->arena, dir, text), true,
+			    depth + 1, ret, st);
 }
 
 static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, const char **ret)
@@ -530,21 +532,6 @@ int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_sp
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
 {
 	return f->ops->read(f, off, buf, n, ret_n);
-}
-
-int kv_map_fd(int fd, size_t n, struct kv_span *ret)
-{
-	void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	*ret = (struct kv_span){ p, n };
-	return 0;
-}
-
-int kv_file_steal_fd(struct kv_file *f)
-{
-	return kv_steal_fd(&f->fd);
 }
 
 const struct kv_stat *kv_file_stat(const struct kv_file *f)

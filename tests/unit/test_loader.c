@@ -19,15 +19,15 @@ static struct kv_loader *loader;
 static int setup(void **state)
 {
 	struct kv_err err;
-	struct kv_elf *e;
 	int r;
 
 	(void)state;
 	arena = kv_arena_new();
 	r = kv_root_open(arena, "/", &root, &err);
-	if (r < 0 || kv_elf_read(root, "/proc/self/exe", &e) < 0)
+	if (r < 0)
 		return -1;
-	loader = kv_loader_new(root, e->machine, e->is64, e->be, kv_cpu_level());
+	loader = kv_loader_new(root, kv_elf_own.machine, kv_elf_own.is64, kv_elf_own.be,
+			       kv_cpu_level());
 	return 0;
 }
 

@@ -1,0 +1,291 @@
+/* The dynamic section, and the version tables that it leads to. */
+#include "elf/dynamic.h"
+
+#define MAX_DYNAMIC  65536 /* entries */
+#define MAX_VERSIONS 65536
+/* Bytes of names that are copied of one object. Those of a real one are a few thousand. */
+#define MAX_NAMES ((size_t)8 << 20)
+
+struct dep_entry {
+	int64_t tag;
+	uint64_t name;
+};
+
+struct dynamic {
+	struct kv_elf *e;
+	struct kv_span strings;
+	size_t copied;
+	uint64_t verneed, verdef;
+	uint64_t soname, rpath, runpath, pltrel;
+	bool has_soname, has_rpath, has_runpath;
+	KV_VEC(struct dep_entry) deps;
+};
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Names of which only the place is noted. */
+static bool take_name(struct dynamic *d, uint64_t tag, uint64_t v)
+{
+	switch (tag) {
+	case DT_NEEDED:
+	case DT_AUXILIARY:
+	case DT_FILTER:
+		kv_vec_push(d->e->symtab->reader->arena, &d->deps,
+			    ((struct dep_entry){ (int64_t)tag, v }));
+		return true;
+	case DT_SONAME:
+		d->soname = v;
+		d->has_soname = true;
+		return true;
+	case DT_RPATH:
+		d->rpath = v;
+		d->has_rpath = true;
+		return true;
+	case DT_RUNPATH:
+		d->runpath = v;
+		d->has_runpath = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void take_flags(struct dynamic *d, uint64_t tag, uint64_t v)
+{
+	switch (tag) {
+	case DT_FLAGS:
+		d->e->flags = v;
+		d->e->bind_now |= (v & DF_BIND_NOW) != 0;
+		break;
+	case DT_FLAGS_1:
+		d->e->flags_1 = v;
+		d->e->bind_now |= (v & DF_1_NOW) != 0;
+		break;
+	case DT_BIND_NOW:
+		d->e->bind_now = true;
+		break;
+	case DT_PLTREL:
+		d->pltrel = v;
+		break;
+	case DT_RELR:
+		d->e->has_relr = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Where the value of a tag goes that states a table's address or size; NULL for any other tag. */
+static uint64_t *place_of(struct dynamic *d, uint64_t tag)
+{
+	struct kv_elf_symtab *t = d->e->symtab;
+	const struct {
+		uint64_t tag, *place;
+	} places[] = {
+		{ DT_STRTAB, &t->strtab_addr },     { DT_STRSZ, &t->strtab_size },
+		{ DT_SYMTAB, &t->symtab_addr },     { DT_HASH, &t->hash_addr },
+		{ DT_GNU_HASH, &t->gnu_hash_addr }, { DT_VERSYM, &t->versym_addr },
+		{ DT_VERNEED, &d->verneed },        { DT_VERDEF, &d->verdef },
+		{ DT_RELA, &t->relocs[0].addr },    { DT_RELASZ, &t->relocs[0].size },
+		{ DT_REL, &t->relocs[1].addr },     { DT_RELSZ, &t->relocs[1].size },
+		{ DT_JMPREL, &t->relocs[2].addr },  { DT_PLTRELSZ, &t->relocs[2].size },
+	};
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(places); i++)
+		if (places[i].tag == tag)
+			return places[i].place;
+	return NULL;
+}
+
+static bool read_entries(struct dynamic *d, uint64_t addr, uint64_t size)
+{
+	struct kv_elf *e = d->e;
+	struct kv_elf_symtab *t = e->symtab;
+	uint64_t step = e->is64 ? 16 : 8, off, left, tag, v, *place;
+	struct kv_span s;
+
+	if (!kv_elf_to_offset(e, addr, &off, &left))
+		return false;
+	if (size > left)
+		size = left;
+	if (size > MAX_DYNAMIC * step)
+		return false;
+	s = kv_elf_read_at(e, t->reader->arena, off, size);
+	for (uint64_t at = 0; kv_elf_word(e, s, at, &tag) && kv_elf_word(e, s, at + step / 2, &v);
+	     at += step) {
+		if (tag == DT_NULL)
+			break;
+		place = place_of(d, tag);
+		if (place)
+			*place = v;
+		else if (!take_name(d, tag, v))
+			take_flags(d, tag, v);
+	}
+	t->relocs[0].addends = true;
+	t->relocs[2].addends = d->pltrel == DT_RELA;
+	return true;
+}
+
+static void sort_tables(struct dynamic *d)
+{
+	struct kv_elf_symtab *t = d->e->symtab;
+	const uint64_t addrs[] = { t->strtab_addr,   t->symtab_addr,    t->hash_addr,
+				   t->gnu_hash_addr, t->versym_addr,    d->verneed,
+				   d->verdef,        t->relocs[0].addr, t->relocs[1].addr,
+				   t->relocs[2].addr };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(addrs); i++)
+		if (addrs[i])
+			t->tables[t->n_tables++] = addrs[i];
+	qsort(t->tables, t->n_tables, sizeof(*t->tables), by_value);
+}
+
+/* The name at off of the string table; "" where it is out of bounds. */
+static char *str_at(struct dynamic *d, uint64_t off)
+{
+	const struct kv_elf_symtab *t = d->e->symtab;
+	const char *s = d->copied < MAX_NAMES ? kv_span_str(d->strings, off) : NULL;
+
+	d->copied += s ? strlen(s) + 1 : 0;
+	return kv_strdup(t->reader->arena, s && d->copied < MAX_NAMES ? s : "");
+}
+
+/* A version's name needs no copy where the tables are kept. */
+static const char *version_at(struct dynamic *d, uint64_t off)
+{
+	const char *s;
+
+	if (!d->e->symtab->kept)
+		return str_at(d, off);
+	s = kv_span_str(d->strings, off);
+	return s ? s : "";
+}
+
+/*
+ * Like ld.so, which follows the chain of records and looks at no count (elf/dl-version.c). Offsets
+ * are relative to the record that holds them, not to the section.
+ */
+static void read_needs_of(struct dynamic *d, struct kv_span s, uint64_t at, const char *file)
+{
+	struct kv_elf *e = d->e;
+	uint16_t other, flags;
+	uint32_t name, hash, next;
+
+	while (e->verneeds.n < MAX_VERSIONS) {
+		if (!kv_span_u32(s, at, e->be, &hash) || !kv_span_u16(s, at + 4, e->be, &flags) ||
+		    !kv_span_u16(s, at + 6, e->be, &other) ||
+		    !kv_span_u32(s, at + 8, e->be, &name) || !kv_span_u32(s, at + 12, e->be, &next))
+			return;
+		kv_vec_push(e->symtab->reader->arena, &e->verneeds,
+			    ((struct kv_elf_verneed){
+				    .file = file,
+				    .name = version_at(d, name),
+				    .hash = hash,
+				    .weak = flags & VER_FLG_WEAK,
+				    .hidden = other & 0x8000,
+				    .index = other & 0x7fff,
+			    }));
+		if (!next)
+			return;
+		at += next;
+	}
+}
+
+static void read_verneeds(struct dynamic *d)
+{
+	struct kv_elf *e = d->e;
+	uint64_t at = 0;
+	struct kv_span s;
+
+	e->has_verneed = d->verneed != 0;
+	if (!d->verneed || !kv_elf_table(e, d->verneed, 0, &s))
+		return;
+	for (uint64_t i = 0; i < MAX_VERSIONS; i++) {
+		uint32_t file, aux, next;
+
+		if (!kv_span_u32(s, at + 4, e->be, &file) || !kv_span_u32(s, at + 8, e->be, &aux) ||
+		    !kv_span_u32(s, at + 12, e->be, &next))
+			return;
+		read_needs_of(d, s, at + aux, version_at(d, file));
+		if (!next)
+			return;
+		at += next;
+	}
+}
+
+static void read_verdefs(struct dynamic *d)
+{
+	struct kv_elf *e = d->e;
+	uint64_t at = 0;
+	struct kv_span s;
+
+	e->has_verdef = d->verdef != 0;
+	if (!d->verdef || !kv_elf_table(e, d->verdef, 0, &s))
+		return;
+	for (uint64_t i = 0; i < MAX_VERSIONS; i++) {
+		uint16_t flags, index;
+		uint32_t hash, aux, next, name;
+
+		if (!kv_span_u16(s, at + 2, e->be, &flags) ||
+		    !kv_span_u16(s, at + 4, e->be, &index) ||
+		    !kv_span_u32(s, at + 8, e->be, &hash) ||
+		    !kv_span_u32(s, at + 12, e->be, &aux) ||
+		    !kv_span_u32(s, at + 16, e->be, &next) ||
+		    !kv_span_u32(s, at + aux, e->be, &name))
+			return;
+		kv_vec_push(e->symtab->reader->arena, &e->verdefs,
+			    ((struct kv_elf_verdef){
+				    .name = version_at(d, name),
+				    .hash = hash,
+				    .index = index & 0x7fff,
+				    .base = flags & VER_FLG_BASE,
+			    }));
+		if (!next)
+			return;
+		at += next;
+	}
+}
+
+static void read_names(struct dynamic *d)
+{
+	struct kv_elf *e = d->e;
+	struct kv_arena *a = e->symtab->reader->arena;
+
+	if (d->has_soname)
+		e->soname = str_at(d, d->soname);
+	if (d->has_rpath)
+		e->rpath = str_at(d, d->rpath);
+	if (d->has_runpath)
+		e->runpath = str_at(d, d->runpath);
+	for (size_t i = 0; i < d->deps.n; i++) {
+		char *name = str_at(d, d->deps.v[i].name);
+
+		kv_vec_push(a, &e->deps, ((struct kv_elf_dep){ name, d->deps.v[i].tag }));
+		if (d->deps.v[i].tag == DT_NEEDED)
+			kv_vec_push(a, &e->needed, name);
+	}
+}
+
+void kv_elf_read_dynamic(struct kv_elf *e, uint64_t addr, uint64_t size)
+{
+	struct dynamic d = { .e = e };
+	struct kv_elf_symtab *t = e->symtab;
+
+	if (!read_entries(&d, addr, size))
+		return;
+	sort_tables(&d);
+	kv_elf_find_tables(e, d.verneed, d.verdef);
+	e->has_strtab =
+		t->strtab_size && kv_elf_table(e, t->strtab_addr, t->strtab_size, &d.strings);
+	if (!e->has_strtab)
+		return;
+	read_names(&d);
+	read_verneeds(&d);
+	read_verdefs(&d);
+	kv_elf_index(e);
+}

@@ -1,0 +1,276 @@
+/*
+ * The tables that the dynamic section points to. They lie together at the start of the file, or,
+ * where patchelf moved some, in a few pieces: each piece is read by one call. Small ones are kept,
+ * large ones go to a scratch that the objects share.
+ */
+#include "elf/elf.h"
+
+#define MAX_TABLES    ((uint64_t)64 << 20) /* of one object */
+#define KEPT          ((uint64_t)40 << 10) /* pieces up to this many bytes stay in memory */
+#define GAP           4096                 /* what lies between two tables is read along */
+#define PAGE          4096u
+#define FIRST_SCRATCH ((size_t)4 << 20)
+#define RELOCS        ((size_t)16 << 10) /* bytes of relocations read at a time */
+
+bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
+{
+	for (size_t i = 0; i < e->loads.n; i++) {
+		const struct kv_elf_segment *s = &e->loads.v[i];
+		/* A segment is mapped from the start of its first page. */
+		uint64_t before = s->vaddr % PAGE;
+
+		if (s->filesz && s->offset >= before && vaddr >= s->vaddr - before &&
+		    vaddr - (s->vaddr - before) < s->filesz + before) {
+			uint64_t at = vaddr - (s->vaddr - before);
+
+			*ret_off = s->offset - before + at;
+			*ret_left = s->filesz + before - at;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n)
+{
+	uint64_t end = (e->st.size + PAGE - 1) / PAGE * PAGE, off, left;
+
+	if (!kv_elf_to_offset(e, vaddr, &off, &left))
+		return false; /* no byte of the file */
+	if (n > left)
+		n = left;
+	return off > end || end - off < n;
+}
+
+struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n)
+{
+	struct kv_span s = { 0 };
+	uint8_t *p;
+
+	if (!e->symtab->file || off >= e->st.size)
+		return s;
+	if (n > e->st.size - off)
+		n = e->st.size - off;
+	p = kv_alloc_raw(a, (size_t)n);
+	if (kv_file_read(e->symtab->file, off, p, (size_t)n, &s.n) == 0)
+		s.p = p;
+	return s;
+}
+
+/* Size of the table at vaddr: up to the next table or the end of its segment, whose rest is `left`.
+ */
+static uint64_t size_of(const struct kv_elf *e, uint64_t vaddr, uint64_t left)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+
+	for (size_t i = 0; i < t->n_tables; i++)
+		if (t->tables[i] > vaddr && t->tables[i] - vaddr < left)
+			left = t->tables[i] - vaddr;
+	return left;
+}
+
+/* Notes the piece of the file that holds the table; n 0: all of it. At most `most` bytes. */
+static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t most)
+{
+	struct kv_elf_symtab *t = e->symtab;
+	uint64_t off, left;
+
+	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
+		return;
+	if (!n)
+		n = size_of(e, vaddr, left);
+	if (n > most)
+		n = most;
+	if (n > left || off > MAX_TABLES << 10)
+		return;
+	for (size_t i = 0; i < t->n_pieces; i++) {
+		struct kv_elf_piece *p = &t->pieces[i];
+		uint64_t from = off < p->off ? off : p->off;
+		uint64_t to = off + n > p->off + p->n ? off + n : p->off + p->n;
+
+		if (to - from <= n + p->n + GAP) {
+			p->off = from;
+			p->n = to - from;
+			return;
+		}
+	}
+	if (t->n_pieces < KV_ELF_PIECES)
+		t->pieces[t->n_pieces++] = (struct kv_elf_piece){ .off = off, .n = n };
+}
+
+/* Reads a piece; what the file lacks of it is zero, as it is in the last page of a map. */
+static bool read_piece(const struct kv_elf *e, const struct kv_elf_piece *piece, uint8_t *into)
+{
+	size_t got = 0;
+
+	if (!e->symtab->file ||
+	    kv_file_read(e->symtab->file, piece->off, into, (size_t)piece->n, &got) < 0)
+		return false;
+	memset(into + got, 0, (size_t)piece->n - got);
+	return true;
+}
+
+static uint64_t total_of(const struct kv_elf_symtab *t)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < t->n_pieces; i++)
+		total += t->pieces[i].n;
+	return total;
+}
+
+static void keep_pieces(struct kv_elf *e)
+{
+	struct kv_elf_symtab *t = e->symtab;
+
+	for (size_t i = 0; i < t->n_pieces; i++) {
+		uint8_t *p = kv_alloc_raw(t->reader->arena, (size_t)t->pieces[i].n);
+
+		if (!read_piece(e, &t->pieces[i], p))
+			t->pieces[i].n = 0;
+		t->pieces[i].p = p;
+	}
+	t->kept = true;
+}
+
+/* How many symbols there are at most: their table and that of their versions end where others
+ * begin, unless patchelf moved what followed and left a hole. */
+static uint64_t max_syms(const struct kv_elf *e)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint64_t off, left, n = 0, versions;
+
+	if (kv_elf_to_offset(e, t->symtab_addr, &off, &left))
+		n = size_of(e, t->symtab_addr, left) /
+		    (e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym));
+	if (!t->versym_addr || !kv_elf_to_offset(e, t->versym_addr, &off, &left))
+		return n;
+	versions = size_of(e, t->versym_addr, left) / 2;
+	return versions < n ? versions : n;
+}
+
+void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef)
+{
+	struct kv_elf_symtab *t = e->symtab;
+	uint64_t n = t->max_syms = max_syms(e);
+
+	add_piece(e, t->symtab_addr, 0, n * (e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym)));
+	add_piece(e, t->strtab_addr, t->strtab_size, MAX_TABLES);
+	add_piece(e, t->versym_addr, 0, n * 2);
+	/* No field states how large a hash table is. GNU ld makes some 7 bytes a symbol. */
+	add_piece(e, t->gnu_hash_addr, 0, n * 8 + 64);
+	add_piece(e, t->hash_addr, 0, n * 8 + 64);
+	add_piece(e, verneed, 0, 1 << 20);
+	add_piece(e, verdef, 0, 1 << 20);
+	if (total_of(t) > MAX_TABLES)
+		t->n_pieces = 0;
+	if (total_of(t) <= KEPT)
+		keep_pieces(e);
+}
+
+/* The object's pieces one behind the other in the scratch. */
+static bool fill_scratch(const struct kv_elf *e)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	struct kv_scratch *s = &t->reader->scratch;
+	uint64_t total = total_of(t), at = 0;
+
+	if (s->owner == e)
+		return true;
+	if (s->cap < total) {
+		s->cap = total > FIRST_SCRATCH ? 2 * (size_t)total : FIRST_SCRATCH;
+		s->p = kv_alloc_lazy(t->reader->arena, s->cap);
+	}
+	s->owner = NULL;
+	for (size_t i = 0; i < t->n_pieces; at += t->pieces[i++].n)
+		if (!read_piece(e, &t->pieces[i], s->p + at))
+			return false;
+	s->owner = e;
+	return true;
+}
+
+bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint64_t off, left, at = 0;
+
+	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
+		return false;
+	for (size_t i = 0; i < t->n_pieces; at += t->pieces[i++].n) {
+		const struct kv_elf_piece *p = &t->pieces[i];
+		struct kv_span piece = { p->p, (size_t)p->n };
+
+		if (off < p->off || off - p->off >= p->n)
+			continue;
+		if (!n) {
+			n = size_of(e, vaddr, left);
+			n = n < p->n - (off - p->off) ? n : p->n - (off - p->off);
+		}
+		if (!t->kept && !fill_scratch(e))
+			return false;
+		if (!t->kept)
+			piece.p = t->reader->scratch.p + at;
+		return kv_span_sub(piece, off - p->off, n, ret);
+	}
+	return false;
+}
+
+bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret)
+{
+	uint32_t w;
+
+	if (e->is64)
+		return kv_span_u64(s, off, e->be, ret);
+	if (!kv_span_u32(s, off, e->be, &w))
+		return false;
+	*ret = w;
+	return true;
+}
+
+/* The relocations of one table, in chunks. 1: fn wants no more. */
+static int relocs_of(const struct kv_elf *e, size_t which, uint8_t *chunk,
+		     bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint64_t w = e->is64 ? 8 : 4, step = w * (t->relocs[which].addends ? 3 : 2), off, left;
+	uint64_t size = t->relocs[which].size, info;
+	struct kv_elf_reloc r = { .plt = which == 2 };
+
+	if (!size)
+		return 0;
+	if (!t->file || !kv_elf_to_offset(e, t->relocs[which].addr, &off, &left) || left < size)
+		return -EINVAL;
+	for (uint64_t done = 0; done < size;) {
+		uint64_t n = size - done < RELOCS ? size - done : RELOCS / step * step;
+		struct kv_span s = { chunk, 0 };
+
+		if (kv_file_read(t->file, off + done, chunk, (size_t)n, &s.n) < 0)
+			return -EIO;
+		for (uint64_t at = 0;
+		     kv_elf_word(e, s, at, &r.offset) && kv_elf_word(e, s, at + w, &info);
+		     at += step) {
+			r.sym = (uint32_t)(e->is64 ? info >> 32 : info >> 8);
+			r.type = (uint32_t)(e->is64 ? info & 0xffffffff : info & 0xff);
+			if (fn(&r, arg))
+				return 1;
+		}
+		done += n;
+	}
+	return 0;
+}
+
+bool kv_elf_relocs(const struct kv_elf *e, bool (*fn)(const struct kv_elf_reloc *r, void *arg),
+		   void *arg)
+{
+	uint8_t chunk[RELOCS];
+	bool good = true;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(e->symtab->relocs); i++) {
+		int r = relocs_of(e, i, chunk, fn, arg);
+
+		if (r > 0)
+			break;
+		good &= r == 0;
+	}
+	return good;
+}

@@ -1,0 +1,42 @@
+/* dlopen: dl_open_worker_begin() of glibc's elf/dl-open.c. */
+#include "loader/internal.h"
+
+static bool load(struct kv_process *p, struct kv_load *ret)
+{
+	kv_objects order;
+
+	kv_vec_push(p->arena, &ret->list, ret->object);
+	if (!kv_map_deps(p, KV_MAP_DLOPEN, ret))
+		return false;
+	if (!kv_check_versions(p, &ret->list, false, ret))
+		return false;
+	kv_sort(p, &ret->list, &order);
+	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, false, ret);
+}
+
+void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_object *caller,
+		       unsigned flags, struct kv_load *ret)
+{
+	struct kv_mark mark = kv_process_mark(p);
+	struct kv_object *from = (struct kv_object *)(uintptr_t)(caller ? caller : p->main);
+	bool good;
+
+	*ret = (struct kv_load){ 0 };
+	p->err = 0;
+	for (size_t i = 0; i < mark.loaded; i++)
+		kv_vec_push(p->arena, &ret->before, p->loaded.v[i]);
+	ret->object = kv_map_object(p, name, from, KV_MAP_DLOPEN, true, ret);
+	good = ret->object && load(p, ret);
+	for (size_t i = mark.loaded; i < p->loaded.n; i++)
+		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
+	if (!good) {
+		ret->object = NULL;
+		kv_process_rewind(p, mark);
+		return;
+	}
+	for (size_t i = 0; i < ret->list.n; i++) {
+		ret->list.v[i]->relocated = true;
+		if (flags & KV_DLOPEN_GLOBAL)
+			ret->list.v[i]->global = true;
+	}
+}

@@ -1,0 +1,223 @@
+/*
+ * What relocating the objects of a load may fail of (glibc elf/dl-reloc.c _dl_relocate_object(),
+ * sysdeps/.../dl-machine.h elf_machine_rela()): a symbol that nothing defines, a static TLS block
+ * without room, bytes that the file lacks. And, before it, a CPU that is too old
+ * (sysdeps/x86/dl-prop.h).
+ */
+#include "loader/symbols.h"
+
+/* ---- x86 ISA levels ---- */
+
+bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load *ret)
+{
+	uint32_t has = (1u << p->l->cpu_level) - 1;
+
+	if (p->l->machine != EM_X86_64 || kv_loader_ldso(p->l)->version < 33)
+		return true;
+	for (size_t i = order->n; i-- > 0;) {
+		const struct kv_object *o = order->v[i];
+
+		if (!o->elf || o->relocated || !(o->elf->isa_needed & ~has))
+			continue;
+		ret->requirer = o;
+		kv_load_fail(p, ret, KV_LOADS_NO, o->name, "CPU ISA level is lower than required");
+		return false;
+	}
+	return true;
+}
+
+/* ---- relocations ---- */
+
+enum reloc_fault { RELOC_OK, RELOC_SYMBOL, RELOC_ABORT, RELOC_TLS, RELOC_CUT };
+
+struct relocating {
+	struct kv_scope *s;
+	const struct kv_elf_ref **missing; /* by symbol index; NULL where all are there */
+	bool *aborts;
+	size_t n_syms;
+	bool lazy, tls;
+	enum reloc_fault fault;
+	const struct kv_elf_ref *ref;      /* of the symbol at fault */
+	const struct kv_object *tls_owner; /* whose block has no room */
+};
+
+/* Relocations against the thread pointer: the block has to be in the static part. */
+static bool is_tpoff(const struct kv_loader *l, uint32_t type)
+{
+	return (l->machine == EM_X86_64 && type == R_X86_64_TPOFF64) ||
+	       (l->machine == EM_AARCH64 && type == R_AARCH64_TLS_TPREL);
+}
+
+/* The object whose thread-local symbol it is; NULL where it is not known. */
+static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
+{
+	struct kv_process *p = w->s->p;
+	const struct kv_elf *in = w->s->from->elf;
+	const struct kv_elf_ref *refs;
+	size_t n;
+
+	kv_elf_refs(in, &refs, &n);
+	for (size_t i = 0; sym && i < n; i++)
+		if (refs[i].sym == sym) {
+			in = kv_resolved_in(w->s, &refs[i]);
+			break;
+		}
+	for (size_t i = 0; in && i < p->loaded.n; i++)
+		if (p->loaded.v[i]->elf == in)
+			return p->loaded.v[i];
+	return NULL;
+}
+
+static bool has_no_tls_room(struct relocating *w, const struct kv_elf_reloc *r)
+{
+	struct kv_object *o;
+
+	if (!w->tls || !is_tpoff(w->s->p->l, r->type))
+		return false;
+	o = tls_owner(w, r->sym);
+	if (!o || !o->elf->tls.memsz || kv_tls_make_static(w->s->p, o))
+		return false;
+	w->tls_owner = o;
+	return true;
+}
+
+static bool apply(const struct kv_elf_reloc *r, void *arg)
+{
+	struct relocating *w = arg;
+	const struct kv_elf *e = w->s->from->elf;
+
+	if (e->truncated && kv_elf_is_cut(e, r->offset, e->is64 ? 8 : 4)) {
+		w->fault = RELOC_CUT;
+	} else if (w->lazy && r->plt) {
+		return false;
+	} else if (w->missing && r->sym < w->n_syms && w->missing[r->sym]) {
+		w->ref = w->missing[r->sym];
+		w->fault = w->aborts[r->sym] ? RELOC_ABORT : RELOC_SYMBOL;
+	} else if (has_no_tls_room(w, r)) {
+		w->fault = RELOC_TLS;
+	}
+	return w->fault != RELOC_OK;
+}
+
+/* Fills w->missing with the references that nothing satisfies. */
+static void find_missing(struct relocating *w)
+{
+	const struct kv_elf *e = w->s->from->elf;
+	struct kv_arena *a = w->s->p->arena;
+	const struct kv_elf_ref *refs;
+	size_t n;
+
+	w->n_syms = kv_elf_n_syms(e);
+	kv_elf_refs(e, &refs, &n);
+	for (size_t i = 0; i < n; i++) {
+		bool abort;
+
+		if (kv_is_resolved(w->s, &refs[i]) ||
+		    (kv_search_symbol(w->s, &refs[i], &abort) && !abort))
+			continue;
+		if (!w->missing) {
+			w->missing = kv_alloc_n(a, w->n_syms, sizeof(struct kv_elf_ref *));
+			w->aborts = kv_alloc_n(a, w->n_syms, sizeof(bool));
+		}
+		w->missing[refs[i].sym] = &refs[i];
+		w->aborts[refs[i].sym] = abort;
+	}
+}
+
+static void report(struct relocating *w, struct kv_load *ret)
+{
+	struct kv_process *p = w->s->p;
+	const struct kv_object *o = w->s->from;
+	const struct kv_elf_verneed *v = w->ref ? kv_scope_version(w->s, w->ref->version) : NULL;
+
+	ret->requirer = o;
+	switch (w->fault) {
+	case RELOC_SYMBOL:
+		ret->missing_symbol = w->ref->name->text;
+		ret->provider = v ? kv_process_named(p, v->file) : NULL;
+		if (ret->provider && kv_loader_ldso(p->l)->version < 30)
+			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
+				     kv_strf(p->arena,
+					     "symbol %s version %s not defined in file %s with "
+					     "link time reference",
+					     w->ref->name->text, v->name, v->file));
+		else
+			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
+				     kv_strf(p->arena, "undefined symbol: %s%s%s",
+					     w->ref->name->text, v ? ", version " : "",
+					     v ? v->name : ""));
+		break;
+	case RELOC_ABORT:
+		ret->loads = KV_LOADS_ABORT;
+		ret->missing_symbol = w->ref->name->text;
+		ret->error = "Inconsistency detected by ld.so: dl-lookup.c: check_match: Assertion "
+			     "`version->filename == NULL || ! _dl_name_match_p (version->filename, "
+			     "map)' failed!";
+		break;
+	case RELOC_TLS:
+		kv_load_fail(p, ret, KV_LOADS_NO, w->tls_owner->name,
+			     "cannot allocate memory in static TLS block");
+		break;
+	default:
+		kv_load_fail(p, ret, KV_LOADS_ABORT, o->name,
+			     "the file is shorter than its program headers say: SIGBUS");
+		break;
+	}
+}
+
+static bool is_table_cut(const struct kv_elf *e)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+
+	if (!e->truncated)
+		return false;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(t->relocs); i++)
+		if (t->relocs[i].size && kv_elf_is_cut(e, t->relocs[i].addr, t->relocs[i].size))
+			return true;
+	return kv_elf_is_cut(e, t->symtab_addr, 1);
+}
+
+static bool check_object(struct kv_scope *s, const struct kv_object *o, bool lazy,
+			 struct kv_load *ret)
+{
+	struct relocating w = { .s = s, .lazy = lazy };
+
+	kv_scope_from(s, o);
+	find_missing(&w);
+	/* Linkers mark what uses the initial-exec model. */
+	w.tls = o->elf->flags & DF_STATIC_TLS;
+	if (!w.missing && !w.tls && !o->elf->truncated)
+		return true;
+	if (is_table_cut(o->elf))
+		w.fault = RELOC_CUT;
+	else
+		kv_elf_relocs(o->elf, apply, &w);
+	if (w.fault == RELOC_OK)
+		return true;
+	report(&w, ret);
+	return false;
+}
+
+bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
+			 struct kv_load *ret)
+{
+	struct kv_scope s = { .p = p, .list = &ret->list };
+	kv_objects fresh = { 0 };
+
+	p->l->loads++;
+	for (size_t i = 0; i < p->loaded.n; i++)
+		if (p->loaded.v[i]->elf && p->loaded.v[i]->global)
+			p->loaded.v[i]->elf->symtab->scope = p->l->loads;
+	for (size_t i = 0; i < order->n; i++) {
+		if (!order->v[i]->elf)
+			continue;
+		order->v[i]->elf->symtab->scope = p->l->loads;
+		if (!order->v[i]->relocated)
+			kv_vec_push(p->arena, &fresh, order->v[i]);
+	}
+	kv_guess_symbols(&s, &fresh);
+	for (size_t i = fresh.n; i-- > 0;)
+		if (!check_object(&s, fresh.v[i], lazy, ret))
+			return false;
+	return true;
+}

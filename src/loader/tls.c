@@ -1,0 +1,132 @@
+/*
+ * The static TLS block: what a library with the initial-exec model takes of it, and when dlopen
+ * finds no room any more (glibc elf/dl-tls.c _dl_determine_tlsoffset(), elf/dl-reloc.c
+ * _dl_try_allocate_static_tls()).
+ */
+#include "loader/internal.h"
+
+/* What is left for dlopen: 64 + DL_NNS * 100 until 2.31, 3 * 144 + 4 * 144 + 512 + 144 since. */
+#define SURPLUS 1664
+
+/* struct pthread is a multiple of this, and the block's alignment at least this. */
+#define TCB_ALIGN 64
+
+/* Since 2.41 the area for restartable sequences lies in the block (sysdeps/.../rseq-internal.h). */
+#define RSEQ 32
+
+static uint64_t round_up(uint64_t n, uint64_t align)
+{
+	return align ? (n + align - 1) / align * align : n;
+}
+
+/* Above the thread pointer on AArch64 and RISC-V, below it on x86-64 (TLS_DTV_AT_TP,
+ * TLS_TCB_AT_TP). */
+static bool is_above(const struct kv_loader *l)
+{
+	return l->machine == EM_AARCH64 || l->machine == EM_RISCV;
+}
+
+struct layout {
+	uint64_t offset, free_top, free_bottom, max_align;
+};
+
+static uint64_t first_byte(const struct kv_elf_tls *tls)
+{
+	return tls->align ? tls->vaddr & (tls->align - 1) : 0;
+}
+
+/* Downwards: a module's offset is where it begins, counted from the thread pointer. */
+static uint64_t place_below(struct layout *lay, const struct kv_elf_tls *tls)
+{
+	uint64_t align = tls->align ? tls->align : 1;
+	uint64_t first = (0 - first_byte(tls)) & (align - 1), off;
+
+	if (lay->free_bottom - lay->free_top >= tls->memsz) {
+		off = round_up(lay->free_top + tls->memsz - first, align) + first;
+		if (off <= lay->free_bottom) {
+			lay->free_top = off;
+			return off;
+		}
+	}
+	off = round_up(lay->offset + tls->memsz - first, align) + first;
+	if (off > lay->offset + tls->memsz + (lay->free_bottom - lay->free_top)) {
+		lay->free_top = lay->offset;
+		lay->free_bottom = off - tls->memsz;
+	}
+	lay->offset = off;
+	return off;
+}
+
+/* Upwards: after the thread control block's two words. */
+static uint64_t place_above(struct layout *lay, const struct kv_elf_tls *tls)
+{
+	uint64_t align = tls->align ? tls->align : 1;
+	uint64_t first = (0 - first_byte(tls)) & (align - 1), off;
+
+	if (tls->memsz <= lay->free_top - lay->free_bottom) {
+		off = round_up(lay->free_bottom, align);
+		if (off - lay->free_bottom < first)
+			off += align;
+		if (off + tls->memsz - first <= lay->free_top) {
+			lay->free_bottom = off + tls->memsz - first;
+			return off - first;
+		}
+	}
+	off = round_up(lay->offset, align);
+	if (off - lay->offset < first)
+		off += align;
+	if (off - first - lay->offset > lay->free_top - lay->free_bottom) {
+		lay->free_bottom = lay->offset;
+		lay->free_top = off - first;
+	}
+	lay->offset = off + tls->memsz - first;
+	return off - first;
+}
+
+void kv_tls_start(struct kv_process *p)
+{
+	bool above = is_above(p->l);
+	struct layout lay = { .offset = above ? 16 : 0, .max_align = TCB_ALIGN };
+
+	for (size_t i = 0; i < p->loaded.n; i++) {
+		struct kv_object *o = p->loaded.v[i];
+
+		if (!o->elf || !o->elf->tls.memsz)
+			continue;
+		if (o->elf->tls.align > lay.max_align)
+			lay.max_align = o->elf->tls.align;
+		o->tls_offset =
+			above ? place_above(&lay, &o->elf->tls) : place_below(&lay, &o->elf->tls);
+	}
+	if (kv_loader_ldso(p->l)->version >= 41)
+		lay.offset = round_up(lay.offset + RSEQ, RSEQ);
+	p->tls_used = lay.offset;
+	p->tls_size = round_up(lay.offset + SURPLUS, lay.max_align);
+}
+
+bool kv_tls_make_static(struct kv_process *p, struct kv_object *o)
+{
+	const struct kv_elf_tls *tls = &o->elf->tls;
+	uint64_t free = p->tls_size - p->tls_used, align = tls->align ? tls->align : 1, size, use;
+
+	if (o->tls_offset)
+		return true;
+	if (align > TCB_ALIGN)
+		return false;
+	if (is_above(p->l)) {
+		uint64_t at = round_up(p->tls_used, align);
+
+		if (at > p->tls_size || p->tls_size - at < tls->memsz)
+			return false;
+		o->tls_offset = at;
+		p->tls_used = at + tls->memsz;
+		return true;
+	}
+	size = tls->memsz + first_byte(tls);
+	if (free < size)
+		return false;
+	use = free - (free - size) / align * align - first_byte(tls);
+	p->tls_used += use;
+	o->tls_offset = p->tls_used;
+	return true;
+}
