@@ -1,186 +1,181 @@
 /*
- * /etc/ld.so.cache (glibc sysdeps/generic/dl-cache.h, elf/dl-cache.c): the new format, alone or
- * behind an old one, with the glibc-hwcaps extension. Looked up as ld.so does, by binary search
- * with _dl_cache_libcmp.
+ * /etc/ld.so.cache: which of its three formats it has (new, old, old followed by new), and its
+ * bytes as ld.so sees them.
  */
-#include "loader/internal.h"
+#include "loader/cache.h"
 
-#define MAX_CACHE   ((size_t)64 << 20)
-#define MAGIC_OLD   "ld.so-1.7.0"
-#define MAGIC_NEW   "glibc-ld.so.cache1.1"
-#define HEADER_SIZE 48
-#define ENTRY_SIZE  24
-#define EXT_MAGIC   0xeaa42174u
-#define HWCAP_EXT   ((uint64_t)1 << 62)
+#define MAX_CACHE  ((size_t)64 << 20)
+#define MAX_STRING ((size_t)1 << 16)
 
-uint32_t kv_cache_flags(const struct kv_loader *l);
+#define CACHE_PATH "/etc/ld.so.cache"
+#define MAGIC_OLD  "ld.so-1.7.0"
+#define MAGIC_NEW  "glibc-ld.so.cache1.1"
+#define OLD_HEADER 16 /* struct cache_file */
+#define NEW_HEADER 48 /* struct cache_file_new */
 
-struct kv_cache {
-	struct kv_span s; /* from the new header on: its offsets count from there */
-	uint32_t n;
-	bool be;
-	struct kv_span hwcaps; /* tag 1 of the extension: string offsets */
-};
+#define LAST_RELEASE 99 /* where the release is not known */
 
-static bool u32(const struct kv_cache *c, uint64_t off, uint32_t *ret)
+/* The file is mapped by ld.so: behind its end the page goes on with zeros, then nothing follows. */
+#define PAGE ((uint64_t)4096)
+
+/* ---- reading as through ld.so's mapping ---- */
+
+uint32_t kv_cache_word(struct kv_cache *c, uint64_t pos)
 {
-	return kv_span_u32(c->s, off, c->be, ret);
+	uint64_t mapped = (c->file.n + PAGE - 1) / PAGE * PAGE;
+	uint8_t bytes[4] = { 0 };
+	uint32_t v = 0;
+
+	if (kv_span_u32(c->file, pos, c->be, &v))
+		return v;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		kv_span_u8(c->file, pos + i, &bytes[i]);
+	c->lost |= pos > mapped || mapped - pos < sizeof(bytes);
+	kv_span_u32((struct kv_span){ bytes, sizeof(bytes) }, 0, c->be, &v);
+	return v;
 }
 
-static void read_extension(struct kv_cache *c)
+const char *kv_cache_text(struct kv_cache *c, uint64_t pos)
 {
-	uint32_t off, magic, count, tag, at, size;
+	uint64_t left = pos < c->file.n ? c->file.n - pos : 0;
+	struct kv_span s = { 0 };
+	const char *found;
 
-	if (!u32(c, 32, &off) || !off || !u32(c, off, &magic) || magic != EXT_MAGIC ||
-	    !u32(c, (uint64_t)off + 4, &count))
-		return;
-	for (uint64_t i = 0, p = (uint64_t)off + 8; i < count && i < 64; i++, p += 16)
-		if (u32(c, p, &tag) && u32(c, p + 8, &at) && u32(c, p + 12, &size) && tag == 1)
-			kv_span_sub(c->s, at, size, &c->hwcaps);
+	kv_span_sub(c->file, pos, left < MAX_STRING ? left : MAX_STRING, &s);
+	found = kv_span_str(s, 0);
+	if (found || left > MAX_STRING)
+		return found ? found : "";
+	/* It ends, if at all, in the zeros behind the file. */
+	if (c->file.n % PAGE == 0 || pos - (c->file.n - left) >= PAGE - c->file.n % PAGE) {
+		c->lost = true;
+		return "";
+	}
+	if (!left)
+		return "";
+	if (!c->tail) {
+		size_t from = c->file.n;
+
+		while (from && c->file.n - from < MAX_STRING && c->file.p[from - 1])
+			from--;
+		c->tail = kv_strndup(c->arena, (const char *)c->file.p + from, c->file.n - from);
+	}
+	return c->tail + strlen(c->tail) - left;
 }
 
-static struct kv_cache *parse(struct kv_loader *l, struct kv_span s)
+static bool has_magic(struct kv_span s, uint64_t pos, const char *magic)
 {
-	struct kv_cache *c = kv_new(l->arena, struct kv_cache);
-	uint32_t n_old;
-	uint8_t flags;
+	return kv_span_sub(s, pos, strlen(magic), &s) && memcmp(s.p, magic, s.n) == 0;
+}
 
+/* ---- what kind of file it is: _dl_load_cache_lookup() ---- */
+
+/* cache_file_new_matches_endian(): 0 says nothing, 2 little, 3 big. */
+static bool other_order(const struct kv_cache *c)
+{
+	uint8_t flags = 0;
+
+	kv_span_u8(c->file, c->header + 28, &flags);
+	return c->release >= SINCE_ORDER && flags && (flags & 3) != (c->be ? 3 : 2);
+}
+
+/* Why the file is ignored; NULL with the cache filled where it is not. */
+static const char *damaged(const struct kv_loader *l, struct kv_cache *c)
+{
+	uint64_t align = l->machine == EM_386 ? 4 : 8; /* of a 64-bit number in a struct */
+	uint64_t size = c->file.n;
+
+	if (size > NEW_HEADER && has_magic(c->file, 0, MAGIC_NEW)) {
+		c->n = kv_cache_word(c, 20);
+		if (c->release >= SINCE_NEW_CHECKED &&
+		    (size - NEW_HEADER) / KV_CACHE_NEW_ENTRY < c->n)
+			return "damaged: it has fewer entries than it says";
+		c->is_new = true;
+	} else if (size > OLD_HEADER && has_magic(c->file, 0, MAGIC_OLD)) {
+		c->n = kv_cache_word(c, 12);
+		if (c->release >= SINCE_OLD_CHECKED &&
+		    (size - OLD_HEADER) / KV_CACHE_OLD_ENTRY < c->n)
+			return "damaged: it has fewer entries than it says";
+		c->header = OLD_HEADER + (uint64_t)c->n * KV_CACHE_OLD_ENTRY;
+		c->base = c->header;
+		c->header = (c->header + align - 1) / align * align;
+		c->is_new = size >= c->header && size - c->header >= NEW_HEADER &&
+			    has_magic(c->file, c->header, MAGIC_NEW);
+	} else {
+		return "no cache: its format is unknown";
+	}
+	if (c->is_new && other_order(c))
+		return "written for the other byte order";
+	if (c->is_new) {
+		c->base = c->header;
+		c->n = kv_cache_word(c, c->header + 20);
+	}
+	c->entries = c->is_new ? c->header + NEW_HEADER : OLD_HEADER;
+	/* Of the whole file since search_cache(), which for old followed by new is more than there
+	 * is. */
+	c->strings = (uint32_t)(size - (c->is_new && c->release >= SINCE_NAMED ? 0 : c->base));
+	return NULL;
+}
+
+static unsigned release_of(struct kv_loader *l)
+{
+	unsigned v = kv_loader_ldso(l)->version;
+
+	return v ? v : LAST_RELEASE;
+}
+
+static struct kv_cache *get_cache(struct kv_loader *l)
+{
+	struct kv_cache *c;
+	int e;
+
+	if (l->cache_read)
+		return l->cache;
+	l->cache_read = true;
+	l->cache = NULL;
+	l->cache_fault = NULL;
+	c = kv_new(l->arena, struct kv_cache);
+	c->arena = l->arena;
 	c->be = l->be;
-	if (s.n >= strlen(MAGIC_OLD) && memcmp(s.p, MAGIC_OLD, strlen(MAGIC_OLD)) == 0) {
-		uint64_t skip;
-
-		if (!kv_span_u32(s, 12, l->be, &n_old))
-			return NULL;
-		skip = (16 + (uint64_t)n_old * 12 + 7) & ~(uint64_t)7;
-		if (skip > s.n || !kv_span_sub(s, skip, s.n - skip, &s))
-			return NULL;
-	}
-	if (s.n < HEADER_SIZE || memcmp(s.p, MAGIC_NEW, strlen(MAGIC_NEW)) != 0)
-		return NULL;
-	/* 2: little, 3: big endian, 0: not stated. A cache of the other order is ignored. */
-	if (kv_span_u8(s, 28, &flags) && (flags & 3) && (flags & 3) != (l->be ? 3 : 2))
-		return NULL;
-	c->s = s;
-	if (!u32(c, 20, &c->n) || c->n > (s.n - HEADER_SIZE) / ENTRY_SIZE)
-		return NULL;
-	read_extension(c);
-	return c;
-}
-
-static const struct kv_cache *get_cache(struct kv_loader *l)
-{
-	struct kv_span s;
-
-	if (!l->cache_read) {
-		l->cache_read = true;
-		l->cache = NULL;
-		if (kv_root_slurp(l->root, "/etc/ld.so.cache", MAX_CACHE, &s) == 0)
-			l->cache = parse(l, s);
-	}
+	c->release = release_of(l);
+	e = kv_root_slurp(l->root, CACHE_PATH, MAX_CACHE, &c->file);
+	if (e < 0)
+		l->cache_fault = e == -ENOENT ? "there is no such file"
+					      : kv_strf(l->arena, "unreadable: %s", strerror(-e));
+	else
+		l->cache_fault = damaged(l, c);
+	if (!l->cache_fault)
+		l->cache = c;
 	return l->cache;
 }
 
-static bool is_digit(char c)
+enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **ret_path)
 {
-	return c >= '0' && c <= '9';
-}
+	struct kv_cache *c = get_cache(l);
+	const char *path;
 
-/* _dl_cache_libcmp: runs of digits compare as numbers. */
-static int libcmp(const char *a, const char *b)
-{
-	while (*a) {
-		if (is_digit(*a)) {
-			if (!is_digit(*b))
-				return 1;
-			unsigned long x = strtoul(a, NULL, 10), y = strtoul(b, NULL, 10);
-
-			if (x != y)
-				return x < y ? -1 : 1;
-			for (; is_digit(*a); a++)
-				;
-			for (; is_digit(*b); b++)
-				;
-		} else if (is_digit(*b)) {
-			return -1;
-		} else if (*a != *b) {
-			return (unsigned char)*a - (unsigned char)*b;
-		} else {
-			a++;
-			b++;
-		}
-	}
-	return (unsigned char)*a - (unsigned char)*b;
-}
-
-static const char *entry_key(const struct kv_cache *c, uint32_t i)
-{
-	uint32_t key;
-
-	return u32(c, HEADER_SIZE + (uint64_t)i * ENTRY_SIZE + 4, &key) ? kv_span_str(c->s, key)
-									: NULL;
-}
-
-/*
- * Rank of an entry: lower is better, 0 the best glibc-hwcaps directory, UINT32_MAX - 1 a plain
- * entry, UINT32_MAX one that this machine does not take.
- */
-static uint32_t rank(struct kv_loader *l, const struct kv_cache *c, uint64_t hwcap)
-{
-	uint32_t name_off;
-	const char *name;
-
-	if (!hwcap)
-		return UINT32_MAX - 1;
-	if (!(hwcap & HWCAP_EXT)) /* legacy bits: platforms and tls, which this machine may lack */
-		return UINT32_MAX;
-	if ((hwcap >> 32 & 0x3ff) > l->cpu_level)
-		return UINT32_MAX;
-	if (!kv_span_u32(c->hwcaps, (hwcap & 0xffffffff) * 4, c->be, &name_off) ||
-	    !(name = kv_span_str(c->s, name_off)))
-		return UINT32_MAX;
-	for (uint32_t i = 0; kv_cpu_hwcaps(l, i); i++)
-		if (kv_streq(kv_cpu_hwcaps(l, i), name))
-			return i;
-	return UINT32_MAX;
+	if (!c)
+		return KV_OPEN_SKIP;
+	c->lost = c->dies = false;
+	path = kv_cache_search(l, c, name);
+	if (c->dies)
+		return KV_OPEN_ABORT;
+	if (c->lost)
+		return KV_OPEN_UNKNOWN;
+	if (!path)
+		return KV_OPEN_SKIP;
+	*ret_path = path;
+	return KV_OPEN_OK;
 }
 
 const char *kv_cache_lookup(struct kv_loader *l, const char *name)
 {
-	const struct kv_cache *c = get_cache(l);
-	uint32_t lo = 0, hi, want, best_rank = UINT32_MAX;
-	const char *best = NULL;
+	const char *path = NULL;
 
-	if (!c)
-		return NULL;
-	/* The table is sorted descending. Find the first entry of the name. */
-	want = kv_cache_flags(l);
-	for (hi = c->n; lo < hi;) {
-		uint32_t mid = lo + (hi - lo) / 2;
-		const char *key = entry_key(c, mid);
+	return kv_cache_find(l, name, &path) == KV_OPEN_OK ? path : NULL;
+}
 
-		if (!key)
-			return NULL;
-		if (libcmp(name, key) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < c->n; lo++) {
-		uint64_t at = HEADER_SIZE + (uint64_t)lo * ENTRY_SIZE, hwcap = 0;
-		const char *key = entry_key(c, lo), *path;
-		uint32_t flags, value, r;
-
-		if (!key || libcmp(name, key) != 0)
-			break;
-		if (!u32(c, at, &flags) || flags != want || !u32(c, at + 8, &value) ||
-		    !kv_span_u64(c->s, at + 16, c->be, &hwcap) ||
-		    !(path = kv_span_str(c->s, value)))
-			continue;
-		r = rank(l, c, hwcap);
-		if (r < best_rank) {
-			best_rank = r;
-			best = path;
-		}
-	}
-	return best;
+const char *kv_cache_fault(struct kv_loader *l)
+{
+	get_cache(l);
+	return l->cache_fault;
 }

@@ -4,7 +4,8 @@
 
 #include "loader/loader.h"
 
-struct kv_cache; /* an ld.so.cache, see cache.c */
+struct kv_cache;  /* an ld.so.cache, see cache.h */
+struct kv_ldconf; /* what ldconfig is told, see ldconf.c */
 
 struct kv_loader {
 	struct kv_root *root;
@@ -17,11 +18,13 @@ struct kv_loader {
 	struct kv_ldso *ldso;
 	struct kv_cache *cache;
 	bool cache_read;
-	struct kv_map *by_inode; /* "dev:ino" -> struct kv_elf */
-	struct kv_map *by_path;  /* guest path -> struct known_file (loader.c) */
-	struct kv_map *dirs;     /* directory as spelled -> struct kv_search_dir (dirs.c) */
-	kv_strv hwcaps;          /* subdirectories that are tried, best first; the last is "" */
-	unsigned loads;          /* number of loads so far */
+	const char *cache_fault;        /* why there is no cache */
+	const struct kv_ldconf *ldconf; /* NULL: not read yet */
+	struct kv_map *by_inode;        /* "dev:ino" -> struct kv_elf */
+	struct kv_map *by_path;         /* guest path -> struct known_file (loader.c) */
+	struct kv_map *dirs;            /* directory as spelled -> struct kv_search_dir (dirs.c) */
+	kv_strv hwcaps; /* subdirectories that are tried, best first; the last is "" */
+	unsigned loads; /* number of loads so far */
 };
 
 struct kv_process {
@@ -119,9 +122,51 @@ struct kv_found {
 enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object *loader,
 		       struct kv_found *ret);
 
-/* Path of the best cache entry for the name, NULL where there is none (cache.c,
- * _dl_load_cache_lookup). */
+/*
+ * _dl_load_cache_lookup(): what ld.so.cache says of a name. OK: *ret_path is the path, which need
+ * not exist. SKIP: not listed, or no cache. ABORT, UNKNOWN: the cache is damaged so that ld.so dies
+ * over it, or reads what happens to lie behind it in memory.
+ */
+enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **ret_path);
+/* The same for who only wants the path: NULL where there is none. */
 const char *kv_cache_lookup(struct kv_loader *l, const char *name);
+/* Why ld.so has no cache ("there is no such file", "written for the other byte order"); NULL where
+ * it has one. */
+const char *kv_cache_fault(struct kv_loader *l);
+/*
+ * What is to be said of a name that the cache did not help with: path is what kv_cache_find gave
+ * (NULL where it gave none) and could not be used. Tells a stale cache: the file is gone, or a
+ * directory of /etc/ld.so.conf holds it and ldconfig has not run since. Never NULL.
+ */
+const char *kv_cache_note(struct kv_loader *l, const char *name, const char *path);
+
+/* A directory that ldconfig looks through. */
+struct kv_ldconf_dir {
+	const char *path; /* guest path as it stands in the cache, no '/' at its end */
+	const char *file; /* which file names it */
+	unsigned line;
+};
+
+struct kv_ldconf {
+	KV_VEC(struct kv_ldconf_dir) dirs; /* those that exist, each inode once, in order */
+	const char *limit;                 /* which limit cut the list; NULL where none did */
+};
+
+/* /etc/ld.so.conf with all that it includes, as ldconfig's parse_conf() reads it. Never NULL; an
+ * empty list where there is no such file. Read once, until kv_loader_refresh(). */
+const struct kv_ldconf *kv_ldconf(struct kv_loader *l);
+/*
+ * Path of the file that ldconfig would enter for this name, were it run now: in a directory of
+ * ld.so.conf that is no default directory of ld.so, an object of the loader's machine and class
+ * with this SONAME, or without one and with this file name. NULL where there is none.
+ */
+const char *kv_ldconf_holds(struct kv_loader *l, const char *name);
+
+/* Whether a pattern of glob(3) (* ? [] \\) matches one component of a path; takes at most the
+ * square of the lengths (pattern.c). */
+bool kv_pattern_match(const char *p, const char *s);
+/* What a component without * ? [ stands for: its backslashes taken away. */
+char *kv_pattern_text(struct kv_arena *a, const char *s);
 
 /* glibc-hwcaps subdirectory number i for this machine, best first; NULL past the last. */
 const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i);

@@ -39,6 +39,7 @@ void kv_loader_refresh(struct kv_loader *l)
 	l->by_path = kv_map_new(l->arena);
 	l->dirs = kv_map_new(l->arena);
 	l->cache_read = false;
+	l->ldconf = NULL;
 }
 
 uint16_t kv_loader_machine(const struct kv_loader *l)
