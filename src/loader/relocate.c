@@ -184,8 +184,9 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool laz
 
 	kv_scope_from(s, o);
 	find_missing(&w);
-	/* Linkers mark what uses the initial-exec model. */
-	w.tls = o->elf->flags & DF_STATIC_TLS;
+	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
+	 * it is too large. */
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || !kv_tls_fits(s->p, o);
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))

@@ -5,6 +5,8 @@
  */
 #include "loader/internal.h"
 
+#define CACHE "/etc/ld.so.cache"
+
 struct search {
 	struct kv_process *p;
 	const char *name;
@@ -104,12 +106,17 @@ static enum kv_open try_rpaths(struct search *s, struct kv_object *loader)
 
 static enum kv_open try_cache(struct search *s, bool no_default)
 {
-	const char *path = kv_cache_lookup(s->p->l, s->name);
 	const kv_strv *dirs = &kv_loader_ldso(s->p->l)->dirs;
+	const char *path;
+	enum kv_open r = kv_cache_find(s->p->l, s->name, &path);
 
-	if (!path) {
-		note(s, "/etc/ld.so.cache", KV_RULE_CACHE, "not listed");
-		return KV_OPEN_SKIP;
+	if (r == KV_OPEN_SKIP) {
+		note(s, CACHE, KV_RULE_CACHE, "not listed");
+		return r;
+	}
+	if (r != KV_OPEN_OK) {
+		s->ret->opened = (struct kv_opened){ .path = CACHE, .why = "damaged" };
+		return r;
 	}
 	for (size_t i = 0; no_default && i < dirs->n; i++)
 		if (kv_starts(path, dirs->v[i])) {
@@ -117,6 +124,20 @@ static enum kv_open try_cache(struct search *s, bool no_default)
 			return KV_OPEN_SKIP;
 		}
 	return try_path(s, path, KV_RULE_CACHE);
+}
+
+/* Where a name is found nowhere, what the cache has to do with it: ld.so never reads ld.so.conf, so
+ * a directory that was added there without ldconfig counts for nothing. */
+static void explain_cache(struct search *s)
+{
+	struct kv_tried *t;
+
+	kv_vec_each (t, &s->ret->tried) {
+		bool listed = !kv_streq(t->path, CACHE);
+
+		if (t->rule == KV_RULE_CACHE)
+			t->why = kv_cache_note(s->p->l, s->name, listed ? t->path : NULL);
+	}
 }
 
 enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object *loader,
@@ -134,5 +155,7 @@ enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object 
 		r = try_cache(&s, no_default);
 	if (r == KV_OPEN_SKIP && !no_default)
 		r = try_list(&s, kv_default_path(p), KV_RULE_DEFAULT);
+	if (r == KV_OPEN_SKIP)
+		explain_cache(&s);
 	return r;
 }

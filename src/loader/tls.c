@@ -104,6 +104,14 @@ void kv_tls_start(struct kv_process *p)
 	p->tls_size = round_up(lay.offset + SURPLUS, lay.max_align);
 }
 
+bool kv_tls_fits(const struct kv_process *p, const struct kv_object *o)
+{
+	struct kv_object copy = *o;
+	struct kv_process then = *p;
+
+	return !o->elf->tls.memsz || kv_tls_make_static(&then, &copy);
+}
+
 bool kv_tls_make_static(struct kv_process *p, struct kv_object *o)
 {
 	const struct kv_elf_tls *tls = &o->elf->tls;
