@@ -81,14 +81,6 @@ static unsigned find_version(struct kv_span s)
 	return 0;
 }
 
-/* Before 2.33 ld.so carries no banner: its newest own version node dates it from below. */
-static unsigned version_of_nodes(const struct kv_elf *e)
-{
-	const char *v = e ? kv_elf_max_def(e, "GLIBC_2.") : NULL;
-
-	return v ? (unsigned)strtoul(v + strlen("GLIBC_2."), NULL, 10) : 0;
-}
-
 /* "lib/x86_64-linux-gnu" for "/usr/lib/x86_64-linux-gnu/": DL_DST_LIB names the same directory. */
 static const char *lib_of_dirs(struct kv_arena *a, const kv_strv *dirs)
 {
@@ -125,8 +117,28 @@ static void read_strings(struct kv_loader *l, const struct kv_elf *e, struct kv_
 		if (!so->version)
 			so->version = find_version(s);
 	}
-	if (!so->version)
-		so->version = version_of_nodes(e);
+}
+
+/* Before 2.33 ld.so carries no banner, but libc.so.6 does. The newest node that a libc defines
+ * dates it from below. */
+static unsigned version_of_libc(struct kv_loader *l, const kv_strv *dirs)
+{
+	for (size_t i = 0; i < dirs->n; i++) {
+		const struct kv_elf *e =
+			kv_loader_elf(l, kv_strf(l->arena, "%slibc.so.6", dirs->v[i]), NULL);
+		struct kv_ldso libc = { 0 };
+		const char *node;
+
+		if (!e || e->machine != l->machine || e->is64 != l->is64)
+			continue;
+		read_strings(l, e, &libc);
+		node = kv_elf_max_def(e, "GLIBC_2.");
+		if (libc.version || node)
+			return libc.version
+				       ? libc.version
+				       : (unsigned)strtoul(node + strlen("GLIBC_2."), NULL, 10);
+	}
+	return 0;
 }
 
 /* musl's loader bears its name in the ABI: /lib/ld-musl-x86_64.so.1. */
@@ -167,8 +179,10 @@ const struct kv_ldso *kv_loader_ldso(struct kv_loader *l)
 		if (abis[i].machine == l->machine && abis[i].is64 == l->is64)
 			so->path = abis[i].path;
 	e = so->path ? kv_loader_elf(l, so->path, NULL) : NULL;
-	if (e && e->loads.n)
+	if (e && e->loads.n && e->machine == l->machine && e->is64 == l->is64 && e->be == l->be)
 		read_strings(l, e, so);
+	if (!so->version && so->dirs.n)
+		so->version = version_of_libc(l, &so->dirs);
 	so->is_glibc = so->version != 0;
 	if (!so->is_glibc)
 		so->unknown_why = why_unknown(l, so);

@@ -178,15 +178,15 @@ static bool is_table_cut(const struct kv_elf *e)
 }
 
 static bool check_object(struct kv_scope *s, const struct kv_object *o, bool lazy,
-			 struct kv_load *ret)
+			 bool tls_is_tight, struct kv_load *ret)
 {
-	struct relocating w = { .s = s, .lazy = lazy };
+	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now };
 
 	kv_scope_from(s, o);
 	find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * it is too large. */
-	w.tls = (o->elf->flags & DF_STATIC_TLS) || !kv_tls_fits(s->p, o);
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight;
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))
@@ -204,6 +204,7 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 {
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
+	bool tls_is_tight = false;
 
 	p->l->loads++;
 	for (size_t i = 0; i < p->loaded.n; i++)
@@ -216,9 +217,11 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 		if (!order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
 	}
+	for (size_t i = 0; i < fresh.n; i++)
+		tls_is_tight |= !kv_tls_fits(p, fresh.v[i]);
 	kv_guess_symbols(&s, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], lazy, ret))
+		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))
 			return false;
 	return true;
 }

@@ -116,16 +116,16 @@ static void place_interpreter(struct kv_process *p, struct kv_object *interp,
 		p->loaded.v[i]->index = i;
 }
 
-static bool check(struct kv_process *p, struct kv_load *ret)
+static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load *ret)
 {
-	bool lazy = !p->main->elf || !p->main->elf->bind_now;
+	const char *now = env ? kv_env_get(env, "LD_BIND_NOW") : NULL;
 	kv_objects order;
 
 	if (!kv_check_versions(p, &p->loaded, true, ret))
 		return false;
 	kv_sort(p, &ret->list, &order);
 	kv_tls_start(p);
-	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, lazy, ret);
+	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, !now || !*now, ret);
 }
 
 static bool map_all(struct kv_process *p, const struct kv_process_opts *opts, struct kv_load *ret)
@@ -178,7 +178,7 @@ struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process
 					name, ret->error);
 		return p;
 	}
-	if (!check(p, ret)) {
+	if (!check(p, opts->env, ret)) {
 		if (ret->missing_version)
 			ret->error = kv_strf(p->arena, "%s: %s", name, ret->error);
 		else if (ret->loads == KV_LOADS_NO)

@@ -119,7 +119,8 @@ static bool surely_lacks(struct dir_tree *t, const char *rel)
 	kv_dirents list = { 0 };
 	struct kv_dirent *e;
 
-	if (++d->asked < 8)
+	/* A name that is too long has an error of its own. */
+	if (++d->asked < 8 || strlen(kv_basename(rel)) > NAME_MAX)
 		return false;
 	if (!d->listed) {
 		d->listed = true;
