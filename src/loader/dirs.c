@@ -176,16 +176,12 @@ static void add_dir(struct kv_process *p, const char *dir, struct kv_search_list
 {
 	size_t n = strlen(dir);
 
-	/* An empty element is the working directory. */
-	if (!n) {
-		dir = ".";
-		n = 1;
-	}
 	while (n > 1 && dir[n - 1] == '/')
 		n--;
+	/* An empty element stays empty: the working directory. */
 	kv_vec_push(p->arena, &list->dirs,
-		    dir_of(p->l,
-			   kv_strf(p->arena, "%.*s%s", (int)n, dir, dir[n - 1] == '/' ? "" : "/")));
+		    dir_of(p->l, kv_strf(p->arena, "%.*s%s", (int)n, dir,
+					 !n || dir[n - 1] == '/' ? "" : "/")));
 }
 
 const struct kv_search_list *kv_search_list(struct kv_process *p, const char *text,

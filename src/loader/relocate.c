@@ -193,8 +193,11 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool laz
 		w.fault = RELOC_CUT;
 	else
 		kv_elf_relocs(o->elf, apply, &w);
+	if (w.fault == RELOC_OK && o->elf->truncated)
+		kv_load_fail(s->p, ret, KV_LOADS_UNKNOWN, o->name,
+			     "the file is cut short within its last page, which reads as zeros");
 	if (w.fault == RELOC_OK)
-		return true;
+		return !o->elf->truncated;
 	report(&w, ret);
 	return false;
 }
