@@ -36,9 +36,22 @@ static void raise_fd_limit(void)
 	}
 }
 
+/* A file of the target was cut short while it was looked at: nothing that was concluded holds. */
+static void on_sigbus(int sig)
+{
+	static const char msg[] = "kvpath: a file of the target was cut short, or could not be "
+				  "read, while it was examined: "
+				  "cannot tell\n";
+
+	(void)sig;
+	(void)!write(STDERR_FILENO, msg, sizeof(msg) - 1);
+	_exit(KV_STATUS_UNKNOWN);
+}
+
 int main(int argc, char **argv)
 {
 	static struct kv_opts o;
+	static char out[64 << 10];
 	int r;
 
 	if (argc < 2) {
@@ -57,7 +70,8 @@ int main(int argc, char **argv)
 		if (!kv_streq(argv[1], commands[i]->name))
 			continue;
 		raise_fd_limit();
-		setvbuf(stdout, NULL, _IOFBF, 64 << 10);
+		signal(SIGBUS, on_sigbus);
+		setvbuf(stdout, out, _IOFBF, sizeof(out));
 		o.arena = kv_arena_new();
 		r = kv_opts_parse(commands[i], argc - 1, argv + 1, &o);
 		if (r == KV_STATUS_OK)

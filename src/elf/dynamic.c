@@ -160,7 +160,7 @@ static const char *version_at(struct dynamic *d, uint64_t off)
 {
 	const char *s;
 
-	if (!d->e->symtab->kept)
+	if (!kv_elf_is_kept(d->e, d->e->symtab->strtab_addr))
 		return str_at(d, off);
 	s = kv_span_str(d->strings, off);
 	return s ? s : "";

@@ -54,15 +54,15 @@ struct kv_elf_tls {
 /* Where the loader found a symbol of that version (NULL: for a reference without one). */
 struct kv_symfound {
 	const char *version;
-	const struct kv_elf *in;
+	const struct kv_elf *in; /* NULL: nowhere yet */
 	struct kv_symfound *next;
 };
 
 /* A symbol's name, kept once however many objects refer to it; see names.c. */
 struct kv_symname {
-	uint32_t hash; /* of DT_GNU_HASH */
-	const char *text;
-	struct kv_symfound *found; /* the loader's: the next object need not search (symbols.c) */
+	struct kv_symfound found; /* the loader's: the next object need not search (symbols.c) */
+	uint32_t hash;            /* of DT_GNU_HASH */
+	char text[];
 };
 
 /* A reference to a symbol that other objects have to define. */
@@ -214,7 +214,7 @@ bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n);
 /* A piece of the file that holds tables. */
 struct kv_elf_piece {
 	uint64_t off, n;
-	const uint8_t *p; /* NULL where it is not kept: read into the scratch when asked for */
+	const uint8_t *p; /* NULL where it is not in memory for good, but read when asked for */
 };
 
 #define KV_ELF_PIECES 6
@@ -231,7 +231,6 @@ struct kv_elf_symtab {
 	size_t n_tables;
 	struct kv_elf_piece pieces[KV_ELF_PIECES];
 	size_t n_pieces;
-	bool kept; /* the pieces are in the arena */
 	size_t n_syms, max_syms;
 	bool has_syms;                             /* the tables of symbols could be read */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
@@ -251,6 +250,8 @@ void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);
 /* n bytes at vaddr of a table, or with n 0 all of it; valid until another object's tables are asked
  * for. */
 bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret);
+/* Whether the table at vaddr stays where kv_elf_table() showed it. */
+bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr);
 /* Reads the hash table, counts the symbols, collects the references (symbols.c). */
 void kv_elf_index(struct kv_elf *e);
 /* The one kv_symname of this text. */

@@ -73,9 +73,9 @@ struct kv_symname *kv_elf_name(struct kv_elf_reader *r, const char *text)
 	for (at = h & (r->n_slots - 1); (name = r->names[at]); at = (at + 1) & (r->n_slots - 1))
 		if (name->hash == h && kv_streq(name->text, text))
 			return name;
-	name = r->names[at] = kv_new(r->arena, struct kv_symname);
+	name = r->names[at] = kv_alloc(r->arena, sizeof(*name) + len + 1);
 	name->hash = h;
-	name->text = kv_strndup(r->arena, text, len);
+	memcpy(name->text, text, len);
 	r->n_names++;
 	return name;
 }

@@ -96,7 +96,7 @@ static bool read_gnu_hash(struct kv_elf *e, struct kv_elf_symtab *t)
 		t->n_buckets = 0;
 		return false;
 	}
-	if (!t->kept) {
+	if (!kv_elf_is_kept(e, t->gnu_hash_addr)) {
 		t->bloom = keep(t->reader->arena, t->bloom);
 		t->buckets = keep(t->reader->arena, t->buckets);
 		t->chains = keep(t->reader->arena, t->chains);
@@ -179,12 +179,17 @@ static bool collect_refs(struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 	uint64_t budget = 4 * t->strtab_size + (1 << 20);
-	KV_VEC(struct kv_elf_ref) refs = { 0 };
 	struct tables tab;
 	struct kv_elf_sym sym;
+	size_t n = 0;
 
 	if (!tables_of(e, &tab))
 		return false;
+	for (size_t i = 1; i < t->n_syms; i++) {
+		sym_at(e, tab.symtab, i * entry_size(e), &sym);
+		n += wants(&sym);
+	}
+	t->refs = kv_alloc_n(t->reader->arena, n, sizeof(*t->refs));
 	for (size_t i = 1; i < t->n_syms; i++) {
 		uint32_t name = sym_at(e, tab.symtab, i * entry_size(e), &sym);
 		uint16_t version = 1;
@@ -196,12 +201,9 @@ static bool collect_refs(struct kv_elf *e)
 			return false;
 		budget -= strlen(text);
 		kv_span_u16(tab.versym, i * 2, e->be, &version);
-		kv_vec_push(t->reader->arena, &refs,
-			    ((struct kv_elf_ref){ kv_elf_name(t->reader, text), (uint32_t)i,
-						  version & 0x7fff }));
+		t->refs[t->n_refs++] = (struct kv_elf_ref){ kv_elf_name(t->reader, text),
+							    (uint32_t)i, version & 0x7fff };
 	}
-	t->refs = refs.v;
-	t->n_refs = refs.n;
 	return true;
 }
 

@@ -1,13 +1,16 @@
 /*
  * The tables that the dynamic section points to. They lie together at the start of the file, or,
  * where patchelf moved some, in a few pieces: each piece is read by one call. Small ones are kept,
- * large ones go to a scratch that the objects share.
+ * middling ones go to a scratch that the objects share, large ones are mapped.
  */
 #include "elf/elf.h"
 
-#define MAX_TABLES    ((uint64_t)64 << 20) /* of one object */
-#define KEPT          ((uint64_t)40 << 10) /* pieces up to this many bytes stay in memory */
-#define GAP           4096                 /* what lies between two tables is read along */
+#define MAX_TABLES ((uint64_t)64 << 20) /* of one object */
+/* Pieces up to this many bytes stay in memory. To read larger ones again costs less than new pages
+ * for them. */
+#define KEPT          ((uint64_t)6 << 10)
+#define MAPPED        ((uint64_t)128 << 10) /* and from this many on they are mapped */
+#define GAP           4096                  /* what lies between two tables is read along */
 #define PAGE          4096u
 #define FIRST_SCRATCH ((size_t)4 << 20)
 #define RELOCS        ((size_t)16 << 10) /* bytes of relocations read at a time */
@@ -110,13 +113,27 @@ static bool read_piece(const struct kv_elf *e, const struct kv_elf_piece *piece,
 	return true;
 }
 
+/* Bytes of the pieces that are not in memory for good. */
 static uint64_t total_of(const struct kv_elf_symtab *t)
 {
 	uint64_t total = 0;
 
 	for (size_t i = 0; i < t->n_pieces; i++)
-		total += t->pieces[i].n;
+		total += t->pieces[i].p ? 0 : t->pieces[i].n;
 	return total;
+}
+
+/* Of a large table few pages are looked at: it is mapped, if it is a host's file that holds all of
+ * it. */
+static void map_pieces(struct kv_elf *e)
+{
+	struct kv_elf_symtab *t = e->symtab;
+	struct kv_span s;
+
+	for (size_t i = 0; i < t->n_pieces; i++)
+		if (t->pieces[i].n >= MAPPED && t->file &&
+		    kv_file_map(t->file, t->pieces[i].off, (size_t)t->pieces[i].n, &s) == 0)
+			t->pieces[i].p = s.p;
 }
 
 static void keep_pieces(struct kv_elf *e)
@@ -124,13 +141,15 @@ static void keep_pieces(struct kv_elf *e)
 	struct kv_elf_symtab *t = e->symtab;
 
 	for (size_t i = 0; i < t->n_pieces; i++) {
-		uint8_t *p = kv_alloc_raw(t->reader->arena, (size_t)t->pieces[i].n);
+		uint8_t *p;
 
+		if (t->pieces[i].p)
+			continue;
+		p = kv_alloc_raw(t->reader->arena, (size_t)t->pieces[i].n);
 		if (!read_piece(e, &t->pieces[i], p))
 			t->pieces[i].n = 0;
 		t->pieces[i].p = p;
 	}
-	t->kept = true;
 }
 
 /* How many symbols there are at most: their table and that of their versions end where others
@@ -164,8 +183,24 @@ void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef)
 	add_piece(e, verdef, 0, 1 << 20);
 	if (total_of(t) > MAX_TABLES)
 		t->n_pieces = 0;
+	map_pieces(e);
 	if (total_of(t) <= KEPT)
 		keep_pieces(e);
+}
+
+bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr)
+{
+	uint64_t off, left;
+
+	if (!kv_elf_to_offset(e, vaddr, &off, &left))
+		return false;
+	for (size_t i = 0; i < e->symtab->n_pieces; i++) {
+		const struct kv_elf_piece *p = &e->symtab->pieces[i];
+
+		if (off >= p->off && off - p->off < p->n)
+			return p->p != NULL;
+	}
+	return false;
 }
 
 /* The object's pieces one behind the other in the scratch. */
@@ -182,9 +217,13 @@ static bool fill_scratch(const struct kv_elf *e)
 		s->p = kv_alloc_lazy(t->reader->arena, s->cap);
 	}
 	s->owner = NULL;
-	for (size_t i = 0; i < t->n_pieces; at += t->pieces[i++].n)
+	for (size_t i = 0; i < t->n_pieces; i++) {
+		if (t->pieces[i].p)
+			continue;
 		if (!read_piece(e, &t->pieces[i], s->p + at))
 			return false;
+		at += t->pieces[i].n;
+	}
 	s->owner = e;
 	return true;
 }
@@ -196,19 +235,21 @@ bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_
 
 	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
 		return false;
-	for (size_t i = 0; i < t->n_pieces; at += t->pieces[i++].n) {
+	for (size_t i = 0; i < t->n_pieces; i++) {
 		const struct kv_elf_piece *p = &t->pieces[i];
 		struct kv_span piece = { p->p, (size_t)p->n };
 
-		if (off < p->off || off - p->off >= p->n)
+		if (off < p->off || off - p->off >= p->n) {
+			at += p->p ? 0 : p->n;
 			continue;
+		}
 		if (!n) {
 			n = size_of(e, vaddr, left);
 			n = n < p->n - (off - p->off) ? n : p->n - (off - p->off);
 		}
-		if (!t->kept && !fill_scratch(e))
+		if (!p->p && !fill_scratch(e))
 			return false;
-		if (!t->kept)
+		if (!p->p)
 			piece.p = t->reader->scratch.p + at;
 		return kv_span_sub(piece, off - p->off, n, ret);
 	}

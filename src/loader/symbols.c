@@ -126,10 +126,10 @@ static bool is_same(const char *a, const char *b)
 	return a == b || (a && b && kv_streq(a, b));
 }
 
-static struct kv_symfound *found_of(const struct kv_symname *name,
-				    const struct kv_elf_verneed *version)
+static const struct kv_symfound *found_of(const struct kv_symname *name,
+					  const struct kv_elf_verneed *version)
 {
-	struct kv_symfound *f = name->found;
+	const struct kv_symfound *f = &name->found;
 
 	while (f && !is_same(f->version, version ? version->name : NULL))
 		f = f->next;
@@ -151,14 +151,16 @@ const struct kv_elf *kv_resolved_in(const struct kv_scope *s, const struct kv_el
 static void note_found(const struct kv_scope *s, struct kv_symname *name,
 		       const struct kv_elf_verneed *version, const struct kv_elf *in)
 {
-	struct kv_symfound *f = found_of(name, version);
+	struct kv_symfound *f = (struct kv_symfound *)(uintptr_t)found_of(name, version);
 
+	if (!f && !name->found.in)
+		f = &name->found;
 	if (!f) {
 		f = kv_new(s->p->arena, struct kv_symfound);
-		f->version = version ? version->name : NULL;
-		f->next = name->found;
-		name->found = f;
+		f->next = name->found.next;
+		name->found.next = f;
 	}
+	f->version = version ? version->name : NULL;
 	f->in = in;
 }
 
@@ -263,7 +265,7 @@ static void guess_all(struct kv_scope *s, guesses *by_object)
 	kv_elf_refs(s->from->elf, &refs, &n);
 	for (size_t i = 0; i < n; i++) {
 		const struct kv_elf_verneed *version = kv_scope_version(s, refs[i].version);
-		struct kv_symfound *f = found_of(refs[i].name, version);
+		const struct kv_symfound *f = found_of(refs[i].name, version);
 
 		if ((f && f->in && f->in->symtab->scope == s->p->l->loads) ||
 		    must_abort(s, &refs[i]))

@@ -272,8 +272,23 @@ static void dir_close(struct kv_tree *tree)
 	close(t->root_fd);
 }
 
-static const struct kv_tree_ops dir_ops = { dir_lstat, dir_readlink, dir_list, dir_open,
-					    dir_close };
+static bool dir_is_regular(struct kv_tree *tree, const char *rel)
+{
+	struct dir_tree *t = (struct dir_tree *)tree;
+	const struct dir *d = strchr(rel, '/') ? dir_of(t, parent_of(t, rel)) : NULL;
+	const struct kv_dirent *e = d && d->names ? kv_map_get(d->names, kv_basename(rel)) : NULL;
+
+	return e && e->type == DT_REG;
+}
+
+static const struct kv_tree_ops dir_ops = {
+	.lstat = dir_lstat,
+	.readlink = dir_readlink,
+	.list = dir_list,
+	.open = dir_open,
+	.close = dir_close,
+	.is_regular = dir_is_regular,
+};
 
 struct kv_tree *kv_tree_of_dir(struct kv_arena *a, int path_fd)
 {
@@ -363,8 +378,13 @@ static void bytes_tree_close(struct kv_tree *tree)
 	(void)tree;
 }
 
-static const struct kv_tree_ops bytes_ops = { bytes_lstat, bytes_readlink, bytes_list, bytes_open,
-					      bytes_tree_close };
+static const struct kv_tree_ops bytes_ops = {
+	.lstat = bytes_lstat,
+	.readlink = bytes_readlink,
+	.list = bytes_list,
+	.open = bytes_open,
+	.close = bytes_tree_close,
+};
 
 struct kv_tree *kv_tree_of_bytes(struct kv_arena *a, struct kv_span bytes)
 {

@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/vfs.h>
 
 #include "root/tree.h"
@@ -492,13 +493,31 @@ int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret)
 	return 0;
 }
 
+/* A file that its directory's list knows to be one is opened without being looked at first. */
+static bool open_known(struct kv_root *r, const char *guest, struct kv_file **ret)
+{
+	const char *slash = strrchr(guest, '/'), *dir, *real, *rel;
+	const struct layer *l;
+
+	if (!slash || slash == guest || !slash[1] ||
+	    resolve_dir(r, kv_strndup(r->arena, guest, (size_t)(slash - guest)), 0, &dir) < 0)
+		return false;
+	real = kv_join(r->arena, dir, slash + 1);
+	l = layer_of(r, real, &rel);
+	return l->tree && l->tree->ops->is_regular && l->tree->ops->is_regular(l->tree, rel) &&
+	       l->tree->ops->open(l->tree, rel, ret) == 0;
+}
+
 int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 {
 	struct kv_stat st;
 	const char *real, *rel;
 	const struct layer *l;
-	int e = resolve_stat(r, guest, true, 0, &real, &st);
+	int e;
 
+	if (open_known(r, guest, ret))
+		return 0;
+	e = resolve_stat(r, guest, true, 0, &real, &st);
 	if (e < 0)
 		return e;
 	if (!S_ISREG(st.mode))
@@ -532,6 +551,20 @@ int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_sp
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
 {
 	return f->ops->read(f, off, buf, n, ret_n);
+}
+
+int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret)
+{
+	size_t before = (size_t)(off % 4096);
+	uint8_t *p;
+
+	if (f->fd < 0 || off > f->st.size || f->st.size - off < n)
+		return -ENODATA;
+	p = mmap(NULL, n + before, PROT_READ, MAP_PRIVATE, f->fd, (off_t)(off - before));
+	if (p == MAP_FAILED)
+		return -errno;
+	*ret = (struct kv_span){ p + before, n };
+	return 0;
 }
 
 const struct kv_stat *kv_file_stat(const struct kv_file *f)

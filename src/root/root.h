@@ -93,6 +93,12 @@ int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_sp
 int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret);
 /* Reads at most n bytes at off; fewer only at the end of the file. */
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n);
+/*
+ * n bytes of a host's file at off as read-only memory, for as long as the process lives; -ENODATA
+ * where it is no host's file or has no such bytes. Where another process cuts the file short
+ * meanwhile, touching what is gone raises SIGBUS, which ends the command with "cannot tell".
+ */
+int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret);
 const struct kv_stat *kv_file_stat(const struct kv_file *f);
 /* The host's fd where the file is the host's own, else -1; stays the file's. */
 int kv_file_fd(const struct kv_file *f);

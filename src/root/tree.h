@@ -16,6 +16,8 @@ struct kv_tree_ops {
 	int (*list)(struct kv_tree *t, const char *rel, struct kv_arena *a, kv_dirents *ret);
 	int (*open)(struct kv_tree *t, const char *rel, struct kv_file **ret);
 	void (*close)(struct kv_tree *t);
+	/* Whether rel is known to be a regular file without asking anybody; may be NULL. */
+	bool (*is_regular)(struct kv_tree *t, const char *rel);
 };
 
 struct kv_tree {
