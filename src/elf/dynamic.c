@@ -75,6 +75,9 @@ static void take_flags(struct dynamic *d, uint64_t tag, uint64_t v)
 	case DT_RELR:
 		d->e->has_relr = true;
 		break;
+	case DT_INIT_ARRAY:
+		d->e->has_init_array = true;
+		break;
 	default:
 		break;
 	}

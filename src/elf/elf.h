@@ -70,6 +70,7 @@ struct kv_elf_ref {
 	struct kv_symname *name;
 	uint32_t sym;     /* index in the symbol table */
 	uint16_t version; /* its versym entry without the hidden bit */
+	bool weak;        /* only those that ask for a version are listed */
 };
 
 struct kv_elf {
@@ -103,7 +104,7 @@ struct kv_elf {
 	kv_strv needed;
 	KV_VEC(struct kv_elf_dep) deps; /* what is needed, and filters, in order */
 	uint64_t flags, flags_1;
-	bool has_strtab, has_verdef, has_verneed, has_relr, bind_now;
+	bool has_strtab, has_verdef, has_verneed, has_relr, has_init_array, bind_now;
 	KV_VEC(struct kv_elf_verneed) verneeds;
 	KV_VEC(struct kv_elf_verdef) verdefs;
 
@@ -160,7 +161,7 @@ void kv_elf_release(const struct kv_elf *e);
  */
 struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n);
 
-/* The undefined symbols that are neither weak nor local. False where the tables make no sense. */
+/* The undefined symbols that are not local. False where the tables make no sense. */
 bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);

@@ -170,7 +170,7 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 
 static bool wants(const struct kv_elf_sym *sym)
 {
-	return sym->shndx == SHN_UNDEF && sym->bind != STB_WEAK && sym->bind != STB_LOCAL;
+	return sym->shndx == SHN_UNDEF && sym->bind != STB_LOCAL;
 }
 
 /* Names may overlap in the string table, but not without end: false for a forgery that would keep
@@ -201,8 +201,11 @@ static bool collect_refs(struct kv_elf *e)
 			return false;
 		budget -= strlen(text);
 		kv_span_u16(tab.versym, i * 2, e->be, &version);
-		t->refs[t->n_refs++] = (struct kv_elf_ref){ kv_elf_name(t->reader, text),
-							    (uint32_t)i, version & 0x7fff };
+		if (sym.bind == STB_WEAK && (version & 0x7fff) < 2)
+			continue;
+		t->refs[t->n_refs++] =
+			(struct kv_elf_ref){ kv_elf_name(t->reader, text), (uint32_t)i,
+					     version & 0x7fff, sym.bind == STB_WEAK };
 	}
 	return true;
 }

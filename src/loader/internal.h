@@ -39,8 +39,8 @@ struct kv_process {
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
 	int err;       /* errno of the last attempt at a file, as ld.so would have it in errno */
 	bool starting; /* ld.so is not yet done: it has no strerror() of libc's */
-	unsigned stack_flags;        /* PF_X where the stack is executable */
-	uint64_t tls_used, tls_size; /* bytes of the static TLS block (tls.c) */
+	unsigned stack_flags;                   /* PF_X where the stack is executable */
+	uint64_t tls_used, tls_size, tls_align; /* the static TLS block (tls.c) */
 };
 
 /* ---- one file (verify.c) ---- */

@@ -112,7 +112,7 @@ static void find_missing(struct relocating *w)
 	for (size_t i = 0; i < n; i++) {
 		bool abort;
 
-		if (kv_is_resolved(w->s, &refs[i]) ||
+		if (!kv_is_wanted(w->s, &refs[i]) || kv_is_resolved(w->s, &refs[i]) ||
 		    (kv_search_symbol(w->s, &refs[i], &abort) && !abort))
 			continue;
 		if (!w->missing) {
@@ -177,6 +177,13 @@ static bool is_table_cut(const struct kv_elf *e)
 	return kv_elf_is_cut(e, t->symtab_addr, 1);
 }
 
+/* A loader before 2.36 passes DT_RELR over: what it should have relocated, the addresses of the
+ * constructors among it, is left as it is. */
+static bool has_dead_constructors(struct kv_process *p, const struct kv_elf *e)
+{
+	return e->has_relr && e->has_init_array && kv_loader_ldso(p->l)->version < 36;
+}
+
 static bool check_object(struct kv_scope *s, const struct kv_object *o, bool lazy,
 			 bool tls_is_tight, struct kv_load *ret)
 {
@@ -187,6 +194,12 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool laz
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * it is too large. */
 	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight;
+	if (has_dead_constructors(s->p, o->elf)) {
+		kv_load_fail(s->p, ret, KV_LOADS_ABORT, o->name,
+			     "its relative relocations (DT_RELR) are not known to this glibc: "
+			     "calling its constructors is a SIGSEGV");
+		return false;
+	}
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))

@@ -11,7 +11,8 @@
 struct match {
 	const struct kv_object *in;
 	const struct kv_elf_verneed *version; /* NULL: an unversioned reference */
-	unsigned n_default; /* default versions seen by an unversioned reference */
+	unsigned n_default;  /* default versions seen by an unversioned reference */
+	bool matched, found; /* some symbol fits; it is one that others may bind to */
 };
 
 /* Name and hash of the version with this number; the base version has none (elf/dl-version.c). */
@@ -37,16 +38,16 @@ static const char *version_name(const struct kv_elf *e, uint16_t index, uint32_t
 
 static bool is_definition(const struct kv_elf_sym *sym)
 {
-	if (sym->shndx == SHN_UNDEF ||
-	    (!sym->value && sym->shndx != SHN_ABS && sym->type != STT_TLS))
-		return false;
-	return sym->bind == STB_GLOBAL || sym->bind == STB_WEAK || sym->bind == STB_GNU_UNIQUE;
+	const unsigned types = 1 << STT_NOTYPE | 1 << STT_OBJECT | 1 << STT_FUNC | 1 << STT_COMMON |
+			       1 << STT_TLS | 1 << STT_GNU_IFUNC;
+
+	return sym->shndx != SHN_UNDEF && (types >> sym->type & 1) &&
+	       (sym->value || sym->shndx == SHN_ABS || sym->type == STT_TLS);
 }
 
 /* check_match() */
-static bool matches(const struct kv_elf_sym *sym, void *arg)
+static bool fits(const struct kv_elf_sym *sym, struct match *m)
 {
-	struct match *m = arg;
 	const struct kv_elf *e = m->in->elf;
 	uint16_t index = sym->version & 0x7fff;
 	const char *name;
@@ -69,13 +70,32 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 	return !m->version->hidden && !hash && !(sym->version & 0x8000);
 }
 
-static bool defined_in(const struct kv_object *o, const struct kv_symname *name,
-		       const struct kv_elf_verneed *version)
+/* The first symbol that fits ends the look into an object, also where it is a local one, which is
+ * then passed over with the object (do_lookup_x()). */
+static bool matches(const struct kv_elf_sym *sym, void *arg)
+{
+	struct match *m = arg;
+
+	m->matched = fits(sym, m);
+	m->found = m->matched && (sym->bind == STB_GLOBAL || sym->bind == STB_WEAK ||
+				  sym->bind == STB_GNU_UNIQUE);
+	return m->matched;
+}
+
+static struct match look_into(const struct kv_object *o, const struct kv_symname *name,
+			      const struct kv_elf_verneed *version)
 {
 	struct match m = { .in = o, .version = version };
 
-	return o->elf &&
-	       (kv_elf_lookup(o->elf, name->text, name->hash, matches, &m) || m.n_default == 1);
+	if (o->elf && !kv_elf_lookup(o->elf, name->text, name->hash, matches, &m))
+		m.matched = m.found = m.n_default == 1;
+	return m;
+}
+
+static bool defined_in(const struct kv_object *o, const struct kv_symname *name,
+		       const struct kv_elf_verneed *version)
+{
+	return look_into(o, name, version).found;
 }
 
 /* ---- versions of the references of one object ---- */
@@ -136,6 +156,12 @@ static const struct kv_symfound *found_of(const struct kv_symname *name,
 	return f;
 }
 
+/* Before 2.30 a weak reference too had to be satisfied by the object that it names. */
+bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r)
+{
+	return !r->weak || (kv_loader_ldso(s->p->l)->version < 30 && named_by(s, r));
+}
+
 bool kv_is_resolved(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
 	const struct kv_symfound *f = found_of(r->name, kv_scope_version(s, r->version));
@@ -192,6 +218,7 @@ static bool must_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
 bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort)
 {
 	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	struct match m;
 
 	*ret_abort = false;
 	/* Scope order: what is global, then the search list of the load. */
@@ -201,16 +228,18 @@ bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool
 
 		if (i < s->p->loaded.n && !o->global)
 			continue;
-		if (!defined_in(o, r->name, version)) {
+		m = look_into(o, r->name, version);
+		*ret_abort = m.matched && version && must_abort(s, r) && o == named_by(s, r);
+		if (*ret_abort)
+			return true;
+		if (!m.found) {
 			/* Before 2.30 (f0b2132b35) the object that the reference names was the last
 			 * that was asked. */
 			if (version && o == named_by(s, r) && kv_loader_ldso(s->p->l)->version < 30)
 				break;
 			continue;
 		}
-		*ret_abort = version && must_abort(s, r) && o == named_by(s, r);
-		if (!*ret_abort)
-			note_found(s, r->name, version, o->elf);
+		note_found(s, r->name, version, o->elf);
 		return true;
 	}
 	return is_assumed_symbol(s, r->name->text);
@@ -267,8 +296,8 @@ static void guess_all(struct kv_scope *s, guesses *by_object)
 		const struct kv_elf_verneed *version = kv_scope_version(s, refs[i].version);
 		const struct kv_symfound *f = found_of(refs[i].name, version);
 
-		if ((f && f->in && f->in->symtab->scope == s->p->l->loads) ||
-		    must_abort(s, &refs[i]))
+		if (!kv_is_wanted(s, &refs[i]) || must_abort(s, &refs[i]) ||
+		    (f && f->in && f->in->symtab->scope == s->p->l->loads))
 			continue;
 		last = guess(s, &refs[i], last);
 		if (!last)

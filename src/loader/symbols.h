@@ -20,6 +20,8 @@ const struct kv_elf_verneed *kv_scope_version(const struct kv_scope *s, uint16_t
 
 /* Finds the symbols that the objects refer to as far as their hashes lead straight to them. */
 void kv_guess_symbols(struct kv_scope *s, const kv_objects *fresh);
+/* Whether the load fails without it. */
+bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r);
 /* Whether it is known where the symbol is; and in which object. */
 bool kv_is_resolved(const struct kv_scope *s, const struct kv_elf_ref *r);
 const struct kv_elf *kv_resolved_in(const struct kv_scope *s, const struct kv_elf_ref *r);

@@ -102,6 +102,7 @@ void kv_tls_start(struct kv_process *p)
 		lay.offset = round_up(lay.offset + RSEQ, RSEQ);
 	p->tls_used = lay.offset;
 	p->tls_size = round_up(lay.offset + SURPLUS, lay.max_align);
+	p->tls_align = lay.max_align;
 }
 
 bool kv_tls_fits(const struct kv_process *p, const struct kv_object *o)
@@ -119,7 +120,7 @@ bool kv_tls_make_static(struct kv_process *p, struct kv_object *o)
 
 	if (o->tls_offset)
 		return true;
-	if (align > TCB_ALIGN)
+	if (align > p->tls_align)
 		return false;
 	if (is_above(p->l)) {
 		uint64_t at = round_up(p->tls_used, align);

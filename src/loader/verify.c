@@ -43,8 +43,10 @@ static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, str
 		return fatal(ret, "ELF file version ident does not match current one");
 	if (id[EI_OSABI] != ELFOSABI_SYSV && id[EI_OSABI] != ELFOSABI_GNU)
 		return fatal(ret, "ELF file OS ABI invalid");
-	/* sysdeps/unix/sysv/linux/ldsodefs.h VALID_ELF_ABIVERSION, libc-abis */
-	if (id[EI_ABIVERSION] != 0 && !(id[EI_OSABI] == ELFOSABI_GNU && id[EI_ABIVERSION] < 4))
+	/* VALID_ELF_ABIVERSION, libc-abis: absolute symbols came with 2.28. */
+	if (id[EI_ABIVERSION] != 0 &&
+	    !(id[EI_OSABI] == ELFOSABI_GNU &&
+	      id[EI_ABIVERSION] < (kv_loader_ldso(l)->version < 28 ? 3 : 4)))
 		return fatal(ret, "ELF file ABI version invalid");
 	for (size_t i = EI_PAD; i < EI_NIDENT; i++)
 		if (id[i])
@@ -112,7 +114,8 @@ enum kv_open kv_open_verify(struct kv_process *p, const char *path, struct kv_op
 	int error;
 
 	*ret = (struct kv_opened){ .path = path };
-	ret->elf = kv_loader_elf(p->l, kv_guest(p->arena, path), &error);
+	error = -ENOENT;
+	ret->elf = *path ? kv_loader_elf(p->l, kv_guest(p->arena, path), &error) : NULL;
 	if (!ret->elf)
 		return open_error(p, error, ret);
 	p->err = -ret->elf->read_error;
