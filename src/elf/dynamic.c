@@ -279,7 +279,8 @@ void kv_elf_read_dynamic(struct kv_elf *e, uint64_t addr, uint64_t size)
 	struct dynamic d = { .e = e };
 	struct kv_elf_symtab *t = e->symtab;
 
-	if (!read_entries(&d, addr, size))
+	e->dynamic_lost = !read_entries(&d, addr, size);
+	if (e->dynamic_lost)
 		return;
 	sort_tables(&d);
 	kv_elf_find_tables(e, d.verneed, d.verdef);

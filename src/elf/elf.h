@@ -95,6 +95,7 @@ struct kv_elf {
 	uint32_t isa_needed; /* GNU_PROPERTY_X86_ISA_1_NEEDED: bit 0 baseline, 1 v2, 2 v3, 3 v4 */
 	struct kv_elf_segment notes[4]; /* PT_NOTE */
 	size_t n_notes;
+	bool dynamic_lost;           /* PT_DYNAMIC leads nowhere */
 	uint64_t dyn_addr, dyn_size; /* PT_DYNAMIC's vaddr and bytes in memory */
 	bool truncated; /* the file ends before what its headers promise: reading it there is a
 			   SIGBUS */

@@ -15,21 +15,27 @@
 #define FIRST_SCRATCH ((size_t)4 << 20)
 #define RELOCS        ((size_t)16 << 10) /* bytes of relocations read at a time */
 
+/*
+ * Segments are mapped by whole pages: what the file has before and behind one in its first and last
+ * page can be read too, unless zeros were written behind it. A later segment covers an earlier one.
+ */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
 {
-	for (size_t i = 0; i < e->loads.n; i++) {
+	for (size_t i = e->loads.n; i-- > 0;) {
 		const struct kv_elf_segment *s = &e->loads.v[i];
-		/* A segment is mapped from the start of its first page. */
-		uint64_t before = s->vaddr % PAGE;
+		uint64_t before = s->vaddr % PAGE, n = s->filesz + before, at;
 
-		if (s->filesz && s->offset >= before && vaddr >= s->vaddr - before &&
-		    vaddr - (s->vaddr - before) < s->filesz + before) {
-			uint64_t at = vaddr - (s->vaddr - before);
-
-			*ret_off = s->offset - before + at;
-			*ret_left = s->filesz + before - at;
-			return true;
-		}
+		if (!s->filesz || s->offset < before || vaddr < s->vaddr - before ||
+		    s->filesz > UINT64_MAX / 2)
+			continue;
+		at = vaddr - (s->vaddr - before);
+		if (s->memsz <= s->filesz)
+			n = (n + PAGE - 1) / PAGE * PAGE;
+		if (at >= n)
+			continue;
+		*ret_off = s->offset - before + at;
+		*ret_left = n - at;
+		return true;
 	}
 	return false;
 }

@@ -164,9 +164,14 @@ bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r)
 
 bool kv_is_resolved(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
-	const struct kv_symfound *f = found_of(r->name, kv_scope_version(s, r->version));
+	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	const struct kv_symfound *f = found_of(r->name, version);
 
-	return f && f->in && f->in->symtab->scope == s->p->l->loads;
+	if (!f || !f->in || f->in->symtab->scope != s->p->l->loads)
+		return false;
+	/* Before 2.30 only the object that the reference names counts. */
+	return !version || kv_loader_ldso(s->p->l)->version >= 30 || !named_by(s, r) ||
+	       named_by(s, r)->elf == f->in;
 }
 
 const struct kv_elf *kv_resolved_in(const struct kv_scope *s, const struct kv_elf_ref *r)
@@ -294,10 +299,9 @@ static void guess_all(struct kv_scope *s, guesses *by_object)
 	kv_elf_refs(s->from->elf, &refs, &n);
 	for (size_t i = 0; i < n; i++) {
 		const struct kv_elf_verneed *version = kv_scope_version(s, refs[i].version);
-		const struct kv_symfound *f = found_of(refs[i].name, version);
 
 		if (!kv_is_wanted(s, &refs[i]) || must_abort(s, &refs[i]) ||
-		    (f && f->in && f->in->symtab->scope == s->p->l->loads))
+		    kv_is_resolved(s, &refs[i]))
 			continue;
 		last = guess(s, &refs[i], last);
 		if (!last)

@@ -190,6 +190,10 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 		*ret_why = "the file is shorter than its program headers say: SIGBUS";
 		return KV_OPEN_ABORT;
 	}
+	if (!*ret_why && e->dynamic_lost) {
+		*ret_why = "its dynamic section lies outside of its segments";
+		return KV_OPEN_UNKNOWN;
+	}
 	/* Refused since 2.30 (2c75b545de). */
 	if (!*ret_why && (e->flags_1 & DF_1_PIE) && kv_loader_ldso(p->l)->version >= 30)
 		*ret_why = "cannot dynamically load position-independent executable";
