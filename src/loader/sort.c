@@ -58,8 +58,8 @@ static void visit(struct dfs *d, struct kv_object *o)
 	*--d->head = o;
 }
 
-/* Since 2.35 (15a0c5730d): depth first from the last to the first; the first is put back at the
- * front. */
+/* Since 2.35 (15a0c5730d): depth first from the last to the first. Since 2.36 (dbb75513f5) the
+ * first is put back at the front. */
 static void sort_depth_first(struct kv_arena *a, struct kv_object **maps, size_t n, bool keep_first)
 {
 	struct kv_object **rpo = kv_alloc_n(a, n, sizeof(*rpo)), *first = maps[0];
@@ -79,6 +79,7 @@ static void sort_depth_first(struct kv_arena *a, struct kv_object **maps, size_t
 
 void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret)
 {
+	unsigned version = kv_loader_ldso(p->l)->version;
 	const char *soname;
 
 	*ret = (kv_objects){ 0 };
@@ -92,9 +93,9 @@ void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret)
 		kv_vec_push(p->arena, ret, list->v[i]);
 	}
 	soname = ret->v[0]->elf ? ret->v[0]->elf->soname : NULL;
-	if (kv_loader_ldso(p->l)->version < 35)
+	if (version < 35)
 		sort_by_moving(p->arena, ret->v + 1, ret->n - 1);
 	else
 		sort_depth_first(p->arena, ret->v, ret->n,
-				 !soname || !kv_streq(soname, "libc.so.6"));
+				 version >= 36 && (!soname || !kv_streq(soname, "libc.so.6")));
 }

@@ -85,7 +85,7 @@ static bool check_object(struct kv_process *p, const struct kv_object *o, bool a
 	add_fault(p, ret,
 		  kv_strf(p->arena, "%s: DT_RELR without GLIBC_ABI_DT_RELR dependency",
 			  file_name(o)));
-	return at_startup;
+	return false;
 }
 
 bool kv_check_versions(struct kv_process *p, const kv_objects *list, bool at_startup,
