@@ -1,7 +1,7 @@
 # The front door; meson does the work.
 BUILD ?= build
 
-.PHONY: build help deps test demo oracle cli bench lint clean
+.PHONY: build help deps test demo oracle oracle-objects cli bench lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -17,8 +17,9 @@ help:
 	@echo 'make demo     the story on a real broken container: check, fix, prove, undo (root)'
 	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
 	@echo 'make oracle   only the comparison with the real loader and the real NIXL (root)'
+	@echo 'make oracle-objects  every ELF object of the containers against the real loader (root)'
 	@echo 'make cli      only the tests of the command line'
-	@echo 'make bench    how long check takes beside the usual shell preamble (root)'
+	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree (root)'
 	@echo 'make lint     clang-format and shellcheck'
 	@echo 'make clean    removes the build directories; the cache of containers stays'
 
@@ -34,11 +35,15 @@ demo:
 oracle: build
 	@tests/oracle/oracle.py
 
+oracle-objects: build
+	@tests/oracle/objects.py --all
+
 cli: build
 	@bats tests/cli
 
 bench: build
 	@bench/check.sh
+	@bench/loader
 
 lint:
 	@tests/lint.sh

@@ -10,7 +10,7 @@ packages=(
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests
-	libcmocka-dev bats binutils jq strace
+	libcmocka-dev bats binutils jq strace libtree
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

@@ -89,6 +89,15 @@ oracle() {
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }
 
+# A sample of some thousand real objects; only what differs has a line of its own.
+objects() {
+	title "real objects and the real loader"
+	tests/oracle/objects.py 2>&1 | tee "$log"
+	count "real objects and the real loader" $? \
+		"$(awk '/^[0-9]+ passed, [0-9]+ failed$/ { n = $1 } END { print n + 0 }' "$log")" \
+		"$(awk '/^[0-9]+ passed, [0-9]+ failed$/ { n = $3 } END { print n + 0 }' "$log")"
+}
+
 single "dependencies" scripts/deps.sh
 single "format" tests/lint.sh format
 single "scripts" tests/lint.sh shell
@@ -103,7 +112,10 @@ export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 single "build with sanitizers" build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false &&
 	unit "unit tests, ASan and UBSan" build-asan
-[ "${built:-}" = yes ] && oracle
+if [ "${built:-}" = yes ]; then
+	oracle
+	objects
+fi
 
 printf '\n===== summary =====\n'
 printf '%s\n' "${summary[@]}"

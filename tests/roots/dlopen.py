@@ -1,8 +1,9 @@
-"""dlopen.py MODULE: which plugins of a container's NIXL the real loader loads, as NIXL opens them.
+"""dlopen.py MODULE [FILE...]: which plugins of a NIXL the real loader loads, as NIXL opens them.
 
 Runs inside the container: imports MODULE's binding, then opens each plugin beside the libnixl.so
 that this has mapped, by the path that NIXL itself would use, with RTLD_NOW | RTLD_LOCAL, each in a
 child of its own. Prints one JSON object: {NAME: {"path", "loads": "yes|no|abort", "error"}}.
+FILEs are opened in place of the plugins; their NAMEs are the paths.
 """
 import ctypes
 import glob
@@ -58,6 +59,9 @@ def attempt(path):
 
 def main():
     importlib.import_module(sys.argv[1] + "._bindings")
+    if sys.argv[2:]:
+        print(json.dumps({path: {"path": path, **attempt(path)} for path in sys.argv[2:]}))
+        return
     nixl = [n for n in mapped() if os.path.basename(n) == "libnixl.so"]
     where = os.environ.get("NIXL_PLUGIN_DIR") or os.path.dirname(nixl[0]) + "/plugins"
     paths = sorted(glob.glob(where + "/libplugin_*.so"))
