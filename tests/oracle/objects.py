@@ -7,7 +7,8 @@ verdict, the error's text, and what is mapped from where, in the order of the li
 
   shared objects   dlopen(FILE, RTLD_NOW | RTLD_LOCAL) by a program that links libc alone, which
                    leaves before any constructor runs (tests/roots/open.c)
-  programs         ld.so --list, which is how the loader itself tells what a start-up maps
+  programs         ld.so --list and its tracing of relocations, which is how the loader itself
+                   tells how a start-up ends; it starts shared objects too, so some are here
   both             also with LD_LIBRARY_PATH and LD_PRELOAD of real libraries
   in python        dlopen of extension modules and libraries by the python that has NIXL in it
 
@@ -29,10 +30,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oracle import KVPATH, MODULE, ROOTS, VERSIONS, Done, Failure, build, inside, kvpath
 
-Case = namedtuple("Case", "root kind path env")
+Case = namedtuple("Case", "root kind path env ldso")
 Answer = namedtuple("Answer", "loads error loaded")
 
 LDSO = "/lib64/ld-linux-x86-64.so.2"
+LDSO_32 = "/lib/ld-linux.so.2"
 SITE = "/usr/local/lib/python3.11/dist-packages"
 LIB = "/usr/lib/x86_64-linux-gnu"
 TOOLS = "/mnt/tools"
@@ -58,6 +60,7 @@ class Object:
             head = f.read(4096)
         self.elf = head[:4] == b"\x7fELF" and len(head) >= 64
         self.native = self.elf and head[4] == 2 and head[18:20] == b"\x3e\0"
+        self.i386 = self.elf and head[4] == 1 and head[18:20] == b"\x03\0"
         self.type = int.from_bytes(head[16:18], "little") if self.elf else 0
         kinds = set()
         if self.native:
@@ -95,12 +98,21 @@ def objects(root, tops):
 def cases_of(root, tops, has_nixl, rng):
     cases, extensions = [], []
     for path, found in objects(root, tops):
-        cases.append(Case(root, "dlopen", path, {}))
-        if found and found.native and found.program:
-            cases.append(Case(root, "program", path, {}))
-        elif found and found.native and found.type == ET_DYN and not path.endswith(".debug"):
-            if has_nixl and SITE in path:
-                extensions.append(Case(root, "python", path, {}))
+        # kvpath takes a 32-bit object for the library of a 32-bit program where the root can run
+        # such; there is no compiler for one here, but its ld.so, which starts libraries too.
+        if found and found.i386 and os.path.exists(root + LDSO_32):
+            if found.type != ET_DYN:
+                continue
+            cases.append(Case(root, "program", path, {}, LDSO_32))
+            continue
+        cases.append(Case(root, "dlopen", path, {}, LDSO))
+        if not found or not found.native:
+            continue
+        library = found.type == ET_DYN and not path.endswith(".debug") and not found.program
+        if found.program or (library and rng.random() < 0.1):
+            cases.append(Case(root, "program", path, {}, LDSO))
+        if library and has_nixl and SITE in path:
+            extensions.append(Case(root, "python", path, {}, LDSO))
     if not has_nixl:
         for env in ENVIRONMENTS:
             cases += [c._replace(env=env) for c in rng.sample(cases[:], len(cases) // 10)
@@ -111,10 +123,17 @@ def cases_of(root, tops, has_nixl, rng):
 # ---- what the container says ----
 
 
-def argv_of(case):
-    if case.kind == "program":
-        return [LDSO, "--list", case.path]
-    return [f"{TOOLS}/open", case.path]
+def commands_of(case):
+    """
+    What is run for a case. --list ends where a start-up does but relocates nothing; tracing with
+    LD_WARN and nothing bound at once relocates as a start-up does and tells every symbol that is
+    missed (ldd -d), but goes on without libraries. So both are needed.
+    """
+    if case.kind == "dlopen":
+        return [{"argv": [f"{TOOLS}/open", case.path], "env": case.env}]
+    trace = {"LD_TRACE_LOADED_OBJECTS": "1", "LD_WARN": "yes", "LD_BIND_NOW": ""}
+    return [{"argv": [case.ldso, "--list", case.path], "env": case.env},
+            {"argv": [case.ldso, case.path], "env": {**case.env, **trace}}]
 
 
 def opened(ran):
@@ -131,31 +150,39 @@ def opened(ran):
     return Answer("abort", ran["err"].strip() or f"status {ran['status']}", None)
 
 
-def listed(ran):
+def listed(ran, traced, path):
     """
     The answer of ld.so --list: objects on stdout, faults on stderr. A preload that cannot be had is
-    no fault, and the kernel's vdso no file.
+    no fault, nor a library without versions, and the kernel's vdso no file.
     """
     faults = [x for x in ran["err"].splitlines()
-              if not re.match(r"ERROR: ld\.so: object .* cannot be preloaded", x)]
+              if not re.match(r"ERROR: ld\.so: object .* cannot be preloaded|"
+                              r".*: no version information available \(required by ", x)]
     if ran["status"] is None:
         return Answer("hangs", None, None)
+    if ran["status"] < 0:
+        return Answer("abort", f"status {ran['status']}", None)
     if faults:
         loads = "abort" if faults[0].startswith("Inconsistency") else "no"
         return Answer(loads, faults[0], None)
     if ran["status"]:
         return Answer("abort", f"status {ran['status']}", None)
+    # The first is where a start-up ends; its text then has the program's name before it.
+    symbol = re.search(r"^((?:undefined )?symbol.*)\t\((.*)\)$", traced["out"] + traced["err"], re.M)
+    if symbol:
+        return Answer("no", f"{path}: symbol lookup error: {symbol[2]}: {symbol[1]}", None)
     names = []
     for line in ran["out"].splitlines():
         m = re.match(r"\t(?:.* => )?(/.*) \(0x[0-9a-f]+\)$", line)
         if m:
             names.append(m.group(1))
-    return Answer("yes", None, (names, []))
+    # So it calls what needs nothing; the link map it does not print then.
+    return Answer("yes", None, None if "\tstatically linked\n" in ran["out"] else (names, []))
 
 
 def ask_container(root, cases, tools):
     """Answers of the real loader, {case number: Answer}, in as few entries of the root as can be."""
-    batch = [{"argv": argv_of(c), "env": c.env} for c in cases if c.kind != "python"]
+    batch = [x for c in cases if c.kind != "python" for x in commands_of(c)]
     files = [c.path for c in cases if c.kind == "python"]
     answers, plain = {}, []
     if batch:
@@ -169,7 +196,9 @@ def ask_container(root, cases, tools):
             said = python[case.path]
             answers[i] = Answer(said["loads"], said["error"], None)
         else:
-            answers[i] = (listed if case.kind == "program" else opened)(next(plain))
+            ran = next(plain)
+            answers[i] = (opened(ran) if case.kind == "dlopen"
+                          else listed(ran, next(plain), case.path))
     return answers
 
 
