@@ -76,6 +76,16 @@ def crosses(link):
     return os.path.dirname(os.readlink(link)) not in ("", ".")
 
 
+def target_of(root, link):
+    """The file in the root that a link leads to: an absolute one leads within the root."""
+    for _ in range(40):
+        if not os.path.islink(link):
+            return link if os.path.isfile(link) else None
+        text = os.readlink(link)
+        link = root + text if text[0] == "/" else os.path.join(os.path.dirname(link), text)
+    return None
+
+
 def objects(root, tops):
     """(path in the root, Object) of everything that somebody may hand to the loader."""
     for top in tops:
@@ -86,9 +96,9 @@ def objects(root, tops):
                 guest = host[len(root):]
                 mode = os.lstat(host).st_mode
                 if stat.S_ISLNK(mode):
-                    # Followed by eye only: an absolute link leads within the root.
-                    if re.search(r"\.so($|\.)", name) and crosses(host):
-                        yield guest, None
+                    target = target_of(root, host)
+                    if re.search(r"\.so($|\.)", name) and crosses(host) and target:
+                        yield guest, Object(target)
                 elif stat.S_ISREG(mode):
                     found = Object(host)
                     if found.elf or re.search(r"\.so($|\.\d)", name):
@@ -100,13 +110,13 @@ def cases_of(root, tops, has_nixl, rng):
     for path, found in objects(root, tops):
         # kvpath takes a 32-bit object for the library of a 32-bit program where the root can run
         # such; there is no compiler for one here, but its ld.so, which starts libraries too.
-        if found and found.i386 and os.path.exists(root + LDSO_32):
+        if found.i386 and os.path.exists(root + LDSO_32):
             if found.type != ET_DYN:
                 continue
             cases.append(Case(root, "program", path, {}, LDSO_32))
             continue
         cases.append(Case(root, "dlopen", path, {}, LDSO))
-        if not found or not found.native:
+        if not found.native:
             continue
         library = found.type == ET_DYN and not path.endswith(".debug") and not found.program
         if found.program or (library and rng.random() < 0.1):
