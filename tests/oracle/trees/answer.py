@@ -1,0 +1,126 @@
+"""The two answers on one query: of the real loader in a chroot, and of the model."""
+
+import json
+import os
+import re
+
+
+class Answer:
+    """loads: yes, no, abort, unknown, or broken (the asking went wrong). text: the error. loaded:
+    paths that the dlopen mapped, in order. known: paths that were there before."""
+
+    def __init__(self, loads, text=None, loaded=(), known=()):
+        self.loads, self.text, self.loaded, self.known = loads, text, list(loaded), set(known)
+
+    def show(self):
+        out = self.loads
+        if self.text:
+            out += ": " + self.text
+        if self.loads == "yes":
+            out += ": " + " ".join(self.loaded)
+        return out
+
+
+def here(path):
+    """The loader names what it found through the working directory, which is /, without it."""
+    if path.startswith("./"):
+        path = path[1:]
+    return path if path.startswith("/") or not path else "/" + path
+
+
+def same_text(text):
+    """The program's name at the start-up's errors."""
+    return re.sub(r"^\S+: error while loading shared libraries: ",
+                  "PROGRAM: error while loading shared libraries: ", text)
+
+
+def env_list(tree):
+    return [f"{k}={v}" for k, v in tree.get("env", {}).items()]
+
+
+def ended(status):
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"status {os.WEXITSTATUS(status)}"
+
+
+def real(spawner, root, tree):
+    """An answer for each query."""
+    names = [q for q in tree["queries"]]
+    status, out, err = spawner.run(["/host", *names], root, tree.get("uid", 0),
+                                   ["LC_ALL=C", *env_list(tree)])
+    answers, before, maps, verdict, text, noise = [], [], [], None, None, []
+    if status != 0:
+        # The program did not come up: one answer for all.
+        last = [line for line in err.splitlines() if "cannot be preloaded" not in line]
+        kind = "no" if re.search("error while loading shared libraries", err) else "abort"
+        text = "\n".join(last)
+        if kind == "abort":
+            text = f"at start-up: {ended(status)} {text}"
+        return [Answer(kind, same_text(text))] * len(names)
+    for line in out.splitlines():
+        tag, rest = line[:2], line[2:]
+        if tag == "B ":
+            before.append(rest)
+        elif tag == "Q ":
+            maps, verdict, text, noise = [], None, None, []
+        elif tag == "L ":
+            maps.append(rest)
+        elif line == "Y":
+            verdict = "yes"
+        elif tag == "N ":
+            verdict, text = "no", rest
+        elif tag == "S ":
+            if int(rest) != 0:
+                verdict, text = "abort", f"{ended(int(rest))} {' '.join(noise)}"
+            answers.append(Answer(verdict, text, [here(m) for m in maps[len(before):]],
+                                  [here(m) for m in before]))
+        else:
+            noise.append(line)
+    return answers
+
+
+def model(spawner, program, root, tree, name):
+    argv = [program, "why", "--process", "bare", "--json"]
+    for pair in env_list(tree):
+        argv += ["--env", pair]
+    status, out, err = spawner.run([*argv, root, name], "", tree.get("uid", 0), ["LC_ALL=C"])
+    try:
+        j = json.loads(out)
+    except ValueError:
+        return Answer("broken", f"{ended(status)} {err.strip()}")
+    fresh = [o["path"] for o in j["loaded"] if o["rule"] != "already-loaded"]
+    known = [o["path"] for o in j["loaded"] if o["rule"] == "already-loaded"]
+    text = j["error"]
+    return Answer(j["loads"], same_text(text) if text else None, fresh, known)
+
+
+def shape(text):
+    """An error's kind: its text without its names and numbers."""
+    text = re.sub(r"\n.*", "", text or "", flags=re.S)
+    text = re.sub(r"dl-[a-z-]+\.c: \d+: ", "", text)
+    if "version `" in text:
+        return "version not found"
+    text = re.sub(r"undefined symbol: .*", "undefined symbol", text)
+    text = re.sub(r"^PROGRAM: error while loading shared libraries: .*?: ", "start-up: ", text)
+    return re.sub(r"^[^:]*: ", "", text, count=1)
+
+
+def differ(r, m):
+    """None where the two agree or the model says that it cannot tell, else the kind of difference,
+    free of names."""
+    if m.loads == "unknown":
+        return None
+    if m.loads == "broken":
+        return "kvpath: " + re.sub(r"(/|worker)\S*", "PATH", m.text)
+    if r.loads != m.loads:
+        return f"real {r.loads} ({shape(r.text)}), model {m.loads} ({shape(m.text)})"
+    if r.loads == "no" and r.text != m.text:
+        if shape(r.text) == shape(m.text):
+            return f"text of {shape(r.text)}"
+        return f"real ({shape(r.text)}), model ({shape(m.text)})"
+    if r.loads == "yes" and r.loaded != m.loaded:
+        if sorted(r.loaded) == sorted(m.loaded):
+            return "order of loading"
+        return "objects loaded"
+    return None

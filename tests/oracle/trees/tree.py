@@ -1,0 +1,136 @@
+"""Makes the directory that a description (a plain dictionary, see generate.py) stands for.
+
+Files of glibc are hard links to one copy for the run. Nothing is ever written outside the root,
+whatever the tree's links say.
+"""
+
+import os
+import shutil
+
+import elfobj
+
+LIB = "/lib/x86_64-linux-gnu"
+NOBODY = 65534
+
+
+def host_path(root, path):
+    """Where a guest path lies; None where the links of the tree lead out of it, or nowhere."""
+    parent, name = os.path.split(path)
+    try:
+        os.makedirs(root + parent, exist_ok=True)
+    except OSError:
+        return None
+    real = os.path.realpath(root + parent)
+    if real != root and not real.startswith(root + "/"):
+        return None
+    return os.path.join(real, name)
+
+
+def content(node):
+    kind = node["t"]
+    if kind == "elf":
+        return elfobj.build(node)
+    if kind == "text":
+        return node.get("s", "").encode()
+    if kind == "hex":
+        return bytes.fromhex(node.get("s", ""))
+    return None
+
+
+def put(root, path, node, library):
+    at = host_path(root, path)
+    if at is None:
+        return
+    if os.path.lexists(at):
+        if node["t"] == "dir" and os.path.isdir(at):
+            return
+        if os.path.isdir(at) and not os.path.islink(at):
+            shutil.rmtree(at)
+        else:
+            os.unlink(at)
+    data = content(node)
+    if data is not None:
+        with open(at, "wb") as f:
+            f.write(data)
+        os.chmod(at, node.get("mode", 0o755))
+    elif node["t"] == "link":
+        os.symlink(node["to"], at)
+    elif node["t"] == "hard":
+        source = host_path(root, node["to"])
+        if source and os.path.isfile(source) and not os.path.islink(source):
+            os.link(source, at)
+    elif node["t"] == "dir":
+        os.mkdir(at)
+    elif node["t"] == "lib":  # a file of the release's own
+        os.link(os.path.join(library, node["name"]), at)
+
+
+def chmod_dirs(root, tree):
+    for path, node in tree.get("files", {}).items():
+        if node["t"] == "dir" and "mode" in node:
+            at = host_path(root, path)
+            if at and os.path.isdir(at) and not os.path.islink(at):
+                os.chmod(at, node["mode"])
+
+
+def build(root, tree, library):
+    """root must not exist. library: directory of the release's files (world.py)."""
+    os.mkdir(root, 0o755)
+    if tree.get("merged"):
+        os.makedirs(root + "/usr/lib")
+        os.makedirs(root + "/usr/lib64")
+        os.makedirs(root + "/usr/sbin")
+        for name in ("lib", "lib64", "sbin"):
+            os.symlink("usr/" + name, f"{root}/{name}")
+    for path in (LIB, "/lib64", "/etc", "/sbin"):
+        os.makedirs(root + path, exist_ok=True)
+    for name in ("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2"):
+        os.link(f"{library}/{name}", f"{root}{LIB}/{name}")
+    loader = "ld-linux-x86-64.so.2"
+    os.link(f"{library}/{loader}", f"{root}{LIB}/{loader}")
+    if tree.get("loader_link"):
+        os.symlink(f"..{LIB}/{loader}" if not tree.get("merged") else f"../lib/x86_64-linux-gnu/{loader}",
+                   f"{root}/lib64/{loader}")
+    else:
+        os.link(f"{library}/{loader}", f"{root}/lib64/{loader}")
+    os.link(f"{library}/ldconfig", f"{root}/sbin/ldconfig")
+    os.link(f"{library}/host", f"{root}/host")
+    for path, node in tree.get("files", {}).items():
+        put(root, path, node, library)
+
+
+def change(root, tree, library):
+    """What happens to the tree after ldconfig has run."""
+    for path, node in tree.get("after", {}).items():
+        if node["t"] == "gone":
+            at = host_path(root, path)
+            if at and os.path.lexists(at) and not (os.path.isdir(at) and not os.path.islink(at)):
+                os.unlink(at)
+        else:
+            put(root, path, node, library)
+    cache = root + "/etc/ld.so.cache"
+    if tree.get("cache_damage") and os.path.isfile(cache):
+        with open(cache, "rb") as f:
+            data = bytearray(f.read())
+        for kind, at, value in tree["cache_damage"]:
+            if kind == "cut":
+                del data[at % (len(data) + 1):]
+            elif kind == "byte" and data:
+                data[at % len(data)] = value
+            elif kind == "word" and len(data) >= 4:
+                at = at * 4 % (len(data) - 3)
+                data[at:at + 4] = (value & 0xffffffff).to_bytes(4, "little")
+        with open(cache, "wb") as f:
+            f.write(data)
+    chmod_dirs(root, tree)
+
+
+def remove(root):
+    if not os.path.lexists(root):
+        return
+    for base, dirs, _ in os.walk(root):
+        for d in dirs:
+            p = os.path.join(base, d)
+            if not os.path.islink(p) and os.stat(p).st_mode & 0o700 != 0o700:
+                os.chmod(p, 0o755)
+    shutil.rmtree(root)

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Random trees, each loaded by the real ld.so in a chroot and by the model (`kvpath why`), which
+must agree. Needs root.
+
+  trees.py [--n N] [--seed S] [--jobs J] [--seconds T]   N trees from seed S on, T seconds at most
+  trees.py --only SEED [--keep DIR]                      one tree, in full; DIR keeps it
+  trees.py --shrink SEED                                 the smallest tree that still disagrees
+  trees.py --file TREE.json                              a tree that was written down (regress/)
+
+The regress/ trees, which once disagreed, are tried first. KVPATH names the program.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+
+import answer
+import generate
+import shrink
+import tree as trees
+from world import HERE, Spawner, World
+
+
+class Worker:
+    def __init__(self, world, program, number=0):
+        self.world, self.program = world, program
+        self.dir = os.path.join(world.dir, f"worker-{number}")
+        os.mkdir(self.dir, 0o755)
+        self.spawner = Spawner(world)
+
+    def try_tree(self, tree, keep=None):
+        """[(query, real answer, model's answer, difference or None)]"""
+        root = keep or os.path.join(self.dir, "root")
+        library = self.world.library(tree["glibc"])
+        trees.remove(root)
+        trees.build(root, tree, library)
+        if "ldconfig" in tree:
+            self.spawner.run(["/sbin/ldconfig", *tree["ldconfig"]], root, env=["LC_ALL=C"])
+        trees.change(root, tree, library)
+        out = []
+        for query, real in zip(tree["queries"], answer.real(self.spawner, root, tree)):
+            model = answer.model(self.spawner, self.program, root, tree, query)
+            out.append((query, real, model, answer.differ(real, model)))
+        if not keep:
+            trees.remove(root)
+        return out
+
+
+class Counts:
+    def __init__(self):
+        self.trees = self.queries = self.bad = 0
+        self.verdicts, self.errors, self.unknown = Counter(), Counter(), Counter()
+        self.kinds, self.example = Counter(), {}
+
+    def add(self, label, results):
+        self.trees += 1
+        for _, real, model, kind in results:
+            self.queries += 1
+            self.verdicts[real.loads] += 1
+            if real.loads != "yes":
+                self.errors[f"{real.loads}: {answer.shape(real.text)}"] += 1
+            if model.loads == "unknown":
+                self.unknown[answer.shape(model.text)] += 1
+            if kind:
+                self.bad += 1
+                self.kinds[kind] += 1
+                self.example.setdefault(kind, []).append(label)
+
+    def print(self, elapsed, missing):
+        print(f"\n{self.trees} trees, {self.queries} queries, {elapsed:.0f} s")
+        if missing:
+            print(f"releases of glibc that could not be had: {' '.join(missing)}")
+        for title, counter in (("the real loader's verdicts", self.verdicts),
+                               ("its errors", self.errors), ("the model cannot tell", self.unknown),
+                               ("disagreements", self.kinds)):
+            print(f"{title}: {sum(counter.values())}")
+            for text, n in counter.most_common():
+                where = f"   ({', '.join(self.example[text][:4])})" if text in self.example else ""
+                print(f"  {n:7} {text}{where}")
+
+
+def show(label, results, command):
+    for query, real, model, kind in results:
+        if kind:
+            print(f"not ok {label} {query}: {kind}\n    real:  {real.show()}\n"
+                  f"    model: {model.show()}\n    {command}", flush=True)
+
+
+def regress():
+    folder = os.path.join(HERE, "regress")
+    for name in sorted(n for n in os.listdir(folder) if n.endswith(".json")):
+        with open(os.path.join(folder, name)) as f:
+            yield name, json.load(f)
+
+
+def command(*args):
+    return " ".join([os.path.relpath(os.path.join(HERE, "trees.py")), *args])
+
+
+def run_part(world, program, number, seeds, deadline, queue):
+    worker = Worker(world, program, number)
+    for seed in seeds:
+        if time.monotonic() > deadline:
+            break
+        queue.put((seed, worker.try_tree(generate.tree(seed, world.versions))))
+    queue.put(None)
+
+
+def run(world, o):
+    """The written trees, then the random ones."""
+    counts, start = Counts(), time.monotonic()
+    worker = Worker(world, o.kvpath, "regress")
+    for name, tree in regress():
+        if tree["glibc"] not in world.versions:
+            continue
+        results = worker.try_tree(tree)
+        counts.add(name, results)
+        show(name, results, command("--file", f"{HERE}/regress/{name}"))
+    seeds = range(o.seed, o.seed + o.n)
+    queue = multiprocessing.Queue()
+    parts = [multiprocessing.Process(target=run_part, daemon=True, args=(
+        world, o.kvpath, i, seeds[i::o.jobs], start + o.seconds, queue)) for i in range(o.jobs)]
+    for p in parts:
+        p.start()
+    left = len(parts)
+    while left:
+        try:
+            item = queue.get(timeout=120)
+        except Exception:
+            raise SystemExit("trees: a worker has died or hangs")
+        if item is None:
+            left -= 1
+            continue
+        seed, results = item
+        counts.add(str(seed), results)
+        show(f"seed {seed}", results, command("--only", str(seed)))
+    for p in parts:
+        p.join()
+    if o.survey:
+        for kind, where in counts.example.items():
+            label = min((w for w in where if w.isdigit()), key=int, default=None)
+            if label:
+                print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}")
+                shrink.run(worker, generate.tree(int(label), world.versions), kind)
+    counts.print(time.monotonic() - start, world.missing)
+    print(f"{counts.queries - counts.bad} passed, {counts.bad} failed")
+    return counts.bad == 0 and counts.queries > 0
+
+
+def one(world, o, tree, label):
+    worker = Worker(world, o.kvpath)
+    print(json.dumps(tree, indent=1))
+    results = worker.try_tree(tree, o.keep and os.path.realpath(o.keep))
+    for query, real, model, kind in results:
+        print(f"{'not ok' if kind else 'ok'} {query}{': ' + kind if kind else ''}\n"
+              f"    real:  {real.show()}\n    model: {model.show()}")
+    return not any(r[3] for r in results)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--n", type=int, default=200)
+    p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--seconds", type=float, default=1e9)
+    p.add_argument("--only", type=int)
+    p.add_argument("--shrink", type=int)
+    p.add_argument("--survey", action="store_true", help="shrink one of each kind afterwards")
+    p.add_argument("--kind", default="", help="shrink the disagreement whose kind holds this text")
+    p.add_argument("--file")
+    p.add_argument("--keep")
+    p.add_argument("--kvpath", default=os.environ.get("KVPATH") or
+                   os.path.join(HERE, "..", "..", "..", "build", "bin", "kvpath"))
+    o = p.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("trees: needs root (it uses chroot)")
+    o.kvpath = os.path.realpath(o.kvpath)
+    world = World()
+    try:
+        if o.shrink is not None or (o.file and o.kind):
+            first = (json.load(open(o.file)) if o.file else
+                     generate.tree(o.shrink, world.versions))
+            good = not shrink.run(Worker(world, o.kvpath), first, o.kind)
+        elif o.only is not None:
+            good = one(world, o, generate.tree(o.only, world.versions), f"seed {o.only}")
+        elif o.file:
+            with open(o.file) as f:
+                good = one(world, o, json.load(f), o.file)
+        else:
+            good = run(world, o)
+    finally:
+        world.close()
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
