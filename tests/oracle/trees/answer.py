@@ -28,10 +28,25 @@ def here(path):
     return path if path.startswith("/") or not path else "/" + path
 
 
+# How ld.so begins its words at the start-up, before and behind the text that dlerror() would give.
+START = re.compile(r"^\S+: (error while loading shared libraries|symbol lookup error|"
+                   r"relocation error): |^/host: ")
+WARNING = re.compile(r"cannot be preloaded|no version information available|"
+                     r"symbol .*size mismatch")
+
+
+def start_error(err):
+    """The first error of a program that did not come up; None where it says none."""
+    for line in err.splitlines():
+        if not WARNING.search(line) and START.search(line):
+            return "START-UP: " + START.sub("", line)
+    return None
+
+
 def same_text(text):
-    """The program's name at the start-up's errors."""
-    return re.sub(r"^\S+: error while loading shared libraries: ",
-                  "PROGRAM: error while loading shared libraries: ", text)
+    """The model's words, where they are of a start-up, in the same form."""
+    return re.sub(r"^\S+: (error while loading shared libraries|symbol lookup error|"
+                  r"relocation error): ", "START-UP: ", text)
 
 
 def env_list(tree):
@@ -52,12 +67,11 @@ def real(spawner, root, tree):
     answers, before, maps, verdict, text, noise = [], [], [], None, None, []
     if status != 0:
         # The program did not come up: one answer for all.
-        last = [line for line in err.splitlines() if "cannot be preloaded" not in line]
-        kind = "no" if re.search("error while loading shared libraries", err) else "abort"
-        text = "\n".join(last)
-        if kind == "abort":
-            text = f"at start-up: {ended(status)} {text}"
-        return [Answer(kind, same_text(text))] * len(names)
+        text = start_error(err)
+        if os.WIFEXITED(status) and text:
+            return [Answer("no", text)] * len(names)
+        last = [line for line in err.splitlines() if not WARNING.search(line)]
+        return [Answer("abort", f"at start-up: {ended(status)} {' '.join(last)}")] * len(names)
     for line in out.splitlines():
         tag, rest = line[:2], line[2:]
         if tag == "B ":
@@ -99,10 +113,15 @@ def shape(text):
     """An error's kind: its text without its names and numbers."""
     text = re.sub(r"\n.*", "", text or "", flags=re.S)
     text = re.sub(r"dl-[a-z-]+\.c: \d+: ", "", text)
-    if "version `" in text:
+    if "version `" in text and not text.startswith("START"):
         return "version not found"
-    text = re.sub(r"undefined symbol: .*", "undefined symbol", text)
-    text = re.sub(r"^PROGRAM: error while loading shared libraries: .*?: ", "start-up: ", text)
+    if "undefined symbol: " in text and not text.startswith("START"):
+        return "undefined symbol"
+    if "link time reference" in text and not text.startswith("START"):
+        return "symbol not defined in file with link time reference"
+    text = re.sub(r"^at start-up: ", "", text)
+    if text.startswith("START-UP: "):
+        return "start-up: " + shape(text[len("START-UP: "):])
     return re.sub(r"^[^:]*: ", "", text, count=1)
 
 
@@ -123,4 +142,6 @@ def differ(r, m):
         if sorted(r.loaded) == sorted(m.loaded):
             return "order of loading"
         return "objects loaded"
+    if r.loads == "yes" and not m.known <= r.known:
+        return "objects that were there before"
     return None

@@ -14,7 +14,7 @@ TYPES = {"notype": 0, "object": 1, "func": 2, "tls": 6, "ifunc": 10}
 FLAGS = {"origin": 1, "symbolic": 2, "textrel": 4, "bind_now": 8, "static_tls": 16}
 FLAGS_1 = {"now": 1, "global": 2, "nodelete": 8, "initfirst": 0x20, "noopen": 0x40,
            "origin": 0x80, "nodeflib": 0x800, "pie": 0x08000000}
-DT = {"needed": 1, "pltrelsz": 2, "hash": 4, "strtab": 5, "symtab": 6, "rela": 7, "relasz": 8,
+DT = {"needed": 1, "pltrelsz": 2, "hash": 4, "strtab": 5, "pltgot": 3, "symtab": 6, "rela": 7, "relasz": 8,
       "relaent": 9, "strsz": 10, "syment": 11, "soname": 14, "rpath": 15, "symbolic": 16,
       "pltrel": 20, "textrel": 22, "jmprel": 23, "bind_now": 24, "runpath": 29, "flags": 30,
       "relrsz": 35, "relr": 36, "relrent": 37, "gnu_hash": 0x6ffffef5, "versym": 0x6ffffff0,
@@ -68,7 +68,7 @@ class Writer:
         self.strings = Strings()
         self.blobs = []   # (name, bytes) of the read-only segment
         self.addr = {}
-        self.dyn = []     # (tag, value or name of a blob)
+        self.base = obj.get("base_addr", 0)
 
     def pack(self, fmt, *values):
         return struct.pack(self.order + fmt.replace("W", self.word), *values)
@@ -120,7 +120,7 @@ class Writer:
             self.add("versym", self.pack("%dH" % len(versym), *versym))
 
     def text_at(self):
-        return 0x40  # any mapped address does: nothing is ever called
+        return self.base + 0x40  # any mapped address does: nothing is ever called
 
     # ---- the rest ----
 
@@ -162,8 +162,8 @@ class Writer:
                 d.append((tag, sum(names[n] for n in o[tag])))
         return d
 
-    def link(self, head, rw_at):
-        """Addresses of everything, the dynamic section and the writable segment."""
+    def link(self, head):
+        """Lays the blobs out behind the headers; where they end."""
         at = head
         for name, data in self.blobs:
             at = (at + 7) & ~7
@@ -192,10 +192,13 @@ class Writer:
         self.add("strtab", self.strings.bytes())
         phnum = self.count_phdrs()
         head = (52 + 32 * phnum) if self.is32 else (64 + 56 * phnum)
-        ro_end = self.link(head, 0)
+        ro_end = self.link(head)
         rw = (ro_end + PAGE - 1) & ~(PAGE - 1)
+        # DT_PLTGOT: three words for lazy binding, which LD_PRELOAD's objects get
+        self.got = rw
+        rw_data = rw + 24
         dyn = self.dynamic_entries(fixed, n_rela, n_jmp, n_relr)
-        slots = rw + len(dyn) * 2 * self.wsize
+        slots = self.base + rw_data + len(dyn) * 2 * self.wsize
         fill = {"rela": self.reloc_bytes(rela, slots),
                 "jmprel": self.reloc_bytes(jmprel, slots + 8 * n_rela),
                 "relr": self.pack("Q", slots + 8 * (n_rela + n_jmp)) if n_relr else b""}
@@ -203,7 +206,7 @@ class Writer:
         for name, data in self.blobs:
             data = fill.get(name, data)
             out[self.addr[name]:self.addr[name] + len(data)] = data
-        out = out.ljust(rw, b"\0")
+        out = out.ljust(rw_data, b"\0")
         for tag, value in dyn:
             out += self.pack("WW", tag, value)
         out += b"\0" * (8 * (n_rela + n_jmp + n_relr) + 16)
@@ -211,7 +214,8 @@ class Writer:
         return self.damage(bytes(out))
 
     def dynamic_entries(self, fixed, n_rela, n_jmp, n_relr):
-        a, v = self.addr, self.versions
+        a = {name: at + self.base for name, at in self.addr.items()}
+        v = self.versions
         d = [(DT[t], x) for t, x in fixed]
         for tag in ("hash", "gnu_hash", "symtab", "strtab"):
             if tag in a and tag not in self.o.get("drop_dt", []):
@@ -220,7 +224,8 @@ class Writer:
         if n_rela:
             d += [(DT["rela"], a["rela"]), (DT["relasz"], 24 * n_rela), (DT["relaent"], 24)]
         if n_jmp:
-            d += [(DT["jmprel"], a["jmprel"]), (DT["pltrelsz"], 24 * n_jmp), (DT["pltrel"], 7)]
+            d += [(DT["jmprel"], a["jmprel"]), (DT["pltrelsz"], 24 * n_jmp), (DT["pltrel"], 7),
+                  (DT["pltgot"], self.base + self.got)]
         if n_relr:
             d += [(DT["relr"], a["relr"]), (DT["relrsz"], 8), (DT["relrent"], 8)]
         if "versym" in a:
@@ -240,7 +245,7 @@ class Writer:
                     2 if o.get("isa") else 0, 1 if o.get("abi_note") else 0))
 
     def phdr(self, kind, flags, off, filesz, memsz, align):
-        vaddr = off + self.o.get("base_addr", 0)
+        vaddr = off + self.base if kind != 0x6474e551 else 0
         if self.is32:
             return self.pack("8I", kind, off, vaddr, vaddr, filesz, memsz, flags, align)
         return self.pack("IIQQQQQQ", kind, flags, off, vaddr, vaddr, filesz, memsz, align)
@@ -253,7 +258,7 @@ class Writer:
             at = rw + o.get("misalign", 0)
             out += self.phdr(1, 6, at, end - at, end - at + o.get("bss", 0), align)
         if not o.get("no_dynamic"):
-            out += self.phdr(2, 6, rw, n_dyn * 2 * self.wsize, n_dyn * 2 * self.wsize, 8)
+            out += self.phdr(2, 6, rw + 24, n_dyn * 2 * self.wsize, n_dyn * 2 * self.wsize, 8)
         if o.get("stack", 6) is not None:
             out += self.phdr(0x6474e551, o.get("stack", 6), 0, 0, 0, 16)
         if o.get("tls"):

@@ -47,7 +47,7 @@ class Tree:
             if chance(r, 0.85):
                 lib["soname"] = name
             elif chance(r, 0.3):
-                lib["soname"] = r.choice(["libc.so.6", "liba.so.1", "other.so", ""])
+                lib["soname"] = r.choice(["libm.so.6", "liba.so.1", "other.so", "", "/opt/a/" + name])
             self.libs.append((name, lib))
         if len(self.libs) > 1 and chance(r, 0.05):  # a cycle
             self.libs[0][1]["needed"].append(self.libs[-1][0])
@@ -121,15 +121,23 @@ class Tree:
         for path, node in list(self.files.items()):
             if node["t"] != "elf" or not node.get("needed"):
                 continue
+            node["needed"] = list(node["needed"])
             for tag, p in (("rpath", 0.3), ("runpath", 0.45)):
                 if chance(r, p):
                     node[tag] = self.search_path(node["needed"])
+            if chance(r, 0.5):  # one that surely finds them
+                dirs = [d for n in node["needed"] for d in self.where.get(n, [])]
+                tag = "runpath" if "runpath" in node or chance(r, 0.6) else "rpath"
+                parts = node.get(tag, "").split(":") if node.get(tag) else []
+                node[tag] = ":".join(dict.fromkeys(parts + dirs))
             if chance(r, 0.04):
                 i = r.randrange(len(node["needed"]))
-                node["needed"] = list(node["needed"])
                 node["needed"][i] = r.choice(["$ORIGIN/", "/opt/a/", "${ORIGIN}/../", "/usr/$LIB/",
                                               "/$PLATFORM/", "x/"]) + node["needed"][i]
-            if chance(r, 0.04):
+            if chance(r, 0.03):
+                node["needed"] = node["needed"] + [r.choice(node["needed"] + [
+                    path.rsplit("/", 1)[1], "", "lib" + "x" * 300 + ".so", ".", "..", "/"])]
+            if chance(r, 0.02):
                 node[r.choice(["filter", "auxiliary"])] = r.choice([n for n, _ in self.libs] +
                                                                    ["libnone.so.1", "libm.so.6"])
 
@@ -150,8 +158,13 @@ class Tree:
         if chance(r, 0.15):
             paths = [p for p, n in self.files.items() if n["t"] != "dir"]
             env["LD_PRELOAD"] = r.choice([":", " "]).join(
-                r.choice(names + paths + ["libnone.so", "/nowhere/l.so", "libm.so.6"])
+                r.choice(names * 2 + paths * 2 + ["libnone.so", "/nowhere/l.so", "libm.so.6",
+                                                  "$LIB/" + names[0], "/$LIB/" + names[0], ""])
                 for _ in range(r.choice([1, 1, 2])))
+        if chance(r, 0.03):
+            text = r.choice(["%s\n", "# none\n%s", "%s # %s\n", " %s:%s \n", "%s\n\n%s"])
+            self.files["/etc/ld.so.preload"] = {
+                "t": "text", "s": text.replace("%s", "{}").format(*r.choices(names + list(self.files), k=2))}
         if env:
             self.t["env"] = env
 
@@ -164,7 +177,10 @@ class Tree:
         listed = some(r, self.dirs, 0.6) + some(r, self.links, 0.5)
         r.shuffle(listed)
         half = r.randint(0, len(listed))
-        conf = ["include /etc/ld.so.conf.d/*.conf"] * chance(r, 0.5) + listed[:half]
+        conf = listed[:half] + ["hwcap 0 nosegneg"] * chance(r, 0.03)
+        if chance(r, 0.5):
+            conf.append(r.choice(["include /etc/ld.so.conf.d/*.conf", "include ld.so.conf.d/*.conf",
+                                  "include /etc/ld.so.conf.d/[0-4]*.conf"]))
         r.shuffle(conf)
         self.files["/etc/ld.so.conf"] = {"t": "text", "s": "\n".join(conf) + "\n"}
         for i, d in enumerate(listed[half:]):

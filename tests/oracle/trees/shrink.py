@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import re
+import struct
 
 STRINGS = ("rpath", "runpath", "LD_LIBRARY_PATH", "LD_PRELOAD", "s")
 
@@ -11,7 +13,7 @@ def places(node, path=()):
     """Every part that can be left out, the large ones first."""
     items = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
     for key, _ in items:
-        if key not in ("t", "glibc", "queries", "n", "file", "to"):
+        if key not in ("t", "glibc", "queries", "n", "file", "to", "reloc", "type", "abi_note"):
             yield path + (key,)
     for key, value in items:
         if isinstance(value, (dict, list)):
@@ -42,7 +44,7 @@ def without(tree, path):
 def still(worker, tree, kind):
     try:
         return any(k == kind for _, _, _, k in worker.try_tree(tree))
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, struct.error):
         return False
 
 
@@ -56,7 +58,7 @@ def shrink(worker, tree, kind):
             if not rest:
                 break
             smaller = without(tree, rest[0])
-            if still(worker, smaller, kind):
+            if smaller != tree and still(worker, smaller, kind):
                 tree, changed = smaller, True
             else:
                 skip += 1
@@ -73,6 +75,13 @@ def compact(value, room=88, pad=""):
         parts = [f"{inner}{json.dumps(k)}: {compact(v, room, inner)}" for k, v in value.items()]
         return "{\n" + ",\n".join(parts) + "\n" + pad + "}"
     return "[\n" + ",\n".join(inner + compact(v, room, inner) for v in value) + "\n" + pad + "]"
+
+
+def write(tree, folder, kind, label):
+    os.makedirs(folder, exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:60]
+    with open(os.path.join(folder, f"{name}-{label}.json"), "w") as f:
+        f.write(compact(tree) + "\n")
 
 
 def run(worker, tree, wanted):

@@ -144,8 +144,9 @@ def run(world, o):
         for kind, where in counts.example.items():
             label = min((w for w in where if w.isdigit()), key=int, default=None)
             if label:
-                print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}")
-                shrink.run(worker, generate.tree(int(label), world.versions), kind)
+                print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}", flush=True)
+                small = shrink.run(worker, generate.tree(int(label), world.versions), kind)
+                shrink.write(small, o.survey, kind, label)
     counts.print(time.monotonic() - start, world.missing)
     print(f"{counts.queries - counts.bad} passed, {counts.bad} failed")
     return counts.bad == 0 and counts.queries > 0
@@ -170,7 +171,7 @@ def main():
     p.add_argument("--seconds", type=float, default=1e9)
     p.add_argument("--only", type=int)
     p.add_argument("--shrink", type=int)
-    p.add_argument("--survey", action="store_true", help="shrink one of each kind afterwards")
+    p.add_argument("--survey", metavar="DIR", help="shrink one of each kind afterwards, into DIR")
     p.add_argument("--kind", default="", help="shrink the disagreement whose kind holds this text")
     p.add_argument("--file")
     p.add_argument("--keep")
