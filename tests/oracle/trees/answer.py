@@ -21,13 +21,6 @@ class Answer:
         return out
 
 
-def here(path):
-    """The loader names what it found through the working directory, which is /, without it."""
-    if path.startswith("./"):
-        path = path[1:]
-    return path if path.startswith("/") or not path else "/" + path
-
-
 # How ld.so begins its words at the start-up, before and behind the text that dlerror() would give.
 START = re.compile(r"^\S+: (error while loading shared libraries|symbol lookup error|"
                    r"relocation error): |^/host: ")
@@ -46,7 +39,7 @@ def start_error(err):
 def same_text(text):
     """The model's words, where they are of a start-up, in the same form."""
     return re.sub(r"^\S+: (error while loading shared libraries|symbol lookup error|"
-                  r"relocation error): ", "START-UP: ", text)
+                  r"relocation error): |^program: ", "START-UP: ", text)
 
 
 def env_list(tree):
@@ -87,8 +80,7 @@ def real(spawner, root, tree):
         elif tag == "S ":
             if int(rest) != 0:
                 verdict, text = "abort", f"{ended(int(rest))} {' '.join(noise)}"
-            answers.append(Answer(verdict, text, [here(m) for m in maps[len(before):]],
-                                  [here(m) for m in before]))
+            answers.append(Answer(verdict, text, maps[len(before):], before))
         else:
             noise.append(line)
     return answers

@@ -3,7 +3,7 @@ gives the same tree. Nothing here knows how a loader decides."""
 
 import random
 
-from objects import chance, library, other, some, wrong
+from objects import chance, hostile, library, other, some, wrong
 
 DIRS = ["/lib", "/usr/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/opt/a",
         "/opt/b/lib", "/srv/x/y", "/usr/local/lib", "/opt/b/lib64", "/lib64", "/opt/haswell",
@@ -20,8 +20,9 @@ def hwcaps_dir(r):
 
 
 class Tree:
-    def __init__(self, seed, versions):
+    def __init__(self, seed, versions, hostile):
         self.r = r = random.Random(seed)
+        self.hostile = hostile
         self.files, self.after = {}, {}
         self.t = {"glibc": r.choice(versions), "merged": chance(r, 0.5), "files": self.files}
         if chance(r, 0.3):
@@ -72,6 +73,8 @@ class Tree:
         node = dict(lib)
         if chance(r, 0.12 if number == 0 else 0.45):
             node = {**node, **wrong(r)} if chance(r, 0.7) else other(r)
+            if self.hostile and node["t"] == "elf" and chance(r, 0.3):
+                node = {**lib, **hostile(r)}
         elif number and chance(r, 0.3) and good:
             node = {"t": r.choice(["hard", "link"]), "to": good}
         elif chance(r, 0.06):
@@ -261,5 +264,5 @@ class Tree:
         return self.t
 
 
-def tree(seed, versions):
-    return Tree(seed, versions).make()
+def tree(seed, versions, with_hostile=False):
+    return Tree(seed, versions, with_hostile).make()

@@ -149,14 +149,19 @@ def wrong(r):
         lambda: {"no_load": True}, lambda: {"no_dynamic": True},
         lambda: {"flags_1": ["noopen"]}, lambda: {"flags_1": ["pie"]},
         lambda: {"flags_1": ["pie", "noopen"]}, lambda: {"base_addr": 0x10000},
-        lambda: {"hash": "none"}, lambda: {"no_versym": True}, lambda: {"no_verdef": True},
-        lambda: {"no_verneed": True}, lambda: {"drop_dt": [r.choice(["strtab", "symtab"])]},
+        lambda: {"hash": "none"}, lambda: {"no_verdef": True},
         lambda: {"stack": 7}, lambda: {"isa": 8}, lambda: {"defs": [], "verdefs": []},
         lambda: {"defs": []}, lambda: {"verdefs": []}, lambda: {"soname": None},
         lambda: {"soname": "other.so"}, lambda: {"needed": ["libnone.so.1"]},
         lambda: {"relr": True, "relr_marker": False},
         lambda: {"tls": {"size": 4000}, "tls_relocs": ["tpoff"]},
     ])()
+
+
+def hostile(r):
+    """What no linker and no editor of objects makes: ld.so itself dies of it."""
+    return r.choice([{"no_versym": True}, {"no_verneed": True}, {"drop_dt": ["strtab"]},
+                     {"drop_dt": ["symtab"]}, {"phnum": 40}, {"filter": "liba.so.1"}])
 
 
 def other(r):

@@ -101,12 +101,12 @@ def command(*args):
     return " ".join([os.path.relpath(os.path.join(HERE, "trees.py")), *args])
 
 
-def run_part(world, program, number, seeds, deadline, queue):
+def run_part(world, program, number, seeds, deadline, queue, hostile):
     worker = Worker(world, program, number)
     for seed in seeds:
         if time.monotonic() > deadline:
             break
-        queue.put((seed, worker.try_tree(generate.tree(seed, world.versions))))
+        queue.put((seed, worker.try_tree(generate.tree(seed, world.versions, hostile))))
     queue.put(None)
 
 
@@ -123,7 +123,7 @@ def run(world, o):
     seeds = range(o.seed, o.seed + o.n)
     queue = multiprocessing.Queue()
     parts = [multiprocessing.Process(target=run_part, daemon=True, args=(
-        world, o.kvpath, i, seeds[i::o.jobs], start + o.seconds, queue)) for i in range(o.jobs)]
+        world, o.kvpath, i, seeds[i::o.jobs], start + o.seconds, queue, o.hostile)) for i in range(o.jobs)]
     for p in parts:
         p.start()
     left = len(parts)
@@ -145,7 +145,7 @@ def run(world, o):
             label = min((w for w in where if w.isdigit()), key=int, default=None)
             if label:
                 print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}", flush=True)
-                small = shrink.run(worker, generate.tree(int(label), world.versions), kind)
+                small = shrink.run(worker, generate.tree(int(label), world.versions, o.hostile), kind)
                 shrink.write(small, o.survey, kind, label)
     counts.print(time.monotonic() - start, world.missing)
     print(f"{counts.queries - counts.bad} passed, {counts.bad} failed")
@@ -173,6 +173,8 @@ def main():
     p.add_argument("--shrink", type=int)
     p.add_argument("--survey", metavar="DIR", help="shrink one of each kind afterwards, into DIR")
     p.add_argument("--kind", default="", help="shrink the disagreement whose kind holds this text")
+    p.add_argument("--hostile", action="store_true", help="also objects that no linker makes")
+    p.add_argument("--releases", nargs="+", help="only these releases of glibc")
     p.add_argument("--file")
     p.add_argument("--keep")
     p.add_argument("--kvpath", default=os.environ.get("KVPATH") or
@@ -181,14 +183,14 @@ def main():
     if os.geteuid() != 0:
         sys.exit("trees: needs root (it uses chroot)")
     o.kvpath = os.path.realpath(o.kvpath)
-    world = World()
+    world = World(o.releases)
     try:
         if o.shrink is not None or (o.file and o.kind):
             first = (json.load(open(o.file)) if o.file else
-                     generate.tree(o.shrink, world.versions))
+                     generate.tree(o.shrink, world.versions, o.hostile))
             good = not shrink.run(Worker(world, o.kvpath), first, o.kind)
         elif o.only is not None:
-            good = one(world, o, generate.tree(o.only, world.versions), f"seed {o.only}")
+            good = one(world, o, generate.tree(o.only, world.versions, o.hostile), f"seed {o.only}")
         elif o.file:
             with open(o.file) as f:
                 good = one(world, o, json.load(f), o.file)
