@@ -24,16 +24,15 @@ class Answer:
 # How ld.so begins its words at the start-up, before and behind the text that dlerror() would give.
 START = re.compile(r"^\S+: (error while loading shared libraries|symbol lookup error|"
                    r"relocation error): |^/host: ")
-WARNING = re.compile(r"cannot be preloaded|no version information available|"
-                     r"symbol .*size mismatch")
+WARNING = re.compile(r"cannot be preloaded|no version information available|: weak version `")
 
 
 def start_error(err):
-    """The first error of a program that did not come up; None where it says none."""
-    for line in err.splitlines():
-        if not WARNING.search(line) and START.search(line):
-            return "START-UP: " + START.sub("", line)
-    return None
+    """The errors of a program that did not come up, as kvpath joins them; None where it says
+    none."""
+    lines = [START.sub("", line) for line in err.splitlines() if not WARNING.search(line) and
+             (START.search(line) or line.endswith(": CPU ISA level is lower than required"))]
+    return "START-UP: " + "\\x0a".join(lines) if lines else None
 
 
 def same_text(text):

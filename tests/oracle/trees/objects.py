@@ -127,8 +127,6 @@ def extras(r, o):
         o["load_align"] = r.choice([0, 1, 2, 0x200, 0x3000, 0x10000, 0x200000])
     if chance(r, 0.02):
         o["bss"] = r.choice([8, 5000, 100000])
-    if chance(r, 0.02):
-        o["versym"] = True
 
 
 def wrong(r):
@@ -149,7 +147,7 @@ def wrong(r):
         lambda: {"no_load": True}, lambda: {"no_dynamic": True},
         lambda: {"flags_1": ["noopen"]}, lambda: {"flags_1": ["pie"]},
         lambda: {"flags_1": ["pie", "noopen"]}, lambda: {"base_addr": 0x10000},
-        lambda: {"hash": "none"}, lambda: {"no_verdef": True},
+        lambda: {"hash": "none"},
         lambda: {"stack": 7}, lambda: {"isa": 8}, lambda: {"defs": [], "verdefs": []},
         lambda: {"defs": []}, lambda: {"verdefs": []}, lambda: {"soname": None},
         lambda: {"soname": "other.so"}, lambda: {"needed": ["libnone.so.1"]},
@@ -161,7 +159,8 @@ def wrong(r):
 def hostile(r):
     """What no linker and no editor of objects makes: ld.so itself dies of it."""
     return r.choice([{"no_versym": True}, {"no_verneed": True}, {"drop_dt": ["strtab"]},
-                     {"drop_dt": ["symtab"]}, {"phnum": 40}, {"filter": "liba.so.1"}])
+                     {"drop_dt": ["symtab"]}, {"phnum": 40}, {"filter": "liba.so.1"},
+                     {"no_verdef": True}, {"versym": True}])
 
 
 def other(r):

@@ -4,8 +4,11 @@ Files of glibc are hard links to one copy for the run. Nothing is ever written o
 whatever the tree's links say.
 """
 
+import json
 import os
 import shutil
+import subprocess
+import tempfile
 
 import elfobj
 
@@ -37,6 +40,32 @@ def content(node):
     return None
 
 
+compiled = {}
+
+
+def compile_to(root, at, node):
+    """An object as gcc makes it, once for the run."""
+    exe = node.get("exe")
+    key = json.dumps(node)
+    if key in compiled:
+        with open(at, "wb") as f:
+            f.write(compiled[key])
+        os.chmod(at, 0o755)
+        return
+    with tempfile.TemporaryDirectory() as work:
+        with open(f"{work}/a.c", "w") as f:
+            f.write(node["c"])
+        options = [] if exe else ["-shared", "-fPIC"]
+        if "map" in node:
+            with open(f"{work}/a.map", "w") as f:
+                f.write(node["map"])
+            options.append(f"-Wl,--version-script={work}/a.map")
+        subprocess.run(["gcc", "-w", "-O1", *options, *node.get("flags", []), "-o", at,
+                        f"{work}/a.c", *(root + w for w in node.get("with", []))], check=True)
+    with open(at, "rb") as f:
+        compiled[key] = f.read()
+
+
 def put(root, path, node, library):
     at = host_path(root, path)
     if at is None:
@@ -53,6 +82,8 @@ def put(root, path, node, library):
         with open(at, "wb") as f:
             f.write(data)
         os.chmod(at, node.get("mode", 0o755))
+    elif node["t"] == "gcc":
+        compile_to(root, at, node)
     elif node["t"] == "link":
         os.symlink(node["to"], at)
     elif node["t"] == "hard":

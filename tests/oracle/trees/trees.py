@@ -90,11 +90,20 @@ def show(label, results, command):
                   f"    model: {model.show()}\n    {command}", flush=True)
 
 
-def regress():
+def written(path, versions):
+    """The tree of a file, once for each release where it says "all"."""
+    with open(path) as f:
+        tree = json.load(f)
+    for version in versions if tree["glibc"] == "all" else [tree["glibc"]]:
+        if version in versions:
+            yield version, {**tree, "glibc": version}
+
+
+def regress(versions):
     folder = os.path.join(HERE, "regress")
     for name in sorted(n for n in os.listdir(folder) if n.endswith(".json")):
-        with open(os.path.join(folder, name)) as f:
-            yield name, json.load(f)
+        for version, tree in written(os.path.join(folder, name), versions):
+            yield name, version, tree
 
 
 def command(*args):
@@ -114,12 +123,11 @@ def run(world, o):
     """The written trees, then the random ones."""
     counts, start = Counts(), time.monotonic()
     worker = Worker(world, o.kvpath, "regress")
-    for name, tree in regress():
-        if tree["glibc"] not in world.versions:
-            continue
+    for name, version, tree in regress(world.versions):
         results = worker.try_tree(tree)
-        counts.add(name, results)
-        show(name, results, command("--file", f"{HERE}/regress/{name}"))
+        counts.add(f"{name} {version}", results)
+        show(f"{name} {version}", results,
+             command("--file", f"{HERE}/regress/{name}", "--releases", version))
     seeds = range(o.seed, o.seed + o.n)
     queue = multiprocessing.Queue()
     parts = [multiprocessing.Process(target=run_part, daemon=True, args=(
@@ -153,8 +161,8 @@ def run(world, o):
 
 
 def one(world, o, tree, label):
-    worker = Worker(world, o.kvpath)
-    print(json.dumps(tree, indent=1))
+    worker = Worker(world, o.kvpath, label)
+    print(f"# {label}\n{shrink.compact(tree)}")
     results = worker.try_tree(tree, o.keep and os.path.realpath(o.keep))
     for query, real, model, kind in results:
         print(f"{'not ok' if kind else 'ok'} {query}{': ' + kind if kind else ''}\n"
@@ -186,14 +194,14 @@ def main():
     world = World(o.releases)
     try:
         if o.shrink is not None or (o.file and o.kind):
-            first = (json.load(open(o.file)) if o.file else
+            first = (next(written(o.file, world.versions))[1] if o.file else
                      generate.tree(o.shrink, world.versions, o.hostile))
             good = not shrink.run(Worker(world, o.kvpath), first, o.kind)
         elif o.only is not None:
-            good = one(world, o, generate.tree(o.only, world.versions, o.hostile), f"seed {o.only}")
+            good = one(world, o, generate.tree(o.only, world.versions, o.hostile), f"seed-{o.only}")
         elif o.file:
-            with open(o.file) as f:
-                good = one(world, o, json.load(f), o.file)
+            good = all([one(world, o, tree, version)
+                        for version, tree in written(o.file, world.versions)])
         else:
             good = run(world, o)
     finally:
