@@ -18,6 +18,7 @@ help:
 	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
 	@echo 'make oracle   only the comparison with the real loader and the real NIXL (root)'
 	@echo 'make oracle-objects  every ELF object of the containers against the real loader (root)'
+	@echo 'make oracle N=20000   the model of ld.so on that many random trees, against eight real ones (root)'
 	@echo 'make cli      only the tests of the command line'
 	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree (root)'
 	@echo 'make lint     clang-format and shellcheck'
@@ -33,7 +34,11 @@ demo:
 	@scripts/demo.sh
 
 oracle: build
+ifdef N
+	@tests/oracle/trees/trees.py --n $(N) --seed $(or $(SEED),1) --jobs $$(nproc) --kvpath $(BUILD)/bin/kvpath
+else
 	@tests/oracle/oracle.py
+endif
 
 oracle-objects: build
 	@tests/oracle/objects.py --all

@@ -89,13 +89,15 @@ oracle() {
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }
 
-# A sample of some thousand real objects; only what differs has a line of its own.
-objects() {
-	title "real objects and the real loader"
-	tests/oracle/objects.py 2>&1 | tee "$log"
-	count "real objects and the real loader" $? \
-		"$(awk '/^[0-9]+ passed, [0-9]+ failed$/ { n = $1 } END { print n + 0 }' "$log")" \
-		"$(awk '/^[0-9]+ passed, [0-9]+ failed$/ { n = $3 } END { print n + 0 }' "$log")"
+# counted NAME FUNCTION...: a part whose last line says how many passed and failed.
+counted() {
+	local name=$1 status
+	shift
+	title "$name"
+	"$@" 2>&1 | tee "$log"
+	status=${PIPESTATUS[0]}
+	count "$name" "$status" "$(sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p' "$log")" \
+		"$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' "$log")"
 }
 
 single "dependencies" scripts/deps.sh
@@ -114,7 +116,10 @@ single "build with sanitizers" build build-asan clang -Db_sanitize=address,undef
 	unit "unit tests, ASan and UBSan" build-asan
 if [ "${built:-}" = yes ]; then
 	oracle
-	objects
+	counted "real objects and the real loader" tests/oracle/objects.py
+	# Bounded by time; the same seeds each time.
+	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
+		--jobs "$(nproc)"
 fi
 
 printf '\n===== summary =====\n'
