@@ -79,7 +79,9 @@ def real(spawner, root, tree):
         elif tag == "S ":
             if int(rest) != 0:
                 verdict, text = "abort", f"{ended(int(rest))} {' '.join(noise)}"
-            answers.append(Answer(verdict, text, maps[len(before):], before))
+            # Not merely what comes behind: a filtee that was there moves to before its filter.
+            fresh = [m for m in maps if m not in before]
+            answers.append(Answer(verdict, text, fresh, before))
         else:
             noise.append(line)
     return answers

@@ -14,9 +14,10 @@ TYPES = {"notype": 0, "object": 1, "func": 2, "tls": 6, "ifunc": 10}
 FLAGS = {"origin": 1, "symbolic": 2, "textrel": 4, "bind_now": 8, "static_tls": 16}
 FLAGS_1 = {"now": 1, "global": 2, "nodelete": 8, "initfirst": 0x20, "noopen": 0x40,
            "origin": 0x80, "nodeflib": 0x800, "pie": 0x08000000}
-DT = {"needed": 1, "pltrelsz": 2, "hash": 4, "strtab": 5, "pltgot": 3, "symtab": 6, "rela": 7, "relasz": 8,
-      "relaent": 9, "strsz": 10, "syment": 11, "soname": 14, "rpath": 15, "symbolic": 16,
-      "pltrel": 20, "textrel": 22, "jmprel": 23, "bind_now": 24, "runpath": 29, "flags": 30,
+DT = {"needed": 1, "pltrelsz": 2, "pltgot": 3, "hash": 4, "strtab": 5, "symtab": 6, "rela": 7,
+      "relasz": 8, "relaent": 9, "strsz": 10, "syment": 11, "soname": 14, "rpath": 15,
+      "symbolic": 16, "pltrel": 20, "textrel": 22, "jmprel": 23, "bind_now": 24, "runpath": 29,
+      "flags": 30,
       "relrsz": 35, "relr": 36, "relrent": 37, "gnu_hash": 0x6ffffef5, "versym": 0x6ffffff0,
       "flags_1": 0x6ffffffb, "verdef": 0x6ffffffc, "verdefnum": 0x6ffffffd,
       "verneed": 0x6ffffffe, "verneednum": 0x6fffffff, "auxiliary": 0x7ffffffd,

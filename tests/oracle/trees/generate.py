@@ -39,7 +39,7 @@ class Tree:
         letters = "abdefgh"[:r.randint(1, 6)]
         for letter in letters:
             name = f"lib{letter}.so" + r.choice(["", ".1", ".1", ".2.10"])
-            needed = [(n, o) for n, o in r.sample(self.libs, min(len(self.libs), r.randint(0, 3)))]
+            needed = r.sample(self.libs, min(len(self.libs), r.randint(0, 3)))
             if chance(r, 0.03):
                 needed.append((f"lib{r.choice(letters)}.so.1", {"defs": [], "verdefs": []}))
             if chance(r, 0.03):
@@ -48,7 +48,8 @@ class Tree:
             if chance(r, 0.85):
                 lib["soname"] = name
             elif chance(r, 0.3):
-                lib["soname"] = r.choice(["libm.so.6", "liba.so.1", "other.so", "", "/opt/a/" + name])
+                lib["soname"] = r.choice(["libm.so.6", "liba.so.1", "other.so", "",
+                                          "/opt/a/" + name])
             self.libs.append((name, lib))
         if len(self.libs) > 1 and chance(r, 0.05):  # a cycle
             self.libs[0][1]["needed"].append(self.libs[-1][0])
@@ -82,7 +83,8 @@ class Tree:
         d = path.rsplit("/", 1)[0]
         if node["t"] == "elf" and chance(r, 0.15):
             real = f"{name}.{r.randint(0, 12)}.1"
-            target = r.choice([real, f"{d}/{real}", f"./{real}", f"../{d.rsplit('/', 1)[1]}/{real}"])
+            target = r.choice([real, f"{d}/{real}", f"./{real}",
+                               f"../{d.rsplit('/', 1)[1]}/{real}"])
             self.files[f"{d}/{real}"] = node
             node = {"t": "link", "to": target}
         self.files[path] = node
@@ -99,10 +101,12 @@ class Tree:
             up = r.choice(["$ORIGIN/..", "${ORIGIN}/..", "$ORIGIN/../.."])
             return up + r.choice([d, "/" + d.rsplit("/", 1)[1], ""])
         if origin and roll < 0.3:
-            return r.choice(["$ORIGIN", "${ORIGIN}", "$ORIGIN/", "$ORIGINx", "${ORIGIN", "/opt/$ORIGIN"])
+            return r.choice(["$ORIGIN", "${ORIGIN}", "$ORIGIN/", "$ORIGINx", "${ORIGIN",
+                             "/opt/$ORIGIN"])
         if roll < 0.36:
             return r.choice(["/$LIB", "/usr/$LIB", "/usr/${LIB}/", "/opt/$PLATFORM", "/opt/b/$LIBX",
-                             "/opt/${PLATFORM}", "$", "/opt/a$", "/opt/$X", "/opt/b/${LIB", "/$LIB/"])
+                             "/opt/${PLATFORM}", "$", "/opt/a$", "/opt/$X", "/opt/b/${LIB",
+                             "/$LIB/"])
         if roll < 0.44:
             return d + r.choice(["/", "//", "/.", "/../" + d.rsplit("/", 1)[1]])
         if roll < 0.47:
@@ -166,8 +170,9 @@ class Tree:
                 for _ in range(r.choice([1, 1, 2])))
         if chance(r, 0.03):
             text = r.choice(["%s\n", "# none\n%s", "%s # %s\n", " %s:%s \n", "%s\n\n%s"])
-            self.files["/etc/ld.so.preload"] = {
-                "t": "text", "s": text.replace("%s", "{}").format(*r.choices(names + list(self.files), k=2))}
+            listed = r.choices(names + list(self.files), k=2)
+            text = text.replace("%s", "{}").format(*listed)
+            self.files["/etc/ld.so.preload"] = {"t": "text", "s": text}
         if env:
             self.t["env"] = env
 

@@ -102,7 +102,8 @@ def extras(r, o):
     if chance(r, 0.08):
         o["flags"] = some(r, ["origin", "symbolic", "bind_now", "static_tls"], 0.4)
     if chance(r, 0.12):
-        o["flags_1"] = some(r, ["now", "global", "nodelete", "initfirst", "nodeflib", "origin"], 0.35)
+        o["flags_1"] = some(r, ["now", "global", "nodelete", "initfirst", "nodeflib", "origin"],
+                            0.35)
     if chance(r, 0.07) or any(d.get("type") == "tls" for d in o["defs"]):
         o["tls"] = {"size": r.choice([8, 64, 500, 1000, 1600, 3000, 20000]),
                     "align": r.choice([1, 8, 16, 64, 4096])}
@@ -142,7 +143,8 @@ def wrong(r):
         lambda: {"phentsize": r.choice([0, 32, 55, 57])},
         lambda: {"cut": r.choice([0, 1, 4, 16, 51, 52, 63, 64, 65, 100, 400, 900, 4096, 4100, -1,
                                   -16, -300])},
-        lambda: {"phnum": r.choice([0, 1, 2, 5000])}, lambda: {"phoff": r.choice([0, 1, 100, 1 << 20])},
+        lambda: {"phnum": r.choice([0, 1, 2, 5000])},
+        lambda: {"phoff": r.choice([0, 1, 100, 1 << 20])},
         lambda: {"misalign": r.choice([1, 8, 16, 64])},
         lambda: {"no_load": True}, lambda: {"no_dynamic": True},
         lambda: {"flags_1": ["noopen"]}, lambda: {"flags_1": ["pie"]},

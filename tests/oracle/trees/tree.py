@@ -120,8 +120,7 @@ def build(root, tree, library):
     loader = "ld-linux-x86-64.so.2"
     os.link(f"{library}/{loader}", f"{root}{LIB}/{loader}")
     if tree.get("loader_link"):
-        os.symlink(f"..{LIB}/{loader}" if not tree.get("merged") else f"../lib/x86_64-linux-gnu/{loader}",
-                   f"{root}/lib64/{loader}")
+        os.symlink(f"..{LIB}/{loader}", f"{root}/lib64/{loader}")
     else:
         os.link(f"{library}/{loader}", f"{root}/lib64/{loader}")
     os.link(f"{library}/ldconfig", f"{root}/sbin/ldconfig")

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections import Counter
+from queue import Empty
 
 import answer
 import generate
@@ -120,6 +121,19 @@ def run_part(world, program, number, seeds, deadline, queue, hostile):
     queue.put(None)
 
 
+def survey(worker, counts, o):
+    """Takes the first tree of each kind of disagreement apart."""
+    for kind, where in counts.example.items():
+        label = min((w for w in where if w.isdigit()), key=int, default=None)
+        if not label:
+            continue
+        print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}", flush=True)
+        tree = generate.tree(int(label), worker.world.versions, o.hostile)
+        small = shrink.run(worker, tree, kind)
+        if small:
+            shrink.write(small, o.survey, kind, label)
+
+
 def run(world, o):
     """The written trees, then the random ones."""
     counts, start = Counts(), time.monotonic()
@@ -133,16 +147,19 @@ def run(world, o):
              command("--file", f"{HERE}/regress/{name}", "--releases", version))
     seeds = range(o.seed, o.seed + o.n)
     queue = multiprocessing.Queue()
-    parts = [multiprocessing.Process(target=run_part, daemon=True, args=(
-        world, o.kvpath, i, seeds[i::o.jobs], start + o.seconds, queue, o.hostile)) for i in range(o.jobs)]
+    deadline = start + o.seconds
+    parts = [multiprocessing.Process(
+        target=run_part, daemon=True,
+        args=(world, o.kvpath, i, seeds[i::o.jobs], deadline, queue, o.hostile))
+        for i in range(o.jobs)]
     for p in parts:
         p.start()
     left = len(parts)
     while left:
         try:
             item = queue.get(timeout=120)
-        except Exception:
-            raise SystemExit("trees: a worker has died or hangs")
+        except Empty:
+            raise SystemExit("trees: a worker has died or hangs") from None
         if item is None:
             left -= 1
             continue
@@ -152,12 +169,7 @@ def run(world, o):
     for p in parts:
         p.join()
     if o.survey:
-        for kind, where in counts.example.items():
-            label = min((w for w in where if w.isdigit()), key=int, default=None)
-            if label:
-                print(f"\n### seed {label}, {counts.kinds[kind]} times: {kind}", flush=True)
-                small = shrink.run(worker, generate.tree(int(label), world.versions, o.hostile), kind)
-                shrink.write(small, o.survey, kind, label)
+        survey(worker, counts, o)
     counts.print(time.monotonic() - start, world.missing)
     unknown, bad = sum(counts.unknown.values()), counts.bad + len(complaints)
     if unknown * 100 > counts.queries:
