@@ -127,6 +127,8 @@ def differ(r, m):
         return "kvpath: " + re.sub(r"(/|worker)\S*", "PATH", m.text)
     if r.loads != m.loads:
         return f"real {r.loads} ({shape(r.text)}), model {m.loads} ({shape(m.text)})"
+    if r.loads == "no" and "(required by /host)" in r.text:
+        return None  # which versions the program itself wants is nothing that the model is told
     if r.loads == "no" and r.text != m.text:
         if shape(r.text) == shape(m.text):
             return f"text of {shape(r.text)}"
