@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -113,6 +114,7 @@ def command(*args):
 
 
 def run_part(world, program, number, seeds, deadline, queue, hostile):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     worker = Worker(world, program, number)
     for seed in seeds:
         if time.monotonic() > deadline:
@@ -210,6 +212,7 @@ def main():
     if os.geteuid() != 0:
         sys.exit("trees: needs root (it uses chroot)")
     o.kvpath = os.path.realpath(o.kvpath)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     world = World(o.releases)
     try:
         if o.shrink is not None or (o.file and o.kind):

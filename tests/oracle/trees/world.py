@@ -33,6 +33,13 @@ class World:
         self.dir = os.path.realpath(tempfile.mkdtemp(prefix="kvpath-trees.", dir=base))
         os.chmod(self.dir, 0o755)
         self.versions, self.missing = [], []
+        try:
+            self.fill(only)
+        except BaseException:
+            self.close()
+            raise
+
+    def fill(self, only):
         for version in only or glibc():
             cached = glibc(version)
             if not cached:
