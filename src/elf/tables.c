@@ -82,7 +82,7 @@ static uint64_t size_of(const struct kv_elf *e, uint64_t vaddr, uint64_t left)
 static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t most)
 {
 	struct kv_elf_symtab *t = e->symtab;
-	uint64_t off, left;
+	uint64_t off, left, end;
 
 	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
 		return;
@@ -90,8 +90,12 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 		n = size_of(e, vaddr, left);
 	if (n > most)
 		n = most;
-	if (n > left || off > MAX_TABLES << 10)
+	/* What a file lacks in its last page reads as zeros; beyond that there is nothing. */
+	end = (e->st.size + PAGE - 1) / PAGE * PAGE;
+	if (n > left || off >= end)
 		return;
+	if (n > end - off)
+		n = end - off;
 	for (size_t i = 0; i < t->n_pieces; i++) {
 		struct kv_elf_piece *p = &t->pieces[i];
 		uint64_t from = off < p->off ? off : p->off;
