@@ -73,13 +73,15 @@ static struct kv_span keep(struct kv_arena *a, struct kv_span s)
 /* All of DT_GNU_HASH: of the tables, or, where it is larger than was thought, by itself. */
 static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struct kv_span *ret)
 {
-	uint32_t n_buckets, n_bloom;
-	uint64_t need, off, left;
+	uint32_t n_buckets, n_bloom, first;
+	uint64_t need, off, left, hashed;
 
 	if (!t->gnu_hash_addr || !kv_elf_table(e, t->gnu_hash_addr, 0, ret) ||
-	    !kv_span_u32(*ret, 0, e->be, &n_buckets) || !kv_span_u32(*ret, 8, e->be, &n_bloom))
+	    !kv_span_u32(*ret, 0, e->be, &n_buckets) || !kv_span_u32(*ret, 4, e->be, &first) ||
+	    !kv_span_u32(*ret, 8, e->be, &n_bloom))
 		return false;
-	need = 16 + (uint64_t)n_bloom * (e->is64 ? 8 : 4) + ((uint64_t)n_buckets + t->max_syms) * 4;
+	hashed = first < t->max_syms ? t->max_syms - first : 0;
+	need = 16 + (uint64_t)n_bloom * (e->is64 ? 8 : 4) + (n_buckets + hashed) * 4;
 	if (ret->n >= need || !kv_elf_to_offset(e, t->gnu_hash_addr, &off, &left) ||
 	    left <= ret->n || need > MAX_HASH)
 		return true;
