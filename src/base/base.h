@@ -198,6 +198,12 @@ char *kv_printable(struct kv_arena *a, const char *s);
 /* The same for text of many lines: newlines and tabs stay. */
 char *kv_printable_text(struct kv_arena *a, const char *s);
 
+/* Whether a pattern of glob(3) (* ? [] \\) matches one component of a path; takes at most the
+ * square of the lengths. */
+bool kv_pattern_match(const char *p, const char *s);
+/* What a component without * ? [ stands for: its backslashes taken away. */
+char *kv_pattern_text(struct kv_arena *a, const char *s);
+
 /* A string that grows; text is NUL-terminated at all times, NULL while empty and untouched. */
 struct kv_buf {
 	char *text;

@@ -93,7 +93,7 @@ void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(programs); i++)
 		if (kv_elf_identify(r, programs[i], ret))
 			return;
-	*ret = kv_elf_own;
+	*ret = (struct kv_elf_id){ .machine = EM_NONE, .is64 = true };
 }
 
 /* The machine that the target is for: that of its libnixl, else of a program that every system has.

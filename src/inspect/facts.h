@@ -163,7 +163,7 @@ extern const char *const kv_assumed_libs[];
  * it. */
 const char *kv_fabric_efa_dso(const struct kv_fabric *fab);
 
-/* The machine that a root's programs are for; kvpath's own where it has none. */
+/* The machine that a root's programs are for; EM_NONE where it has none. */
 void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret);
 
 /* Walks the tree. The only expensive step. */

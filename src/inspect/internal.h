@@ -21,4 +21,7 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 /* Decides which of the NIXLs of one site directory, from number first on, `import nixl` takes. */
 void kv_choose_active(struct kv_facts *f, size_t first, const char *meta);
 
+/* What `import torch` maps, where torch is in the site directory. */
+void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site);
+
 #endif

@@ -172,16 +172,6 @@ static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spell
 		n->capi = NULL;
 }
 
-/* torch loads its CUDA libraries for the whole process before NIXL comes (torch/__init__.py). */
-static void import_torch(struct kv_facts *f, struct kv_process *proc, const char *site)
-{
-	const char *deps = kv_join(f->arena, site, "torch/lib/libtorch_global_deps.so");
-	struct kv_load load;
-
-	if (kv_root_is_file(f->root, deps))
-		kv_process_dlopen(proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
-}
-
 /*
  * The python process up to the imported binding, then the plugins. Where the binding does not load,
  * libnixl's place is read from the tree, so that there is something to report on.
@@ -195,7 +185,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 
 	n->proc = kv_process_start(f->loader, &opts, &n->start);
 	if (n->start.object) {
-		import_torch(f, n->proc, n->site);
+		kv_import_torch(f, n->proc, n->site);
 		kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}

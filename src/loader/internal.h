@@ -162,12 +162,6 @@ const struct kv_ldconf *kv_ldconf(struct kv_loader *l);
  */
 const char *kv_ldconf_holds(struct kv_loader *l, const char *name);
 
-/* Whether a pattern of glob(3) (* ? [] \\) matches one component of a path; takes at most the
- * square of the lengths (pattern.c). */
-bool kv_pattern_match(const char *p, const char *s);
-/* What a component without * ? [ stands for: its backslashes taken away. */
-char *kv_pattern_text(struct kv_arena *a, const char *s);
-
 /* glibc-hwcaps subdirectory number i for this machine, best first; NULL past the last. */
 const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i);
 

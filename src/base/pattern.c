@@ -5,7 +5,7 @@
  */
 #include <ctype.h>
 
-#include "loader/internal.h"
+#include "base/base.h"
 
 static bool in_named_class(const char *name, size_t n, unsigned char c)
 {

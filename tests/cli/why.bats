@@ -1,0 +1,63 @@
+#!/usr/bin/env bats
+# kvpath why: which process, what it says of a file, and torch's preloads as the real python does them.
+
+# shellcheck disable=SC2154 # set by the helpers
+load helper
+
+# lib FILE SONAME [NEEDED...]: a small library.
+lib() {
+	local file=$1 soname=$2
+	shift 2
+	mkdir -p "$(dirname "$file")"
+	echo "int $(echo "$soname" | tr -c 'a-z0-9\n' _)(void) { return 0; }" >"$BATS_TEST_TMPDIR/lib.c"
+	gcc -shared -fPIC -o "$file" -Wl,-soname,"$soname" -Wl,--no-as-needed "$BATS_TEST_TMPDIR/lib.c" "$@"
+}
+
+@test "a file that is nowhere is answered as the loader answers" {
+	kv why --json --process bare / /nowhere/libx.so
+	ended 1
+	json '.loads == "no" and .error == "/nowhere/libx.so: cannot open shared object file: No such file or directory"'
+}
+
+@test "a program's start-up" {
+	container
+	kv why --json --process program "$container" /usr/bin/python3.11
+	ended 0
+	json '.process == "program" and .loads == "yes" and ([.loaded[].soname] | index("libc.so.6") != null)'
+}
+
+@test "what lies in a directory of ld.so.conf but not in the cache is told" {
+	[ "$(id -u)" = 0 ] || skip "needs root to build a container"
+	container
+	lib "$BATS_TEST_TMPDIR/new/libkvtestnew.so.1" libkvtestnew.so.1
+	echo /opt/kvnew >"$BATS_TEST_TMPDIR/kvnew.conf"
+	kv why --json --process bare --mount "$BATS_TEST_TMPDIR/new:/opt/kvnew" \
+		--mount "$BATS_TEST_TMPDIR/kvnew.conf:/etc/ld.so.conf.d/kvnew.conf" "$container" libkvtestnew.so.1
+	ended 1
+	json '.missing_tried[] | select(.rule == "cache") | .why | contains("/opt/kvnew")'
+}
+
+@test "the libraries that torch preloads are there before NIXL comes" {
+	local site=/usr/local/lib/python3.11/dist-packages work=$BATS_TEST_TMPDIR
+	container
+	lib "$work/nvidia/cublas/lib/libcublas.so.12" libcublas.so.12
+	lib "$work/torch/lib/libtorch_global_deps.so" libtorch_global_deps.so \
+		"$work/nvidia/cublas/lib/libcublas.so.12"
+	cat >"$work/torch/__init__.py" <<-'END'
+		def _load_global_deps():
+		    try:
+		        ctypes.CDLL(global_deps_lib_path, mode=ctypes.RTLD_GLOBAL)
+		    except OSError as err:
+		        cuda_libs: Dict[str, str] = {
+		            "cublas": "libcublas.so.*[0-9]",
+		            "cudnn": "libcudnn.so.*[0-9]",
+		        }
+	END
+	kv why --json --process python --mount "$work/torch:$site/torch" --mount "$work/nvidia:$site/nvidia" \
+		"$container" libcublas.so.12
+	ended 0
+	json ".loaded[0].rule == \"already-loaded\" and .loaded[0].path == \"$site/nvidia/cublas/lib/libcublas.so.12\""
+	# Without the wheel nobody brings it.
+	kv why --json --process python --mount "$work/torch:$site/torch" "$container" libcublas.so.12
+	ended 1
+}
