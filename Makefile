@@ -1,5 +1,7 @@
 # The front door; meson does the work.
-BUILD ?= build
+CROSS ?=
+BUILD ?= $(if $(CROSS),build-$(CROSS),build)
+cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
 .PHONY: build help deps test demo oracle oracle-objects cli bench lint clean
 
@@ -9,10 +11,11 @@ build: $(BUILD)/build.ninja
 	@install -D $(BUILD)/src/kvpath-probe $(BUILD)/libexec/kvpath/kvpath-probe
 
 $(BUILD)/build.ninja:
-	@meson setup $(BUILD)
+	@meson setup $(cross) $(BUILD)
 
 help:
 	@echo 'make          builds build/bin/kvpath and build/libexec/kvpath/kvpath-probe'
+	@echo 'make CROSS=aarch64  builds the same for aarch64, in build-aarch64'
 	@echo 'make deps     installs what building and testing need (Debian 12, root)'
 	@echo 'make demo     the story on a real broken container: check, fix, prove, undo (root)'
 	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
@@ -54,4 +57,4 @@ lint:
 	@tests/lint.sh
 
 clean:
-	@rm -rf build build-gcc build-clang build-asan
+	@rm -rf build build-gcc build-clang build-asan build-aarch64

@@ -15,11 +15,28 @@ packages=(
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )
 
+# `make CROSS=aarch64`: the compiler, the libraries of Debian's arm64 (they lie beside the native ones),
+# and the emulator that runs what was built.
+cross=(
+	gcc-aarch64-linux-gnu libc6-dev:arm64 libjansson-dev:arm64 libcmocka-dev:arm64 qemu-user-static
+)
+
+native=$(dpkg --print-architecture 2>/dev/null || true)
+# Ubuntu and others keep arm64 on other servers: adding it would break their package lists.
+if [ "$native" = amd64 ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+	packages+=("${cross[@]}")
+else
+	echo "deps: not amd64 Debian: nothing is installed for make CROSS=aarch64" >&2
+fi
+
 missing=()
 if command -v dpkg-query >/dev/null; then
-	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Architecture}\n' "${packages[@]}" 2>/dev/null || true)
 	for package in "${packages[@]}"; do
-		grep -qxF "installed $package" <<<"$have" || missing+=("$package")
+		arch=$native
+		[[ $package != *:* ]] || arch=${package#*:}
+		grep -qxF -e "installed ${package%:*} $arch" -e "installed ${package%:*} all" <<<"$have" ||
+			missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || exit 0
 fi
@@ -37,6 +54,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
+if [[ " ${missing[*]}" == *:arm64* ]] && ! dpkg --print-foreign-architectures | grep -qx arm64; then
+	echo "deps: dpkg --add-architecture arm64"
+	dpkg --add-architecture arm64
+fi
 install() {
 	apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" </dev/null
 }

@@ -11,6 +11,12 @@ load helper
 	[[ $output != *"(NEEDED)"* ]]
 }
 
+@test "both programs are for one machine" {
+	machine() { readelf -W -h "$1" | sed -n 's/^ *Machine: *//p'; }
+	[ -n "$(machine "$KVPATH")" ]
+	[ "$(machine "$KVPATH")" = "$(machine "$probe")" ]
+}
+
 @test "kvpath-probe needs libc alone" {
 	run bash -c 'readelf -W -d "$1" | sed -n "s/.*(NEEDED).*\[\(.*\)\]/\1/p" | grep -vE "^(libc\.so\.6|ld-linux-.*\.so\.[0-9])$"' _ "$probe"
 	[ "$output" = "" ]

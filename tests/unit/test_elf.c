@@ -102,9 +102,12 @@ static void test_hostile_bytes(void **state)
 	struct kv_span good;
 	uint8_t *copy;
 	uint32_t seed = 20260822;
+	char self[4096] = "";
 
 	(void)state;
-	assert_int_equal(kv_root_slurp(root, "/proc/self/exe", (size_t)64 << 20, &good), 0);
+	/* Asked of libc, as an emulator answers that for the program that it runs. */
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	assert_int_equal(kv_root_slurp(root, self, (size_t)64 << 20, &good), 0);
 	for (size_t n = 0; n < good.n; n += n < 4096 ? 1 : 997) {
 		struct kv_arena *a = kv_arena_new();
 

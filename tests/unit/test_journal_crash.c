@@ -15,6 +15,9 @@
 
 #define MAX_POINTS 1000
 
+/* Every how many changes the process ends: KVPATH_CRASH_STRIDE, where each takes too long. */
+static unsigned stride = 1;
+
 enum call { APPLY, APPLY2, UNDO, RECOVER };
 
 /* How the file system or the kernel differs. */
@@ -158,13 +161,13 @@ static void apply_ended(void **state)
 		unsigned k;
 
 		kv_tree_test = variants[i].test;
-		for (k = 1; !done; k++) {
+		for (k = 1; !done; k += stride) {
 			assert_true(k < MAX_POINTS);
 			one_apply(&variants[i], k, /* again= */ false, &done);
 			if (!done && (variants[i].again || k % 8 == i))
 				one_apply(&variants[i], k, /* again= */ true, &done);
 		}
-		print_message("apply, %s: %u crash points\n", variants[i].name, k - 2);
+		print_message("apply, %s: %u crash points\n", variants[i].name, (k - 2) / stride);
 		assert_true(k > 30);
 	}
 	kv_tree_test = (struct kv_tree_test){ 0 };
@@ -207,11 +210,12 @@ static void undo_ended(void **state)
 		unsigned k;
 
 		kv_tree_test = variants[i].test;
-		for (k = 1; !done; k++) {
+		for (k = 1; !done; k += stride) {
 			assert_true(k < MAX_POINTS);
 			one_undo(&variants[i], k, &done);
 		}
-		print_message("undo of two plans, %s: %u crash points\n", variants[i].name, k - 2);
+		print_message("undo of two plans, %s: %u crash points\n", variants[i].name,
+			      (k - 2) / stride);
 		assert_true(k > 20);
 	}
 	kv_tree_test = (struct kv_tree_test){ 0 };
@@ -224,7 +228,7 @@ static void second_apply_ended(void **state)
 	unsigned k;
 
 	(void)state;
-	for (k = 1; !done; k++) {
+	for (k = 1; !done; k += stride) {
 		char where[64], *before, *between;
 		struct jtree t;
 
@@ -244,7 +248,7 @@ static void second_apply_ended(void **state)
 		free(between);
 		jtree_drop(&t);
 	}
-	print_message("second apply: %u crash points\n", k - 2);
+	print_message("second apply: %u crash points\n", (k - 2) / stride);
 	assert_true(k > 20);
 }
 
@@ -318,7 +322,7 @@ static void apply_fails(void **state)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(codes); i++) {
 		bool done = false;
 
-		for (unsigned k = 1; !done; k++) {
+		for (unsigned k = 1; !done; k += stride) {
 			assert_true(k < MAX_POINTS);
 			one_error(k, codes[i], /* on= */ false, &done);
 			one_error(k, codes[i], /* on= */ true, &done);
@@ -333,6 +337,9 @@ int main(void)
 		cmocka_unit_test(second_apply_ended), cmocka_unit_test(foreign_after_crash),
 		cmocka_unit_test(apply_fails),
 	};
+	const char *every = getenv("KVPATH_CRASH_STRIDE");
 
+	if (every && atoi(every) > 0)
+		stride = (unsigned)atoi(every);
 	return cmocka_run_group_tests_name("journal crash", tests, NULL, NULL);
 }
