@@ -81,27 +81,27 @@ pip() {
 	die "python3 -m pip is missing: run make deps"
 }
 
-# NAME VERSION -> its line of wheels.lock: "TAG SHA256".
+# NAME VERSION MACHINE -> its line of wheels.lock: "TAG SHA256".
 wheel_lock() {
-	awk -v n="$1" -v v="$2" '$1 == n && $2 == v { print $3, $4; found = 1 } END { exit !found }' \
-		"$roots_dir/wheels.lock" || die "$1 $2 is not in wheels.lock"
+	awk -v n="$1" -v v="$2" -v m="_$3\$" '$1 == n && $2 == v && $3 ~ m { print $3, $4; found = 1 }
+		END { exit !found }' "$roots_dir/wheels.lock" || die "$1 $2 for $3 is not in wheels.lock"
 }
 
 build_wheel() {
-	local tmp=$1 name=$2 version=$3 sha=$4 got
+	local tmp=$1 name=$2 version=$3 sha=$4 machine=$5 got
 	pip download --quiet --no-deps --only-binary=:all: \
-		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
+		--platform "manylinux_2_28_$machine" --platform "manylinux2014_$machine" \
 		--python-version 3.11 --dest "$tmp" "$name==$version"
 	got=$(cat "$tmp"/*.whl | sha256sum | cut -d' ' -f1)
 	[ "$got" = "$sha" ] || die "$name $version has sha256 $got, wheels.lock says $sha"
 }
 
-# NAME VERSION -> path of the checked wheel.
+# NAME VERSION [MACHINE] -> path of the checked wheel.
 wheel() {
-	local name=$1 version=$2 line dir file
-	line=$(wheel_lock "$name" "$version")
+	local name=$1 version=$2 machine=${3:-x86_64} line dir file
+	line=$(wheel_lock "$name" "$version" "$machine")
 	dir=$(step_dir "wheel-$name-$version" "$line")
-	step "$dir" build_wheel "$name" "$version" "${line#* }"
+	step "$dir" build_wheel "$name" "$version" "${line#* }" "$machine"
 	file=$(echo "$dir"/*.whl)
 	[ "$(sha256sum <"$file" | cut -d' ' -f1)" = "${line#* }" ] ||
 		die "$file is damaged: remove $dir"
