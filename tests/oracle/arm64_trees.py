@@ -165,6 +165,15 @@ def not_cached(t):
     t.write("/etc/ld.so.conf", b"/x\n")
 
 
+def beyond_ascii(t):
+    """The cache is sorted by characters, whose sign is the machine's."""
+    t.lib("/x/libé.so.1", soname="libé.so.1", defines="libe")
+    for name in ("liba", "libx", "libz"):
+        t.lib(f"/x/{name}.so.1", soname=name + ".so.1")
+    t.lib(MAIN, needs=["/x/libé.so.1", "/x/liba.so.1"])
+    t.ldconfig("/x")
+
+
 def no_default(t):
     t.pair(LIB, how=("-Wl,-z,nodefaultlib",))
 
@@ -218,6 +227,7 @@ SEARCH = [
     Case("cache: the file is gone", cached(lose="/x/libx.so.1")),
     Case("cache: the file is gone, a default directory has it",
          cached(lose="/x/libx.so.1", also=LIB + "/libx.so.1")),
+    Case("cache: names beyond ASCII", beyond_ascii),
     Case("a directory that cannot be searched: a loop of links", lambda t: (t.pair("/x"), t.link("/y", "/y")),
          search_path("/y", "/x")),
 ]

@@ -13,7 +13,7 @@ import sys
 import time
 
 BLOCKS, SIZE = 8, 256 * 1024
-DEADLINE_S = 30
+DEADLINE_S = int(os.environ.get("KVPATH_DEADLINE_S", "30"))
 
 
 def agent(module, backend, name):
