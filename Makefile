@@ -57,4 +57,4 @@ lint:
 	@tests/lint.sh
 
 clean:
-	@rm -rf build build-gcc build-clang build-asan build-aarch64
+	@rm -rf build build-gcc build-clang build-asan build-aarch64 build-gcc-aarch64

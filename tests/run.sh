@@ -100,6 +100,19 @@ counted() {
 		"$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' "$log")"
 }
 
+# The arm64 program and the arm64 container, both emulated.
+arm64() {
+	title "arm64, emulated"
+	{
+		local status=0
+		KVPATH=$PWD/build-gcc-aarch64/bin/kvpath bats --tap tests/cli/binary.bats || status=1
+		tests/oracle/arm64.py || status=1
+		tests/oracle/arm64_loader.py || status=1
+		[ $status -eq 0 ]
+	} 2>&1 | tee "$log"
+	count "arm64, emulated" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
+}
+
 single "dependencies" scripts/deps.sh
 single "format" tests/lint.sh format
 single "scripts" tests/lint.sh shell
@@ -120,6 +133,13 @@ if [ "${built:-}" = yes ]; then
 	# Bounded by time; the same seeds each time.
 	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
 		--jobs "$(nproc)"
+fi
+if ! command -v aarch64-linux-gnu-gcc >/dev/null; then
+	summary+=("arm64: left out, there is no cross compiler (see scripts/deps.sh)")
+elif single "build for aarch64" build build-gcc-aarch64 gcc --cross-file scripts/cross/aarch64.ini; then
+	unit "unit tests, aarch64" build-gcc-aarch64
+	export KVPATH_ARM64=$PWD/build-gcc-aarch64/bin/kvpath
+	[ "${built:-}" = yes ] && arm64
 fi
 
 printf '\n===== summary =====\n'
