@@ -6,9 +6,22 @@
 
 #define BLOCK_SIZE ((size_t)128 << 10)
 
+/* Under AddressSanitizer each allocation is a block of its own, so that it sees what leaves one. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECKED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CHECKED true
+#endif
+#endif
+#ifndef CHECKED
+#define CHECKED false
+#endif
+
 struct block {
 	struct block *next;
 	size_t used, size;
+	bool mapped; /* else malloc's */
 	max_align_t data[];
 };
 
@@ -37,7 +50,10 @@ static void free_until(struct kv_arena *a, const struct block *last)
 {
 	for (struct block *b = a->head, *next; b && b != last; b = next) {
 		next = b->next;
-		munmap(b, sizeof(*b) + b->size);
+		if (b->mapped)
+			munmap(b, sizeof(*b) + b->size);
+		else
+			free(b);
 		a->head = next;
 	}
 }
@@ -72,6 +88,7 @@ static struct block *new_block(struct kv_arena *a, size_t size, bool alone, int 
 		out_of_memory();
 	b->size = size;
 	b->used = 0;
+	b->mapped = true;
 	if (alone && a->head) {
 		b->next = a->head->next;
 		a->head->next = b;
@@ -91,11 +108,24 @@ static size_t rounded(size_t size)
 	return (size + align - 1) / align * align;
 }
 
+static void *alloc_checked(struct kv_arena *a, size_t size)
+{
+	struct block *b = size <= SIZE_MAX / 2 ? malloc(sizeof(*b) + size) : NULL;
+
+	if (!b)
+		out_of_memory();
+	*b = (struct block){ .next = a->head, .used = size, .size = size };
+	a->head = b;
+	return b->data;
+}
+
 void *kv_alloc_raw(struct kv_arena *a, size_t size)
 {
 	struct block *b = a->head;
 	void *p;
 
+	if (CHECKED)
+		return alloc_checked(a, size);
 	size = rounded(size);
 	if (!b || b->size - b->used < size) {
 		bool alone = size > BLOCK_SIZE / 2;
