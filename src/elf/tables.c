@@ -305,6 +305,9 @@ static int relocs_of(const struct kv_elf *e, size_t which, uint8_t *chunk,
 			if (fn(&r, arg))
 				return 1;
 		}
+		/* The sizes may promise exabytes that the file does not have. */
+		if (s.n < n)
+			break;
 		done += n;
 	}
 	return 0;
