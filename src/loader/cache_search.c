@@ -93,7 +93,8 @@ enum judged { NEXT, TAKE, STOP };
 /* The part of search_cache() for entries that have hwcaps. */
 static enum judged judge_new(struct lookup *k, int64_t i, bool *ret_named)
 {
-	uint32_t low = field(k->c, i, 4 + k->c->be), upper = field(k->c, i, 5 - k->c->be), priority;
+	uint32_t low = field(k->c, i, 4 + k->c->be), upper = field(k->c, i, 5 - k->c->be), priority,
+		 osversion;
 	uint64_t hwcap = (uint64_t)upper << 32 | low;
 	bool named = k->c->release >= SINCE_NAMED && (upper & ~KV_CACHE_LEVEL) == HWCAP_NAMED;
 
@@ -106,7 +107,8 @@ static enum judged judge_new(struct lookup *k, int64_t i, bool *ret_named)
 	if (!named && hwcap &&
 	    (k->c->release >= SINCE_NO_LEGACY || !kv_cache_legacy_fits(k->l, hwcap)))
 		return NEXT;
-	if (k->c->release < SINCE_NO_OSVERSION && field(k->c, i, 3) > kv_cache_kernel())
+	osversion = k->c->release < SINCE_NO_OSVERSION ? field(k->c, i, 3) : 0;
+	if (osversion && osversion > kv_cache_kernel())
 		return NEXT;
 	if (!named)
 		return TAKE;

@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lay_text(root, "/usr/lib/libz.so.1", "nor this");
 	lay_files(a, root, s);
 	l = kv_loader_new(root, EM_X86_64, /* is64= */ true, /* be= */ false, 3);
-	kv_loader_ldso(l);
+	/* Not looked for: there is none. */
+	l->ldso = kv_new(a, struct kv_ldso);
 	l->ldso->version = size & 1 ? 36 : 41;
 	kv_vec_each (d, &kv_ldconf(l)->dirs) {
 		KV_PROMISE(kv_root_is_dir(root, d->path));

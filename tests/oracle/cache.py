@@ -314,14 +314,15 @@ def main():
     parser.add_argument("--glibc", action="append", default=[], metavar="NAME=DIR",
                         help="this directory's ld.so, libc.so.6 and ldconfig, instead of all that there are")
     parser.add_argument("--keep", action="store_true", help="stop at the first failure and leave its root")
-    parser.add_argument("--lookup", default=os.path.join(HERE, "../../build/tests/cache_lookup"))
+    kvpath = os.environ.get("KVPATH", os.path.join(HERE, "../../build/bin/kvpath"))
+    parser.add_argument("--lookup", default=os.path.join(os.path.dirname(kvpath), "../tests/cache_lookup"))
     args = parser.parse_args()
     counts = Counts()
     all_releases = dict(g.split("=", 1) for g in args.glibc) or releases()
     for release, source in all_releases.items():
         if args.release and release != args.release:
             continue
-        lab = Lab(release, source, args.lookup)
+        lab, before = Lab(release, source, args.lookup), counts.failed
         for seed in range(args.seed, args.seed + args.n):
             rng = random.Random(seed)
             bad = (from_ldconfig if seed % 4 == 0 else hand_made)(lab, rng, counts, seed, args.keep)
@@ -329,7 +330,8 @@ def main():
                 print("left in", lab.root)
                 return 1
         lab.close()
-        print("ok %s: %d rounds" % (release, args.n), flush=True)
+        if counts.failed == before:
+            print("ok ld.so.cache and ld.so.conf of glibc %s: %d rounds" % (release, args.n), flush=True)
     if "own" in all_releases:
         shutil.rmtree(all_releases["own"])
     print("%d answers compared, %d found, %d deaths of ld.so, %d where the model cannot tell"
