@@ -66,7 +66,8 @@ static struct kv_span keep(struct kv_arena *a, struct kv_span s)
 {
 	uint8_t *p = kv_alloc_raw(a, s.n);
 
-	memcpy(p, s.p, s.n);
+	if (s.n) /* an empty span may have no bytes to point to */
+		memcpy(p, s.p, s.n);
 	return (struct kv_span){ p, s.n };
 }
 
