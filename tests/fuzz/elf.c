@@ -3,7 +3,7 @@
 #include "fuzz.h"
 #include "root/tree.h"
 
-#define MAX_ASKED 200 /* symbols, of each object */
+#define MAX_ASKED 40 /* symbols, of each object */
 
 static size_t n_strings;
 

@@ -30,7 +30,7 @@ fuzz() {
 	[ -z "${RUNS:-}" ] || limit=-runs=$((RUNS * ${share[$target]} / 10))
 	mkdir -p "$found" "$work/failed-$target"
 	nice -n 15 $build/tests/fuzz/"fuzz_$target" "$limit" -timeout=1 -rss_limit_mb=256 -entropic=0 \
-		-max_len=16384 -print_final_stats=1 -artifact_prefix="$work/failed-$target/" \
+		-max_len=8192 -print_final_stats=1 -artifact_prefix="$work/failed-$target/" \
 		"$found" tests/fuzz/corpus/"$target" >"$log" 2>&1
 }
 
