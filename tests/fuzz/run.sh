@@ -11,23 +11,31 @@ export LC_ALL=C
 export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8:detect_leaks=${LEAKS:-0}
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 
-# The share of RUNS in tenths: what is fast and large gets more.
-declare -A share=([elf]=6 [cache]=3 [ldconf]=1)
+# A target for each directory of the corpus. Their shares of RUNS: what is fast and large gets more.
+targets=()
+total=0
+declare -A share=([elf]=6 [cache]=3)
+for dir in tests/fuzz/corpus/*/; do
+	target=$(basename "$dir")
+	targets+=("$target")
+	share[$target]=${share[$target]:-1}
+	total=$((total + share[$target]))
+done
 work=${KVPATH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvpath}/fuzz
 build="build-fuzz"
 
 if [ ! -e $build/build.ninja ]; then
 	CC=clang meson setup $build -Dwerror=true -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false || exit
 fi
-targets=()
-for target in elf cache ldconf; do
-	targets+=("tests/fuzz/fuzz_$target" "tests/fuzz/fuzz_${target}_replay")
+programs=()
+for target in "${targets[@]}"; do
+	programs+=("tests/fuzz/fuzz_$target" "tests/fuzz/fuzz_${target}_replay")
 done
-nice ninja -C $build "${targets[@]}" >/dev/null || exit
+nice ninja -C $build "${programs[@]}" >/dev/null || exit
 
 fuzz() {
 	local target=$1 limit=-max_total_time=${TIME:-60} log=$work/$1.log found=$work/$1
-	[ -z "${RUNS:-}" ] || limit=-runs=$((RUNS * ${share[$target]} / 10))
+	[ -z "${RUNS:-}" ] || limit=-runs=$((RUNS * ${share[$target]} / total))
 	mkdir -p "$found" "$work/failed-$target"
 	nice -n 15 $build/tests/fuzz/"fuzz_$target" "$limit" -timeout=1 -rss_limit_mb=256 -entropic=0 \
 		-max_len=8192 -print_final_stats=1 -artifact_prefix="$work/failed-$target/" \
@@ -40,7 +48,7 @@ stat() {
 
 failed=0
 rows=()
-for target in elf cache ldconf; do
+for target in "${targets[@]}"; do
 	echo "fuzzing $target"
 	if ! fuzz "$target"; then
 		failed=1
