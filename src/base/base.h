@@ -68,8 +68,6 @@ void *kv_alloc(struct kv_arena *a, size_t size);
 void *kv_alloc_n(struct kv_arena *a, size_t n, size_t size);
 /* Memory for bytes that the caller writes at once; not zeroed. */
 void *kv_alloc_raw(struct kv_arena *a, size_t size);
-/* The same for much memory of which perhaps little is used: it costs when it is touched. */
-void *kv_alloc_lazy(struct kv_arena *a, size_t size);
 char *kv_strdup(struct kv_arena *a, const char *s);
 char *kv_strndup(struct kv_arena *a, const char *s, size_t n);
 char *kv_strf(struct kv_arena *a, const char *fmt, ...) KV_PRINTF(2, 3);

@@ -12,7 +12,7 @@
 #define MAPPED        ((uint64_t)128 << 10) /* and from this many on they are mapped */
 #define GAP           4096                  /* what lies between two tables is read along */
 #define PAGE          4096u
-#define FIRST_SCRATCH ((size_t)4 << 20)
+#define FIRST_SCRATCH ((size_t)320 << 10)
 #define RELOCS        ((size_t)16 << 10) /* bytes of relocations read at a time */
 
 /*
@@ -224,7 +224,7 @@ static bool fill_scratch(const struct kv_elf *e)
 		return true;
 	if (s->cap < total) {
 		s->cap = total > FIRST_SCRATCH ? 2 * (size_t)total : FIRST_SCRATCH;
-		s->p = kv_alloc_lazy(t->reader->arena, s->cap);
+		s->p = kv_alloc_raw(t->reader->arena, s->cap);
 	}
 	s->owner = NULL;
 	for (size_t i = 0; i < t->n_pieces; i++) {
