@@ -140,6 +140,8 @@ static struct block *small_block(struct kv_arena *a)
 	/* Twice the size holds an aligned one; the rest is address space and nothing else. */
 	b = (struct block *)(void *)(p + (HUGE - (uintptr_t)p % HUGE) % HUGE);
 	(void)madvise(b, HUGE, MADV_HUGEPAGE);
+	/* Written first: a read would map the page of zeros, to be copied at once. */
+	b->populated = 0;
 	b->map = p;
 	b->mapped = 2 * HUGE;
 	b->size = HUGE - sizeof(*b);

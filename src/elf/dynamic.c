@@ -291,5 +291,4 @@ void kv_elf_read_dynamic(struct kv_elf *e, uint64_t addr, uint64_t size)
 	read_names(&d);
 	read_verneeds(&d);
 	read_verdefs(&d);
-	kv_elf_index(e);
 }

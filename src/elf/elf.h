@@ -234,7 +234,7 @@ struct kv_elf_symtab {
 	struct kv_elf_piece pieces[KV_ELF_PIECES];
 	size_t n_pieces;
 	size_t n_syms, max_syms;
-	bool has_syms;                             /* the tables of symbols could be read */
+	bool read, has_syms;                       /* the symbols were read; and could be */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
 	struct kv_span bloom, buckets, chains;
 	struct kv_elf_ref *refs;
@@ -254,8 +254,6 @@ void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);
 bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret);
 /* Whether the table at vaddr stays where kv_elf_table() showed it. */
 bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr);
-/* Reads the hash table, counts the symbols, collects the references (symbols.c). */
-void kv_elf_index(struct kv_elf *e);
 /* The one kv_symname of this text. */
 struct kv_symname *kv_elf_name(struct kv_elf_reader *r, const char *text);
 

@@ -91,7 +91,7 @@ static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struc
 }
 
 /* The hash table stays in memory: it answers most questions. */
-static bool read_gnu_hash(struct kv_elf *e, struct kv_elf_symtab *t)
+static bool read_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t)
 {
 	struct kv_span s;
 
@@ -133,7 +133,7 @@ static size_t count_by_relocs(const struct kv_elf *e)
 	return h.sym < n ? h.sym + 1 : n;
 }
 
-static void count_syms(struct kv_elf *e)
+static void count_syms(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 	struct kv_span s;
@@ -178,7 +178,7 @@ static bool wants(const struct kv_elf_sym *sym)
 
 /* Names may overlap in the string table, but not without end: false for a forgery that would keep
  * us busy. */
-static bool collect_refs(struct kv_elf *e)
+static bool collect_refs(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 	uint64_t budget = 4 * t->strtab_size + (1 << 20);
@@ -213,11 +213,12 @@ static bool collect_refs(struct kv_elf *e)
 	return true;
 }
 
-void kv_elf_index(struct kv_elf *e)
+static void read_symbols(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 	struct kv_span s;
 
+	t->read = true;
 	count_syms(e);
 	t->has_syms = kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &s);
 	t->has_syms = t->has_syms && collect_refs(e);
@@ -225,11 +226,19 @@ void kv_elf_index(struct kv_elf *e)
 		t->n_syms = t->n_buckets = 0;
 }
 
+/* The symbols, read when they are first asked for: a load that fails before needs none. */
+static const struct kv_elf_symtab *symtab_of(const struct kv_elf *e)
+{
+	if (!e->symtab->read)
+		read_symbols(e);
+	return e->symtab;
+}
+
 /* ---- questions ---- */
 
 bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n)
 {
-	*ret = e->symtab->refs;
+	*ret = symtab_of(e)->refs;
 	*ret_n = e->symtab->n_refs;
 	return e->symtab->has_syms;
 }
@@ -242,12 +251,12 @@ bool kv_elf_has_versym(const struct kv_elf *e)
 
 size_t kv_elf_n_syms(const struct kv_elf *e)
 {
-	return e->symtab->n_syms;
+	return symtab_of(e)->n_syms;
 }
 
 bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
 {
-	const struct kv_elf_symtab *t = e->symtab;
+	const struct kv_elf_symtab *t = symtab_of(e);
 	unsigned bits = e->is64 ? 64 : 32;
 	uint64_t filter = 0;
 	uint32_t half = 0, i = 0, v = 0;
@@ -292,7 +301,7 @@ bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 {
 	struct tables tab;
 
-	return i < e->symtab->n_syms && tables_of(e, &tab) && sym_of(e, &tab, i, ret);
+	return i < symtab_of(e)->n_syms && tables_of(e, &tab) && sym_of(e, &tab, i, ret);
 }
 
 static bool lookup_gnu(const struct kv_elf *e, const struct tables *tab, const char *name,
@@ -358,7 +367,7 @@ bool kv_elf_defines_version(const struct kv_elf *e, const char *version)
 
 bool kv_elf_imports(const struct kv_elf *e, const char *name)
 {
-	for (size_t i = 0; i < e->symtab->n_refs; i++)
+	for (size_t i = 0; i < symtab_of(e)->n_refs; i++)
 		if (kv_streq(e->symtab->refs[i].name->text, name))
 			return true;
 	return false;
