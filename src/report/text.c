@@ -135,40 +135,73 @@ static void put_tried(FILE *out, struct kv_arena *a, const kv_trieds *tried, con
 			kv_rule_name[tried->v[i].rule], tried->v[i].why);
 }
 
-/* What asked for an object; NULL for the one that the process itself opened. */
-static const char *needed_by(const struct kv_object *o, const struct kv_load *l)
+/* The tree of who asked first: each object stands below it, once. */
+struct tree {
+	FILE *out;
+	struct kv_arena *arena;
+	struct kv_style style;
+	const kv_objects *objects;
+	size_t *child, *sibling; /* by place in objects, plus one; [0] is the process itself */
+};
+
+static void plant(struct tree *t)
 {
-	return o->requested_by && o != l->list.v[0] && *o->requested_by->name
-		       ? o->requested_by->name
-		       : NULL;
+	size_t n = t->objects->n, *place, most = 0;
+	size_t *last = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
+
+	t->child = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
+	t->sibling = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
+	for (size_t i = 0; i < n; i++)
+		if (t->objects->v[i]->index > most)
+			most = t->objects->v[i]->index;
+	place = kv_alloc_n(t->arena, most + 1, sizeof(size_t));
+	for (size_t i = 0; i < n; i++)
+		place[t->objects->v[i]->index] = i + 1;
+	for (size_t i = 0; i < n; i++) {
+		const struct kv_object *by = t->objects->v[i]->requested_by;
+		size_t at = by && by->index <= most ? place[by->index] : 0;
+
+		if (at && t->objects->v[at - 1] != by)
+			at = 0;
+		*(last[at] ? &t->sibling[last[at]] : &t->child[at]) = i + 1;
+		last[at] = i + 1;
+	}
 }
 
-void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
-		 const struct kv_load *l, struct kv_style st)
+static void put_object(const struct tree *t, const struct kv_object *o, int indent)
 {
-	put(out, st, BOLD, kv_printable(a, file));
-	fprintf(out, " in a %s process: ", process);
-	put(out, st, l->loads == KV_LOADS_YES ? GREEN : RED, kv_loads_name[l->loads]);
-	fputc('\n', out);
-	for (size_t i = 0; i < l->fresh.n; i++) {
-		const struct kv_object *o = l->fresh.v[i];
+	struct kv_arena *a = t->arena;
 
-		fprintf(out, "  %s\n    by %s for %s%s%s\n", kv_printable(a, o->name),
-			kv_rule_name[o->rule], kv_printable(a, o->request),
-			needed_by(o, l) ? ", needed by " : "",
-			needed_by(o, l) ? kv_printable(a, needed_by(o, l)) : "");
-		if (!st.quiet)
-			put_tried(out, a, &o->tried, "      ");
-		for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
-			const char *name = o->elf->needed.v[j];
-			kv_strv versions = { 0 };
+	fprintf(t->out, "%*s%s\n%*sby %s for %s\n", indent, "", kv_printable(a, o->name),
+		indent + 4, "", kv_rule_name[o->rule], kv_printable(a, o->request));
+	if (t->style.quiet)
+		return;
+	put_tried(t->out, a, &o->tried, kv_strf(a, "%*s", indent + 6, ""));
+	for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
+		const char *name = o->elf->needed.v[j];
+		kv_strv versions = { 0 };
 
-			kv_elf_versions_of(a, o->elf, name, &versions);
-			if (!st.quiet && versions.n)
-				fprintf(out, "    needs %s with %s\n", kv_printable(a, name),
-					join(a, &versions, ""));
-		}
+		kv_elf_versions_of(a, o->elf, name, &versions);
+		if (versions.n)
+			fprintf(t->out, "%*sneeds %s with %s\n", indent + 4, "",
+				kv_printable(a, name), join(a, &versions, ""));
 	}
+}
+
+/* Deeper ones than this are not set in further. */
+#define MAX_INDENT 60
+
+static void put_below(const struct tree *t, size_t at, int indent)
+{
+	for (size_t i = t->child[at]; i; i = t->sibling[i]) {
+		put_object(t, t->objects->v[i - 1], indent);
+		put_below(t, i, indent < MAX_INDENT ? indent + 2 : indent);
+	}
+}
+
+/* Where the load failed: what was defined, and where the loader looked. */
+static void put_failure(FILE *out, struct kv_arena *a, const struct kv_load *l)
+{
 	if (l->provider && l->provider->elf) {
 		kv_strv have = { 0 };
 
@@ -184,7 +217,21 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 		put_tried(out, a, &l->tried, "    ");
 	}
 	if (l->error)
-		fprintf(out, "%s\n", kv_printable(a, l->error));
+		fprintf(out, "%s\n", kv_printable_text(a, l->error));
+}
+
+void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
+		 const struct kv_load *l, struct kv_style st)
+{
+	struct tree t = { .out = out, .arena = a, .style = st, .objects = &l->fresh };
+
+	put(out, st, BOLD, kv_printable(a, file));
+	fprintf(out, " in a %s process: ", process);
+	put(out, st, l->loads == KV_LOADS_YES ? GREEN : RED, kv_loads_name[l->loads]);
+	fputc('\n', out);
+	plant(&t);
+	put_below(&t, 0, 2);
+	put_failure(out, a, l);
 }
 
 void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
