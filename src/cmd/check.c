@@ -25,6 +25,9 @@ static int run(struct kv_opts *o)
 		return r;
 	f = kv_target_facts(o, &t);
 	kv_rules_run(f, &findings);
+	r = kv_target_intact(&t);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (o->json && kv_json_print(stdout, kv_json_check(f, &findings)) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
 	if (!o->json)

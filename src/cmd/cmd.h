@@ -62,6 +62,13 @@ struct kv_target {
 int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret);
 /* The same for the one target that the arguments may name. */
 int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret);
+/* KV_STATUS_OK, or says in one line that `command` cannot work on an image. */
+int kv_target_needs_dir(const struct kv_target *t, const char *command);
+/*
+ * KV_STATUS_OK, or says in one line what is damaged of the target, so that nothing that was found
+ * out about it counts. To be asked before a result is printed.
+ */
+int kv_target_intact(const struct kv_target *t);
 void kv_target_close(struct kv_target *t);
 #define _target_ __attribute__((cleanup(kv_target_close)))
 /* Walks the target and collects its facts. */

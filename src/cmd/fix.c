@@ -122,6 +122,8 @@ static int run(struct kv_opts *o)
 	int r;
 
 	r = kv_target_open_arg(o, &t);
+	if (r == KV_STATUS_OK && !o->dry_run && !kv_streq(o->how, "env"))
+		r = kv_target_needs_dir(&t, "fix");
 	if (r != KV_STATUS_OK)
 		return r;
 	/* What an interrupted run left is taken back first: facts are read from a whole tree. */
@@ -132,10 +134,15 @@ static int run(struct kv_opts *o)
 	if (recovered)
 		fprintf(stderr, "kvpath: an interrupted repair was rolled back first\n");
 	f = kv_target_facts(o, &t);
+	r = kv_target_intact(&t);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (kv_streq(o->how, "env"))
 		return kv_env_print(stdout, f);
 	kv_plan_make(f, o->fabrics.n > 0, &plan);
-	r = carry_out(o, &t, &plan);
+	r = kv_target_intact(&t);
+	if (r == KV_STATUS_OK)
+		r = carry_out(o, &t, &plan);
 	kv_plan_close(&plan);
 	return r;
 }

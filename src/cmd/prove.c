@@ -110,6 +110,8 @@ static int run(struct kv_opts *o)
 	int r;
 
 	r = kv_target_open_arg(o, &t);
+	if (r == KV_STATUS_OK)
+		r = kv_target_needs_dir(&t, "prove");
 	if (r != KV_STATUS_OK)
 		return r;
 	n = choose(kv_target_facts(o, &t));

@@ -5,6 +5,7 @@
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
+	struct kv_facts *f;
 	int r;
 
 	if (!o->render_for)
@@ -19,7 +20,9 @@ static int run(struct kv_opts *o)
 	r = kv_target_open_arg(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
-	return kv_env_print(stdout, kv_target_facts(o, &t));
+	f = kv_target_facts(o, &t);
+	r = kv_target_intact(&t);
+	return r == KV_STATUS_OK ? kv_env_print(stdout, f) : r;
 }
 
 const struct kv_command kv_cmd_render = {

@@ -51,6 +51,8 @@ static int enter(struct kv_opts *o)
 	if (o->args.n < 3)
 		return kv_fail(KV_STATUS_USAGE, "run: a command is expected behind --");
 	r = kv_target_open(o, o->args.v[0], &t);
+	if (r == KV_STATUS_OK)
+		r = kv_target_needs_dir(&t, "run");
 	mounts = kv_alloc_n(o->arena, o->mounts.n + o->fabrics.n + 1, sizeof(*mounts));
 	for (size_t i = 0; i < o->mounts.n; i++)
 		mounts[req.n_mounts++] =

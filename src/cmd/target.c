@@ -1,5 +1,4 @@
 /* Opening a target: what it is, its mounts, its environment, the places to borrow from. */
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "cmd/cmd.h"
@@ -7,25 +6,6 @@
 #define HOST_EFA "/opt/amazon/efa"
 
 extern char **environ;
-
-static int refuse_file(const char *path)
-{
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char magic[4] = { 0 };
-	size_t n = 0;
-
-	if (fd < 0)
-		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", path, strerror(errno));
-	(void)kv_read_all(fd, magic, sizeof(magic), 0, &n);
-	if (n == 4 && memcmp(magic, "hsqs", 4) == 0)
-		return kv_fail(
-			KV_STATUS_UNKNOWN,
-			"%s: a squashfs image; this version reads directories: unpack it with "
-			"unsquashfs, or run kvpath inside the container",
-			path);
-	return kv_fail(KV_STATUS_USAGE, "%s: neither a directory nor an image that kvpath knows",
-		       path);
-}
 
 static int open_root(const struct kv_opts *o, const char *path, struct kv_target *ret)
 {
@@ -37,11 +17,11 @@ static int open_root(const struct kv_opts *o, const char *path, struct kv_target
 	if (stat(path, &st) < 0)
 		return kv_fail(errno == EACCES ? KV_STATUS_UNKNOWN : KV_STATUS_USAGE, "%s: %s",
 			       path, strerror(errno));
-	if (!S_ISDIR(st.st_mode))
-		return refuse_file(path);
 	if (kv_root_open(o->arena, path, &ret->root, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	e = kv_root_list(ret->root, "/", &list);
+	if (e < 0 && kv_target_intact(ret) != KV_STATUS_OK)
+		return KV_STATUS_UNKNOWN;
 	if (e < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", path, strerror(-e));
 	for (size_t i = 0; i < o->mounts.n; i++)
@@ -95,6 +75,26 @@ int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret)
 		return kv_fail(KV_STATUS_USAGE, "%s: one target at a time, not also %s",
 			       o->command->name, o->args.v[1]);
 	return kv_target_open(o, o->args.n ? o->args.v[0] : NULL, ret);
+}
+
+int kv_target_needs_dir(const struct kv_target *t, const char *command)
+{
+	const char *format = kv_root_format(t->root);
+
+	if (!format)
+		return KV_STATUS_OK;
+	return kv_fail(
+		KV_STATUS_UNKNOWN,
+		"%s: %s images are only read: %s needs a directory (unpack it, or see what a "
+		"repair would do with fix --dry-run)",
+		t->path, format, command);
+}
+
+int kv_target_intact(const struct kv_target *t)
+{
+	const char *fault = kv_root_fault(t->root);
+
+	return fault ? kv_fail(KV_STATUS_UNKNOWN, "%s: %s", t->path, fault) : KV_STATUS_OK;
 }
 
 void kv_target_close(struct kv_target *t)

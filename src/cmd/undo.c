@@ -10,6 +10,8 @@ static int run(struct kv_opts *o)
 	int r;
 
 	r = kv_target_open_arg(o, &t);
+	if (r == KV_STATUS_OK)
+		r = kv_target_needs_dir(&t, "undo");
 	if (r != KV_STATUS_OK)
 		return r;
 	if (kv_root_is_dir(t.root, KV_STATE_DIR)) {

@@ -111,6 +111,8 @@ static int run(struct kv_opts *o)
 		r = kv_root_real(t.root, file, 0, &real);
 		if (r < 0 && process && kv_streq(process, "bare"))
 			real = file; /* what the loader says of it is what was asked */
+		else if (r < 0 && kv_target_intact(&t) != KV_STATUS_OK)
+			return KV_STATUS_UNKNOWN;
 		else if (r < 0)
 			return kv_fail(KV_STATUS_USAGE, "%s: %s in %s", file, strerror(-r), t.path);
 	}
@@ -123,11 +125,15 @@ static int run(struct kv_opts *o)
 			;
 		else if (!process)
 			why_plain(&t, file, false, &load);
-		else if (!why_in(f, file, kv_streq(process, "python"), &load))
+		else if (!why_in(f, file, kv_streq(process, "python"), &load) &&
+			 !kv_root_fault(t.root))
 			return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", process,
 				       t.path);
 	}
 	process = process ? process : "bare";
+	r = kv_target_intact(&t);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (o->json && kv_json_print(stdout, kv_json_why(o->arena, file, process, &load)) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
 	if (!o->json)

@@ -92,10 +92,10 @@ json_t *kv_json_check(const struct kv_facts *f, const struct kv_findings *fi)
 		json_array_append_new(findings, finding_json(a, &fi->list.v[i]));
 	return json_pack("{s:s, s:s, s:{s:s, s:o, s:o, s:o, s:o}, s:s, s:o, s:o, s:o, s:o}",
 			 "schema", "kvpath.check/1", "version", KVPATH_VERSION, "target", "kind",
-			 f->live ? "live" : "directory", "path", text(a, f->path), "arch",
-			 text(a, f->arch), "libc", text(a, f->libc), "os", text(a, f->os),
-			 "verdict", kv_verdict_name[fi->verdict], "nixl", nixls, "libfabric",
-			 fabrics, "devices", devices, "findings", findings);
+			 kv_target_kind(f), "path", text(a, f->path), "arch", text(a, f->arch),
+			 "libc", text(a, f->libc), "os", text(a, f->os), "verdict",
+			 kv_verdict_name[fi->verdict], "nixl", nixls, "libfabric", fabrics,
+			 "devices", devices, "findings", findings);
 }
 
 static json_t *tried_json(struct kv_arena *a, const kv_trieds *tried)

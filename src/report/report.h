@@ -13,6 +13,12 @@ struct kv_style {
 	bool quiet;
 };
 
+/* What kind of target the facts are of: the word that reports use. */
+static inline const char *kv_target_kind(const struct kv_facts *f)
+{
+	return f->live ? "live" : kv_root_format(f->root) ? "image" : "directory";
+}
+
 /* Text to out. */
 void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings *fi,
 		   struct kv_style st);

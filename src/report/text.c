@@ -112,7 +112,7 @@ void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings
 		return;
 	}
 	put(out, st, BOLD, kv_printable(f->arena, f->path));
-	fprintf(out, " (%s, %s, %s, %s)\n", f->live ? "live" : "directory", f->arch,
+	fprintf(out, " (%s, %s, %s, %s)\n", kv_target_kind(f), f->arch,
 		kv_printable(f->arena, f->os), f->libc);
 	for (size_t i = 0; i < f->nixls.n; i++)
 		put_nixl(out, f->arena, &f->nixls.v[i], f->backend, st);

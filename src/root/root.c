@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/vfs.h>
 
-#include "root/tree.h"
+#include "root/image.h"
 
 #define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
 #define MAX_PATH  4096
@@ -33,8 +33,9 @@ struct known_dev {
 
 struct kv_root {
 	struct kv_arena *arena;
-	int fd;
+	int fd; /* -1 for an image */
 	bool live;
+	const char *format;          /* of an image, else NULL */
 	KV_VEC(struct layer) layers; /* [0] is the base */
 	struct kv_map *dirs;         /* spelled path -> struct known_dir */
 	KV_VEC(struct known_dev) devs;
@@ -43,22 +44,64 @@ struct kv_root {
 static int resolve(struct kv_root *r, const char *path, bool follow, unsigned depth,
 		   const char **ret);
 
+/* An image as the base. The path is put in front of what its format says. */
+static int open_image(struct kv_root *r, const char *host_path, int *fd, const struct stat *st,
+		      struct kv_tree **ret, struct kv_err *err)
+{
+	const struct kv_image_format *format = kv_image_probe(*fd, st);
+	struct kv_err why = { 0 };
+	int e;
+
+	if (!format)
+		return kv_err(err, -ENOTSUP,
+			      "%s: neither a directory nor an image that kvpath reads (%s)",
+			      host_path, kv_image_names(r->arena));
+	e = format->open(r->arena, *fd, host_path, ret, &why);
+	if (e < 0)
+		return kv_err(err, e, "%s: %s", host_path, why.msg);
+	kv_steal_fd(fd);
+	r->format = format->name;
+	return 0;
+}
+
+static int open_base(struct kv_root *r, const char *host_path, struct kv_tree **ret,
+		     struct kv_err *err)
+{
+	_close_ int fd = -EBADF;
+	struct stat st, live;
+
+	if (stat(host_path, &st) < 0)
+		return kv_err(err, -errno, "%s: %s", host_path, strerror(errno));
+	/* Nothing but these is opened: opening a device or a pipe can block or act. */
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return kv_err(err, -ENOTSUP, "%s: neither a directory nor a regular file",
+			      host_path);
+	fd = open(host_path, S_ISDIR(st.st_mode) ? O_PATH | O_DIRECTORY | O_CLOEXEC
+						 : O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return kv_err(err, -errno, "%s: %s", host_path, strerror(errno));
+	r->live = stat("/", &live) == 0 && st.st_dev == live.st_dev && st.st_ino == live.st_ino;
+	if (!S_ISDIR(st.st_mode) || (!r->live && kv_image_probe(fd, &st)))
+		return open_image(r, host_path, &fd, &st, ret, err);
+	r->fd = fd;
+	*ret = kv_tree_of_dir(r->arena, kv_steal_fd(&fd));
+	return 0;
+}
+
 int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
 		 struct kv_err *err)
 {
-	struct stat st, live;
-	struct kv_root *r;
-	int fd = open(host_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct kv_root *r = kv_new(a, struct kv_root);
+	struct kv_tree *base;
+	int e;
 
-	if (fd < 0)
-		return kv_err(err, -errno, "%s: %s", host_path, strerror(errno));
-	r = kv_new(a, struct kv_root);
 	r->arena = a;
-	r->fd = fd;
-	r->live = fstat(fd, &st) == 0 && stat("/", &live) == 0 && st.st_dev == live.st_dev &&
-		  st.st_ino == live.st_ino;
+	r->fd = -1;
+	e = open_base(r, host_path, &base, err);
+	if (e < 0)
+		return e;
 	r->dirs = kv_map_new(a);
-	kv_vec_push(a, &r->layers, ((struct layer){ .guest = "/", .tree = kv_tree_of_dir(a, fd) }));
+	kv_vec_push(a, &r->layers, ((struct layer){ .guest = "/", .tree = base }));
 	*ret = r;
 	return 0;
 }
@@ -82,6 +125,18 @@ int kv_root_fd(const struct kv_root *r)
 bool kv_root_is_live(const struct kv_root *r)
 {
 	return r->live;
+}
+
+const char *kv_root_format(const struct kv_root *r)
+{
+	return r->format;
+}
+
+const char *kv_root_fault(const struct kv_root *r)
+{
+	struct kv_tree *base = r->layers.n ? r->layers.v[0].tree : NULL;
+
+	return base && base->ops->fault ? base->ops->fault(base) : NULL;
 }
 
 /* ---- layers ---- */

@@ -1,7 +1,7 @@
 /*
- * The files of a target, seen through one small interface: a directory (later an image) as the
- * base, with mounts and planned changes laid on top, so that a job's view, or the view after a
- * repair, can be examined before it exists.
+ * The files of a target, seen through one small interface: a directory or an image as the base,
+ * with mounts and planned changes laid on top, so that a job's view, or the view after a repair,
+ * can be examined before it exists.
  *
  * Paths are guest paths: absolute, "/usr/lib" is the target's. Symlinks, absolute ones too, resolve
  * inside the target; ".." at its root stays there, as after chroot(2). Nothing outside is ever
@@ -38,17 +38,24 @@ typedef KV_VEC(struct kv_dirent) kv_dirents;
 struct kv_file;
 
 /*
- * Opens the directory host_path as a root. The root's memory comes from a; close gives back its
- * fds.
+ * Opens the directory or image host_path as a root. The root's memory comes from a; close gives
+ * back its fds. -ENOTSUP for what is neither.
  */
 int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
 		 struct kv_err *err);
 void kv_root_close(struct kv_root *r);
 struct kv_arena *kv_root_arena(struct kv_root *r);
-/* O_PATH fd of the base directory, the root's own. */
+/* O_PATH fd of the base directory, the root's own; -1 for an image. */
 int kv_root_fd(const struct kv_root *r);
 /* Whether the base is the running system's own "/". */
 bool kv_root_is_live(const struct kv_root *r);
+/* The format's name where the base is an image, which can be read only; else NULL. */
+const char *kv_root_format(const struct kv_root *r);
+/*
+ * What is wrong with the base as such (a damaged image), in one line, once a question ran into it;
+ * NULL while nothing is. Answers that came since then are worth nothing: "cannot tell".
+ */
+const char *kv_root_fault(const struct kv_root *r);
 
 /* Lays the host's directory or file over guest, as a bind mount would. Missing parents are implied.
  */

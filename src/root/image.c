@@ -1,0 +1,24 @@
+/* The table of image formats. */
+#include "root/image.h"
+
+/* NULL ends: the table may be empty. */
+static const struct kv_image_format *const formats[] = {
+	NULL,
+};
+
+const struct kv_image_format *kv_image_probe(int fd, const struct stat *st)
+{
+	for (size_t i = 0; formats[i]; i++)
+		if (formats[i]->is(fd, st))
+			return formats[i];
+	return NULL;
+}
+
+const char *kv_image_names(struct kv_arena *a)
+{
+	const char *names = "";
+
+	for (size_t i = 0; formats[i]; i++)
+		names = kv_strf(a, "%s%s%s", names, i ? ", " : "", formats[i]->name);
+	return names;
+}
