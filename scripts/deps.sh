@@ -7,10 +7,12 @@ set -euo pipefail
 packages=(
 	# build
 	make gcc libc6-dev meson ninja-build pkg-config libjansson-dev
+	libsquashfs-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests
 	libcmocka-dev bats binutils jq strace libtree
+	squashfs-tools liblzo2-dev
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

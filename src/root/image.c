@@ -1,8 +1,9 @@
 /* The table of image formats. */
 #include "root/image.h"
+#include "root/squash.h"
 
-/* NULL ends: the table may be empty. */
 static const struct kv_image_format *const formats[] = {
+	&kv_squash_format,
 	NULL,
 };
 

@@ -1,0 +1,187 @@
+/*
+ * LZO1X, from the description of its stream in Linux's Documentation/staging/lzo.rst (bitstream
+ * version 0, which is what squashfs has). The bytes are hostile: every read of the input and every
+ * byte of the output is checked first.
+ *
+ * A stream is a row of instructions. Each but a literal run copies a match from what was written
+ * before, and then up to three literals; how many those were decides what a first byte below 16
+ * means next.
+ */
+#include "root/lzo1x.h"
+
+/* What the instruction before did: 0 to 3 trailing literals, or a literal run. */
+#define AFTER_RUN 4
+
+struct lzo {
+	struct kv_span in;
+	size_t at; /* in the input */
+	uint8_t *out;
+	size_t n, cap;
+	unsigned state;
+};
+
+struct match {
+	size_t length, distance;
+};
+
+static bool next(struct lzo *z, uint8_t *ret)
+{
+	return kv_span_u8(z->in, z->at++, ret);
+}
+
+/*
+ * A length that does not fit its field: 255 for each zero byte, plus the byte that ends them. It is
+ * cut off at what no output can hold.
+ */
+static bool long_length(struct lzo *z, size_t base, size_t *ret)
+{
+	uint8_t byte;
+
+	for (*ret = base; next(z, &byte); *ret += *ret <= z->cap ? 255 : 0)
+		if (byte) {
+			*ret += byte;
+			return true;
+		}
+	return false;
+}
+
+static int literals(struct lzo *z, size_t n)
+{
+	struct kv_span s;
+
+	if (!kv_span_sub(z->in, z->at, n, &s))
+		return -EBADMSG;
+	if (n > z->cap - z->n)
+		return -ENOSPC;
+	if (n)
+		memcpy(z->out + z->n, s.p, n);
+	z->at += n;
+	z->n += n;
+	return 0;
+}
+
+static int copy_match(struct lzo *z, struct match m)
+{
+	uint8_t *to = z->out + z->n;
+	const uint8_t *from;
+
+	if (m.distance > z->n)
+		return -EBADMSG;
+	if (m.length > z->cap - z->n)
+		return -ENOSPC;
+	from = to - m.distance;
+	z->n += m.length;
+	/* A match may run into what it writes itself: that is how LZO repeats. */
+	if (m.distance >= m.length)
+		memcpy(to, from, m.length);
+	else
+		while (m.length--)
+			*to++ = *from++;
+	return 0;
+}
+
+/* The 16 bits behind a length: 14 of distance, 2 of trailing literals. */
+static bool next_pair(struct lzo *z, size_t *ret_distance, unsigned *ret_state)
+{
+	uint16_t pair;
+
+	if (!kv_span_u16(z->in, z->at, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__, &pair))
+		return false;
+	z->at += 2;
+	*ret_distance = pair >> 2;
+	*ret_state = pair & 3;
+	return true;
+}
+
+/* Instructions 16 to 63. ret->distance 0: the end marker. */
+static bool far_match(struct lzo *z, uint8_t op, struct match *ret)
+{
+	bool farther = op < 32;
+	uint8_t mask = farther ? 7 : 31;
+
+	ret->length = op & mask;
+	if (!ret->length && !long_length(z, mask, &ret->length))
+		return false;
+	ret->length += 2;
+	if (!next_pair(z, &ret->distance, &z->state))
+		return false;
+	if (!farther)
+		ret->distance += 1;
+	else if (ret->distance || op & 8)
+		ret->distance += 16384 + (op & 8 ? 16384 : 0);
+	return true;
+}
+
+/* Instructions 64 to 255, and those below 16 that are no literal run. */
+static bool near_match(struct lzo *z, uint8_t op, struct match *ret)
+{
+	uint8_t high;
+
+	if (!next(z, &high))
+		return false;
+	if (op >= 64) {
+		ret->length = op >= 128 ? 5 + (op >> 5 & 3) : 3 + (op >> 5 & 1);
+		ret->distance = ((size_t)high << 3) + (op >> 2 & 7) + 1;
+	} else {
+		ret->length = z->state == AFTER_RUN ? 3 : 2;
+		ret->distance =
+			((size_t)high << 2) + (op >> 2) + (z->state == AFTER_RUN ? 2049 : 1);
+	}
+	z->state = op & 3;
+	return true;
+}
+
+static int literal_run(struct lzo *z, uint8_t op)
+{
+	size_t n = op;
+
+	if (!n && !long_length(z, 15, &n))
+		return -EBADMSG;
+	z->state = AFTER_RUN;
+	return literals(z, n + 3);
+}
+
+/* The first byte may be a count of literals that no instruction precedes. */
+static int first_literals(struct lzo *z)
+{
+	uint8_t op;
+	size_t n;
+
+	if (!kv_span_u8(z->in, 0, &op) || op <= 17)
+		return 0;
+	z->at = 1;
+	n = op - 17U;
+	z->state = n < 4 ? (unsigned)n : AFTER_RUN;
+	return literals(z, n);
+}
+
+int kv_lzo1x_decode(struct kv_span in, uint8_t *out, size_t cap, size_t *ret_n)
+{
+	struct lzo z = { .in = in, .out = out, .cap = cap };
+	int e = first_literals(&z);
+
+	/* Ends: every turn consumes at least one byte of the input. */
+	while (e == 0) {
+		struct match m = { 0 };
+		uint8_t op;
+
+		if (!next(&z, &op))
+			return -EBADMSG;
+		if (op < 16 && z.state == 0) {
+			e = literal_run(&z, op);
+			continue;
+		}
+		if (!(op >= 16 && op < 64 ? far_match(&z, op, &m) : near_match(&z, op, &m)))
+			return -EBADMSG;
+		if (!m.distance) {
+			if (z.at != in.n)
+				return -EBADMSG;
+			*ret_n = z.n;
+			return 0;
+		}
+		e = copy_match(&z, m);
+		if (e == 0)
+			e = literals(&z, z.state);
+	}
+	return e;
+}

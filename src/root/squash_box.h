@@ -1,0 +1,49 @@
+/*
+ * The process that reads an image for us, and the line to it. libsquashfs and four decompressors
+ * handle bytes that anybody may have made; they do it in a child that has the image, the line, and
+ * nothing else, and whatever comes back from it is checked as if it were the image itself.
+ */
+#ifndef KV_ROOT_SQUASH_BOX_H
+#define KV_ROOT_SQUASH_BOX_H
+
+#include "root/squash_image.h"
+
+struct kv_box {
+	pid_t pid;
+	int sock;        /* -1 once the line is cut */
+	uint8_t *window; /* KV_SQ_PAYLOAD bytes shared with the child, which may change them at any
+			    time: to be copied before they are looked at */
+	char fault[256]; /* why the line was cut, else "" */
+};
+
+/*
+ * What the child does: answers on sock, with payload in window, until the other end is closed. It
+ * sends one reply unasked, which says how opening went and, in `more`, the root's reference.
+ */
+typedef void kv_box_serve(int image, int sock, uint8_t *window);
+kv_box_serve kv_box_serve_squash;
+
+/* Seconds of silence after which the reader counts as stuck. */
+#define KV_BOX_DEADLINE_S 60
+
+/* Starts the child; image stays the caller's. */
+int kv_box_start(int image, kv_box_serve *serve, unsigned deadline_s, struct kv_box *ret,
+		 struct kv_err *err);
+/* The reply that a child sends unasked. */
+int kv_box_hello(struct kv_box *b, struct kv_sq_reply *ret);
+/*
+ * Asks and waits. 0 where the child answered, ret->n is within the window and ret->error is a
+ * negative errno or 0; else -EIO, and b->fault says why: nothing can be asked then any more.
+ */
+int kv_box_ask(struct kv_box *b, const struct kv_sq_request *rq, struct kv_sq_reply *ret);
+/* Cuts the line for this reason; the first one counts. -EIO. */
+int kv_box_cut(struct kv_box *b, const char *fmt, ...) KV_PRINTF(2, 3);
+void kv_box_stop(struct kv_box *b);
+
+/*
+ * Takes away from the calling process whatever reading an open file does not need, for good. The
+ * fds other than those below n_fds must be closed already.
+ */
+void kv_box_confine(void);
+
+#endif

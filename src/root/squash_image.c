@@ -1,0 +1,435 @@
+/*
+ * Opening a squashfs image, its inodes and directories. libsquashfs reads the superblock, metadata
+ * blocks and inodes; directories are read here, since its own reader takes memory for each entry
+ * and refuses names with a backslash, which systemd's units have.
+ */
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "root/squash_image.h"
+
+#define MAX_NAME 255
+
+int kv_sq_fail(struct kv_sq *s, const char *part, int error)
+{
+	static const struct {
+		int error, code;
+		const char *text;
+	} table[] = {
+		{ SQFS_ERROR_ALLOC, -ENOMEM, "asks for more memory than the reader may take" },
+		{ SQFS_ERROR_IO, -EIO, "cannot be read" },
+		{ SQFS_ERROR_COMPRESSOR, -EIO, "has a block that does not decompress" },
+		{ SQFS_ERROR_OVERFLOW, -EIO, "has a size that cannot be" },
+		{ SQFS_ERROR_OUT_OF_BOUNDS, -EIO, "points outside of the image or of its table" },
+		{ SQFS_ERROR_UNSUPPORTED, -EIO, "has something that this version does not know" },
+		{ SQFS_ERROR_CORRUPTED, -EIO, "has values that make no sense" },
+	};
+	static char text[200];
+	size_t i = 0;
+
+	while (i < KV_ARRAY_SIZE(table) - 1 && table[i].error != error)
+		i++;
+	snprintf(text, sizeof(text), "damaged squashfs image: its %s %s", part, table[i].text);
+	s->why = text;
+	return table[i].code;
+}
+
+/* ---- libsquashfs' file ---- */
+
+static int file_read(sqfs_file_t *file, sqfs_u64 off, void *buf, size_t n)
+{
+	struct kv_sq *s = (struct kv_sq *)file;
+
+	if (off > s->source.size || s->source.size - off < n)
+		return SQFS_ERROR_OUT_OF_BOUNDS;
+	return s->source.read(s->source.arg, off, buf, n) < 0 ? SQFS_ERROR_IO : 0;
+}
+
+static sqfs_u64 file_size(const sqfs_file_t *file)
+{
+	return ((const struct kv_sq *)file)->source.size;
+}
+
+static int file_write(sqfs_file_t *file, sqfs_u64 off, const void *buf, size_t n)
+{
+	(void)file, (void)off, (void)buf, (void)n;
+	return SQFS_ERROR_IO;
+}
+
+static int file_truncate(sqfs_file_t *file, sqfs_u64 size)
+{
+	(void)file, (void)size;
+	return SQFS_ERROR_IO;
+}
+
+static void file_destroy(sqfs_object_t *object)
+{
+	(void)object;
+}
+
+/* ---- inodes and tables ---- */
+
+int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret)
+{
+	sqfs_inode_generic_t *inode;
+	int e;
+
+	for (unsigned i = 0; i < KV_SQ_INODES; i++)
+		if (s->inodes[i].inode && s->inodes[i].ref == ref) {
+			*ret = s->inodes[i].inode;
+			return 0;
+		}
+	/* 32 bits of place: more would wrap where libsquashfs adds the table's start. */
+	if (ref >> 48)
+		return kv_sq_fail(s, "inode table", SQFS_ERROR_OUT_OF_BOUNDS);
+	e = sqfs_meta_reader_read_inode(s->inode_table, &s->super, ref >> 16, ref & 0xffff, &inode);
+	if (e)
+		return kv_sq_fail(s, "inode table", e);
+	sqfs_free(s->inodes[s->next_inode].inode);
+	s->inodes[s->next_inode].ref = ref;
+	s->inodes[s->next_inode].inode = inode;
+	s->next_inode = (s->next_inode + 1) % KV_SQ_INODES;
+	*ret = inode;
+	return 0;
+}
+
+/* A table is a row of metadata blocks of 8 KiB; where each lies, a list at `table` says. */
+int kv_sq_table_entry(struct kv_sq *s, uint64_t table, uint32_t count, uint32_t i, size_t size,
+		      void *ret)
+{
+	size_t per_block = SQFS_META_BLOCK_SIZE / size;
+	uint8_t place[8];
+	uint64_t at;
+	int e;
+
+	if (i >= count || table >= s->source.size)
+		return SQFS_ERROR_OUT_OF_BOUNDS;
+	e = file_read(&s->file, table + (uint64_t)(i / per_block) * 8, place, sizeof(place));
+	if (e)
+		return e;
+	kv_span_u64((struct kv_span){ place, 8 }, 0, false, &at);
+	e = sqfs_meta_reader_seek(s->tables, at, i % per_block * size);
+	return e ? e : sqfs_meta_reader_read(s->tables, ret, size);
+}
+
+static int owner(struct kv_sq *s, uint16_t i, uint32_t *ret)
+{
+	uint8_t id[4];
+	int e = kv_sq_table_entry(s, s->super.id_table_start, s->super.id_count, i, sizeof(id), id);
+
+	if (e)
+		return kv_sq_fail(s, "table of owners", e);
+	kv_span_u32((struct kv_span){ id, 4 }, 0, false, ret);
+	return 0;
+}
+
+static bool is_link(const sqfs_inode_generic_t *inode)
+{
+	return inode->base.type == SQFS_INODE_SLINK || inode->base.type == SQFS_INODE_EXT_SLINK;
+}
+
+static int describe(struct kv_sq *s, uint64_t ref, uint8_t *payload, struct kv_sq_reply *rp)
+{
+	struct kv_sq_inode out = { 0 };
+	sqfs_inode_generic_t *inode;
+	uint64_t size = 0;
+	int e = kv_sq_inode_at(s, ref, &inode);
+
+	if (e == 0)
+		e = owner(s, inode->base.uid_idx, &out.uid);
+	if (e == 0)
+		e = owner(s, inode->base.gid_idx, &out.gid);
+	if (e < 0)
+		return e;
+	if (is_link(inode)) {
+		/* The two kinds of link inode begin alike. */
+		size = out.link_n = inode->data.slink.target_size;
+		if (!size || size > KV_SQ_LINK)
+			return kv_sq_fail(s, "inode of a link", SQFS_ERROR_CORRUPTED);
+		memcpy(payload + sizeof(out), inode->extra, size);
+	} else if (S_ISREG(inode->base.mode)) {
+		sqfs_inode_get_file_size(inode, &size);
+	}
+	out.size = size;
+	out.ino = inode->base.inode_number;
+	out.mode = inode->base.mode;
+	out.mtime_s = inode->base.mod_time;
+	memcpy(payload, &out, sizeof(out));
+	rp->n = (uint32_t)sizeof(out) + out.link_n;
+	return 0;
+}
+
+/* ---- directories ---- */
+
+/* Puts the reader of lists at the beginning of the directory. */
+static int begin_list(struct kv_sq *s, uint64_t ref)
+{
+	sqfs_inode_generic_t *inode;
+	uint64_t block, left;
+	size_t offset;
+	int e = kv_sq_inode_at(s, ref, &inode);
+
+	if (e < 0)
+		return e;
+	if (inode->base.type == SQFS_INODE_DIR) {
+		left = inode->data.dir.size;
+		block = inode->data.dir.start_block;
+		offset = inode->data.dir.offset;
+	} else if (inode->base.type == SQFS_INODE_EXT_DIR) {
+		left = inode->data.dir_ext.size;
+		block = inode->data.dir_ext.start_block;
+		offset = inode->data.dir_ext.offset;
+	} else {
+		return -ENOTDIR;
+	}
+	memset(&s->list, 0, sizeof(s->list));
+	s->list.ref = ref;
+	/* The stored size counts three bytes that stand for "." and ".." (fs/squashfs/dir.c). */
+	if (left <= 3)
+		return 0;
+	s->list.left = left - 3;
+	e = sqfs_meta_reader_seek(s->dir_table, s->super.directory_table_start + block, offset);
+	return e ? kv_sq_fail(s, "directory table", e) : 0;
+}
+
+static int list_bytes(struct kv_sq *s, void *buf, size_t n)
+{
+	int e;
+
+	if (s->list.left < n)
+		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
+	e = sqfs_meta_reader_read(s->dir_table, buf, n);
+	if (e)
+		return kv_sq_fail(s, "directory table", e);
+	s->list.left -= n;
+	s->list.done += n;
+	return 0;
+}
+
+/* A header precedes at most 256 entries whose inodes lie in one block (fs/squashfs/dir.c). */
+static int list_header(struct kv_sq *s)
+{
+	uint8_t raw[12];
+	struct kv_span h = { raw, sizeof(raw) };
+	uint32_t count;
+	int e = list_bytes(s, raw, sizeof(raw));
+
+	if (e < 0)
+		return e;
+	kv_span_u32(h, 0, false, &count);
+	kv_span_u32(h, 4, false, &s->list.start_block);
+	if (count >= SQFS_MAX_DIR_ENT)
+		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
+	s->list.count = count + 1;
+	return 0;
+}
+
+/* Appends the next entry to the payload, which has room for it. */
+static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
+{
+	static const uint8_t types[] = {
+		[SQFS_INODE_DIR] = DT_DIR,     [SQFS_INODE_FILE] = DT_REG,
+		[SQFS_INODE_SLINK] = DT_LNK,   [SQFS_INODE_BDEV] = DT_BLK,
+		[SQFS_INODE_CDEV] = DT_CHR,    [SQFS_INODE_FIFO] = DT_FIFO,
+		[SQFS_INODE_SOCKET] = DT_SOCK,
+	};
+	struct kv_sq_entry out;
+	uint16_t offset, type, size;
+	uint8_t raw[8];
+	struct kv_span d = { raw, sizeof(raw) };
+	int e = list_bytes(s, raw, sizeof(raw));
+
+	if (e < 0)
+		return e;
+	kv_span_u16(d, 0, false, &offset);
+	kv_span_u16(d, 4, false, &type);
+	kv_span_u16(d, 6, false, &size);
+	if (size >= MAX_NAME || type >= KV_ARRAY_SIZE(types) || !types[type])
+		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
+	out.ref = (uint64_t)s->list.start_block << 16 | offset;
+	out.type = types[type];
+	out.n = (uint8_t)(size + 1);
+	memcpy(payload + *n, &out, sizeof(out));
+	*n += (uint32_t)sizeof(out);
+	e = list_bytes(s, payload + *n, out.n);
+	*n += out.n;
+	s->list.count--;
+	return e;
+}
+
+static int list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
+		struct kv_sq_reply *rp)
+{
+	uint32_t n = 0;
+	int e = 0;
+
+	if (!rq->off)
+		e = begin_list(s, rq->ref);
+	else if (rq->ref != s->list.ref || rq->off != s->list.done)
+		e = -EINVAL;
+	while (e == 0 && s->list.left &&
+	       KV_SQ_PAYLOAD - n >= sizeof(struct kv_sq_entry) + MAX_NAME) {
+		if (!s->list.count)
+			e = list_header(s);
+		if (e == 0)
+			e = list_entry(s, payload, &n);
+	}
+	if (e < 0)
+		return e;
+	rp->n = n;
+	rp->more = s->list.left ? s->list.done : 0;
+	return 0;
+}
+
+/* ---- questions ---- */
+
+static int read_file(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
+		     struct kv_sq_reply *rp)
+{
+	sqfs_inode_generic_t *inode;
+	uint64_t size;
+	uint32_t n = rq->n < KV_SQ_PAYLOAD ? rq->n : KV_SQ_PAYLOAD;
+	int e = kv_sq_inode_at(s, rq->ref, &inode);
+
+	if (e < 0)
+		return e;
+	if (sqfs_inode_get_file_size(inode, &size))
+		return -EINVAL;
+	if (rq->off >= size)
+		return 0;
+	if (size - rq->off < n)
+		n = (uint32_t)(size - rq->off);
+	e = kv_sq_read(s, inode, rq->off, payload, n);
+	if (e == 0)
+		rp->n = n;
+	return e;
+}
+
+void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
+		  struct kv_sq_reply *ret)
+{
+	int e = -EINVAL;
+
+	*ret = (struct kv_sq_reply){ 0 };
+	s->why = "the reader of the image was asked nonsense";
+	if (rq->op == KV_SQ_LIST)
+		e = list(s, rq, payload, ret);
+	else if (rq->op == KV_SQ_INODE)
+		e = describe(s, rq->ref, payload, ret);
+	else if (rq->op == KV_SQ_READ)
+		e = read_file(s, rq, payload, ret);
+	if (e == 0)
+		return;
+	*ret = (struct kv_sq_reply){ .error = e, .n = (uint32_t)strlen(s->why) };
+	memcpy(payload, s->why, ret->n);
+}
+
+/* ---- opening ---- */
+
+static int open_super(struct kv_sq *s)
+{
+	static char cut[200];
+	int e = sqfs_super_read(&s->super, &s->file);
+
+	switch (e) {
+	case 0:
+		break;
+	case SFQS_ERROR_SUPER_MAGIC:
+	case SQFS_ERROR_SUPER_BLOCK_SIZE:
+		return kv_sq_fail(s, "superblock", SQFS_ERROR_CORRUPTED);
+	case SFQS_ERROR_SUPER_VERSION:
+		s->why = "a squashfs image of a version other than 4.0";
+		return -ENOTSUP;
+	default:
+		return kv_sq_fail(s, "superblock", e);
+	}
+	if (s->super.bytes_used <= s->source.size)
+		return 0;
+	snprintf(cut, sizeof(cut),
+		 "damaged squashfs image: cut short, %llu of its %llu bytes are there",
+		 (unsigned long long)s->source.size, (unsigned long long)s->super.bytes_used);
+	s->why = cut;
+	return -EIO;
+}
+
+static int open_tables(struct kv_sq *s)
+{
+	const sqfs_super_t *super = &s->super;
+	uint64_t end = super->id_table_start;
+
+	/* The directory table ends where the next table that the image has begins. */
+	if (super->fragment_table_start < end)
+		end = super->fragment_table_start;
+	if (super->export_table_start < end)
+		end = super->export_table_start;
+	s->inode_table = sqfs_meta_reader_create(&s->file, s->cmp, super->inode_table_start,
+						 super->directory_table_start);
+	s->dir_table = sqfs_meta_reader_create(&s->file, s->cmp, super->directory_table_start, end);
+	s->tables = sqfs_meta_reader_create(&s->file, s->cmp, sizeof(*super), super->bytes_used);
+	s->packed = malloc(super->block_size);
+	if (!s->inode_table || !s->dir_table || !s->tables || !s->packed)
+		return kv_sq_fail(s, "superblock", SQFS_ERROR_ALLOC);
+	return 0;
+}
+
+static int open_all(struct kv_sq *s)
+{
+	sqfs_inode_generic_t *root;
+	int e = open_super(s);
+
+	if (e < 0)
+		return e;
+	e = kv_sq_compressor(&s->super, &s->cmp);
+	if (e) {
+		s->why = "a squashfs image with a compression that kvpath does not know";
+		return -ENOTSUP;
+	}
+	e = open_tables(s);
+	if (e == 0)
+		e = kv_sq_inode_at(s, s->super.root_inode_ref, &root);
+	if (e == 0 && !S_ISDIR(root->base.mode))
+		e = kv_sq_fail(s, "root", SQFS_ERROR_CORRUPTED);
+	return e;
+}
+
+int kv_sq_open(const struct kv_sq_source *source, struct kv_sq **ret, uint64_t *ret_root,
+	       const char **ret_why)
+{
+	struct kv_sq *s = calloc(1, sizeof(*s));
+	int e;
+
+	*ret_why = "there is no memory left";
+	if (!s)
+		return -ENOMEM;
+	s->file = (sqfs_file_t){ .base.destroy = file_destroy,
+				 .read_at = file_read,
+				 .write_at = file_write,
+				 .get_size = file_size,
+				 .truncate = file_truncate };
+	s->source = *source;
+	e = open_all(s);
+	if (e < 0) {
+		*ret_why = s->why;
+		kv_sq_close(s);
+		return e;
+	}
+	*ret = s;
+	*ret_root = s->super.root_inode_ref;
+	return 0;
+}
+
+void kv_sq_close(struct kv_sq *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < KV_SQ_INODES; i++)
+		sqfs_free(s->inodes[i].inode);
+	for (unsigned i = 0; i < KV_SQ_BLOCKS; i++)
+		free(s->blocks[i].bytes);
+	sqfs_destroy(s->inode_table);
+	sqfs_destroy(s->dir_table);
+	sqfs_destroy(s->tables);
+	sqfs_destroy(s->cmp);
+	free(s->packed);
+	free(s);
+}

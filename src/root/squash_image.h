@@ -1,0 +1,128 @@
+/*
+ * A squashfs image read with libsquashfs, as questions and answers of bytes. All of this runs in a
+ * sandboxed process of its own (squash_box.h): it handles whatever an image holds, and may die of
+ * it. Memory comes from malloc(), as libsquashfs' does.
+ */
+#ifndef KV_ROOT_SQUASH_IMAGE_H
+#define KV_ROOT_SQUASH_IMAGE_H
+
+#include "base/base.h"
+
+/* Where the image's bytes come from. */
+struct kv_sq_source {
+	/* Reads n bytes at off, all of which lie below size. 0 or -errno. */
+	int (*read)(void *arg, uint64_t off, void *buf, size_t n);
+	void *arg;
+	uint64_t size;
+};
+
+/* What one answer can carry. */
+#define KV_SQ_PAYLOAD (256U << 10)
+
+enum kv_sq_op {
+	KV_SQ_LIST = 1, /* ref of a directory, off: 0, or `more` of the answer before -> entries */
+	KV_SQ_INODE,    /* ref -> struct kv_sq_inode, and a link's text behind it */
+	KV_SQ_READ,     /* ref of a regular file, off, n -> bytes, fewer than n at its end only */
+};
+
+/*
+ * ref is squashfs' own reference to an inode: the place of its metadata block in the inode table,
+ * and 16 bits of offset inside of it.
+ */
+struct kv_sq_request {
+	uint32_t op, n;
+	uint64_t ref, off;
+};
+
+struct kv_sq_reply {
+	int32_t error; /* 0 or -errno; then the payload is text that says why */
+	uint32_t n;    /* bytes of payload */
+	uint64_t more; /* of a list that goes on, else 0 */
+};
+
+/* An entry of a list, in the payload without padding: this, then n bytes of name without a NUL. */
+struct kv_sq_entry {
+	uint64_t ref;
+	uint8_t type; /* DT_* */
+	uint8_t n;
+} __attribute__((packed));
+
+struct kv_sq_inode {
+	uint64_t ino, size;
+	int64_t mtime_s;
+	uint32_t mode, uid, gid;
+	uint32_t link_n; /* bytes of the link's text, which has no NUL */
+};
+
+/* Longest text of a link: a path with its NUL has PATH_MAX bytes (symlink(2)). */
+#define KV_SQ_LINK 4095
+
+struct kv_sq;
+
+/*
+ * Opens the image. 0 and the reference of its root directory, or -errno and in ret_why what is
+ * wrong (a text of at most 200 bytes that lives as long as the program or as the process).
+ */
+int kv_sq_open(const struct kv_sq_source *source, struct kv_sq **ret, uint64_t *ret_root,
+	       const char **ret_why);
+void kv_sq_close(struct kv_sq *s);
+/* Answers one request; payload has room for KV_SQ_PAYLOAD bytes. */
+void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
+		  struct kv_sq_reply *ret);
+
+/* ---- inside the reader ---- */
+
+#include <sqfs/block.h>
+#include <sqfs/compressor.h>
+#include <sqfs/dir.h>
+#include <sqfs/error.h>
+#include <sqfs/inode.h>
+#include <sqfs/io.h>
+#include <sqfs/meta_reader.h>
+#include <sqfs/super.h>
+
+#define KV_SQ_INODES 8
+#define KV_SQ_BLOCKS 64
+
+/* A block that was decompressed, by its place in the image. */
+struct kv_sq_block {
+	uint64_t at, asked;
+	uint32_t n;
+	uint8_t *bytes; /* of the image's block size; NULL while unused */
+};
+
+struct kv_sq {
+	sqfs_file_t file; /* libsquashfs' view of source; its first member is its object */
+	struct kv_sq_source source;
+	sqfs_super_t super;
+	sqfs_compressor_t *cmp;
+	sqfs_meta_reader_t *inode_table, *dir_table, *tables;
+	struct {
+		uint64_t ref;
+		sqfs_inode_generic_t *inode;
+	} inodes[KV_SQ_INODES]; /* the last ones that were asked about */
+	unsigned next_inode;
+	struct { /* the list that was begun last */
+		uint64_t ref, done, left;
+		uint32_t count, start_block;
+	} list;
+	struct kv_sq_block blocks[KV_SQ_BLOCKS];
+	uint64_t asked;  /* clock of the blocks' use */
+	uint8_t *packed; /* a block as the image has it */
+	const char *why; /* of the last failure */
+};
+
+/* Remembers what failed, and of what; returns the -errno that fits libsquashfs' error. */
+int kv_sq_fail(struct kv_sq *s, const char *part, int error);
+/* The inode at ref; stays valid until KV_SQ_INODES others have been asked for. */
+int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret);
+/* Entry i of a table of `count` entries of `size` bytes (ids, fragments). */
+int kv_sq_table_entry(struct kv_sq *s, uint64_t table, uint32_t count, uint32_t i, size_t size,
+		      void *ret);
+/* n bytes of a regular file at off, all of which it has. */
+int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off, uint8_t *buf,
+	       size_t n);
+/* libsquashfs' compressor of the image, or our own for LZO. */
+int kv_sq_compressor(const sqfs_super_t *super, sqfs_compressor_t **ret);
+
+#endif
