@@ -1,0 +1,265 @@
+/*
+ * Squashfs images against the directories that they were made of: every path's stat, list, link and
+ * bytes, in every compression that mksquashfs has, and with the options of those who make images
+ * for enroot.
+ */
+#include <sys/wait.h>
+
+#include "squash_fixture.h"
+
+static struct sqfix *fix;
+
+struct pair {
+	struct kv_root *dir, *image;
+	struct kv_arena *a;
+	size_t n_files, n_links, n_dirs, n_others;
+};
+
+static void same_stat(struct pair *p, const char *path, struct kv_stat *ret)
+{
+	struct kv_stat have;
+
+	if (kv_root_stat(p->dir, path, KV_NOFOLLOW, ret) < 0)
+		fail_msg("%s: not in the directory", path);
+	if (kv_root_stat(p->image, path, KV_NOFOLLOW, &have) < 0)
+		fail_msg("%s: not in the image: %s", path, kv_root_fault(p->image));
+	assert_int_equal(have.mode, ret->mode);
+	assert_int_equal(have.uid, ret->uid);
+	assert_int_equal(have.gid, ret->gid);
+	assert_int_equal(have.mtime_s, ret->mtime_s);
+	if (!S_ISDIR(ret->mode))
+		assert_int_equal(have.size, ret->size);
+}
+
+/* All of it, and pieces at odd places, also across its end. */
+static void same_bytes(struct pair *p, const char *path, uint64_t size)
+{
+	struct kv_file *a, *b;
+	uint8_t *x = malloc(size + 100), *y = malloc(size + 100);
+	size_t nx, ny;
+
+	assert_true(x && y);
+	assert_int_equal(kv_root_open_file(p->dir, path, &a), 0);
+	assert_int_equal(kv_root_open_file(p->image, path, &b), 0);
+	assert_int_equal(kv_file_stat(b)->size, size);
+	assert_int_equal(kv_file_fd(b), -1);
+	for (uint64_t at = 0, n = size + 100; at <= size + 1; at += size / 7 + 1, n = n / 2 + 1) {
+		assert_int_equal(kv_file_read(a, at, x, n, &nx), 0);
+		assert_int_equal(kv_file_read(b, at, y, n, &ny), 0);
+		assert_int_equal(nx, ny);
+		assert_memory_equal(x, y, nx);
+	}
+	kv_file_close(a);
+	kv_file_close(b);
+	free(x);
+	free(y);
+}
+
+static void same_tree(struct pair *p, const char *path);
+
+static void same_list(struct pair *p, const char *path)
+{
+	kv_dirents x = { 0 }, y = { 0 };
+
+	assert_int_equal(kv_root_list(p->dir, path, &x), 0);
+	assert_int_equal(kv_root_list(p->image, path, &y), 0);
+	assert_int_equal(x.n, y.n);
+	for (size_t i = 0; i < x.n; i++) {
+		assert_string_equal(x.v[i].name, y.v[i].name);
+		assert_int_equal(x.v[i].type, y.v[i].type);
+		same_tree(p, kv_join(p->a, path, x.v[i].name));
+	}
+}
+
+static void same_tree(struct pair *p, const char *path)
+{
+	const char *x, *y;
+	struct kv_stat st;
+
+	same_stat(p, path, &st);
+	if (S_ISDIR(st.mode)) {
+		p->n_dirs++;
+		same_list(p, path);
+	} else if (S_ISREG(st.mode)) {
+		p->n_files++;
+		same_bytes(p, path, st.size);
+	} else if (S_ISLNK(st.mode)) {
+		p->n_links++;
+		assert_int_equal(kv_root_readlink(p->dir, path, &x), 0);
+		assert_int_equal(kv_root_readlink(p->image, path, &y), 0);
+		assert_string_equal(x, y);
+	} else {
+		struct kv_file *f;
+
+		p->n_others++;
+		assert_int_equal(kv_root_open_file(p->image, path, &f), -EINVAL);
+	}
+}
+
+static void compare(const char *options)
+{
+	struct pair p = { .a = kv_arena_new() };
+	struct kv_err err = { 0 };
+	const char *image = sqfix_image(fix, "image", options);
+
+	print_message("    %s\n", options);
+	assert_int_equal(kv_root_open(p.a, sqfix_path(fix, "tree"), &p.dir, &err), 0);
+	if (kv_root_open(p.a, image, &p.image, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_string_equal(kv_root_format(p.image), "squashfs");
+	assert_int_equal(kv_root_fd(p.image), -1);
+	assert_false(kv_root_is_live(p.image));
+	same_tree(&p, "/");
+	assert_null(kv_root_fault(p.image));
+	assert_true(p.n_files > 1500 && p.n_dirs == 7 && p.n_links == 5 && p.n_others >= 1);
+	kv_root_close(p.dir);
+	kv_root_close(p.image);
+	kv_arena_free(p.a);
+}
+
+static void test_compressions(void **state)
+{
+	static const char *const names[] = { "gzip", "lzo", "lz4", "xz", "zstd", "lzma" };
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++) {
+		if (!sqfix_can(fix, names[i]))
+			continue;
+		n++;
+		compare(kv_strf(fix->a, "-comp %s", names[i]));
+	}
+	assert_true(n >= 5);
+}
+
+static void test_options(void **state)
+{
+	/* enroot's default; two that clouds recommend; what else changes the layout. */
+	static const char *const options[] = {
+		"-comp lzo -noD",
+		"-comp lzo -noI -noD -noF -noX -no-duplicates",
+		"-noI -noD -noF -noX -no-duplicates",
+		"-comp zstd -noI",
+		"-no-fragments",
+		"-always-use-fragments",
+		"-no-exports",
+		"-no-sparse",
+		"-nopad",
+		"-b 4096 -comp lzo",
+		"-b 1M -comp xz -Xbcj x86",
+		"-comp xz -Xdict-size 8192",
+		"-comp lz4 -Xhc",
+		"-comp gzip -Xwindow-size 8 -Xstrategy huffman_only",
+		"-comp lzo -Xalgorithm lzo1x_1",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(options); i++)
+		compare(options[i]);
+}
+
+static void test_paths(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_stat st, hard;
+	struct kv_err err = { 0 };
+	struct kv_file *file;
+	struct kv_root *r;
+	kv_dirents list = { 0 };
+	const char *real;
+
+	(void)state;
+	assert_int_equal(kv_root_open(a, sqfix_image(fix, "image", ""), &r, &err), 0);
+	assert_int_equal(kv_root_stat(r, "/nothing", 0, &st), -ENOENT);
+	assert_int_equal(kv_root_stat(r, "/one/below", 0, &st), -ENOTDIR);
+	assert_int_equal(kv_root_stat(r, "/dangling", 0, &st), -ENOENT);
+	assert_int_equal(kv_root_stat(r, "/loop", 0, &st), -ELOOP);
+	assert_int_equal(kv_root_list(r, "/one", &list), -ENOTDIR);
+	assert_int_equal(kv_root_open_file(r, "/deep", &file), -EISDIR);
+	assert_int_equal(kv_root_readlink(r, "/one", &real), -EINVAL);
+	/* Links resolve inside, and the root has no parent. */
+	assert_int_equal(kv_root_real(r, "/link/est/../../../../absolute", 0, &real), 0);
+	assert_string_equal(real, "/deep/er/est/file");
+	/* Hard links are one file, and nothing else is. */
+	assert_int_equal(kv_root_stat(r, "/block", 0, &st), 0);
+	assert_int_equal(kv_root_stat(r, "/deep/hard", 0, &hard), 0);
+	assert_true(st.ino == hard.ino && st.dev == hard.dev);
+	assert_int_equal(kv_root_stat(r, "/behind", 0, &hard), 0);
+	assert_true(st.ino != hard.ino);
+	assert_null(kv_root_fault(r));
+	kv_root_close(r);
+	kv_arena_free(a);
+}
+
+/* Names are looked up, with and without the directory having been listed before, beside mounts. */
+static void test_layers(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_err err = { 0 };
+	kv_dirents list = { 0 };
+	struct kv_span text;
+	struct kv_root *r;
+
+	(void)state;
+	assert_int_equal(kv_root_open(a, sqfix_image(fix, "image", "-comp lzo -noD"), &r, &err), 0);
+	assert_int_equal(kv_root_bind(r, sqfix_path(fix, "log"), "/deep/er/mounted", &err), 0);
+	kv_root_lay_bytes(r, "/deep/none/new/file", (struct kv_span){ (const uint8_t *)"hi", 2 });
+	assert_int_equal(kv_root_list(r, "/deep/er", &list), 0);
+	assert_int_equal(list.n, 2);
+	assert_int_equal(kv_root_slurp(r, "/deep/none/new/file", 10, &text), 0);
+	assert_string_equal((const char *)text.p, "hi");
+	assert_true(kv_root_is_file(r, "/link/mounted"));
+	kv_root_lay_absence(r, "/one");
+	assert_false(kv_root_is_file(r, "/one"));
+	assert_true(kv_root_is_file(r, "/before"));
+	kv_root_close(r);
+	kv_arena_free(a);
+}
+
+/* The reader ends with its root, and the fd of the image does. */
+static void test_ends(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	const char *image = sqfix_image(fix, "image", "");
+	struct kv_err err = { 0 };
+	struct kv_root *r;
+	int before = dup(0), after;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(kv_root_open(a, image, &r, &err), 0);
+		kv_root_close(r);
+	}
+	after = dup(0);
+	close(before);
+	close(after);
+	assert_int_equal(after, before + 1);
+	assert_true(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+	kv_arena_free(a);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fix = sqfix_new();
+	sqfix_everything(fix);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	sqfix_free(fix);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_compressions), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_paths),        cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_ends),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
