@@ -49,19 +49,32 @@ struct squash_file {
 
 /* ---- asking ---- */
 
-/* Asks; what is answered is in t->copy. An error of the reader is one of the image. */
+/* What the window holds, as text for people. */
+static const char *text_of(struct kv_arena *a, const struct kv_box *box, uint32_t n)
+{
+	const char *text = kv_strndup(a, (const char *)box->window, n < 200 ? n : 200);
+
+	return *text ? kv_printable(a, text) : "damaged squashfs image";
+}
+
+/* Asks. An error of the reader is one of the image. */
+static int ask_box(struct squash_tree *t, const struct kv_sq_request *rq, struct kv_sq_reply *ret)
+{
+	int e = kv_box_ask(&t->box, rq, ret);
+
+	if (e == 0 && ret->error)
+		e = kv_box_cut(&t->box, "%s", text_of(t->arena, &t->box, ret->n));
+	return e;
+}
+
+/* The same; what is answered is in t->copy. */
 static int ask(struct squash_tree *t, struct kv_sq_request rq, struct kv_sq_reply *ret)
 {
-	int e = kv_box_ask(&t->box, &rq, ret);
+	int e = ask_box(t, &rq, ret);
 
-	if (e < 0)
-		return e;
-	memcpy(t->copy, t->box.window, ret->n);
-	if (!ret->error)
-		return 0;
-	return kv_box_cut(&t->box, "%s",
-			  kv_printable(t->arena, kv_strndup(t->arena, (const char *)t->copy,
-							    ret->n < 200 ? ret->n : 200)));
+	if (e == 0)
+		memcpy(t->copy, t->box.window, ret->n);
+	return e;
 }
 
 static int nonsense(struct squash_tree *t, const char *what)
@@ -342,7 +355,6 @@ static int squash_read(struct kv_file *f, uint64_t off, void *buf, size_t n, siz
 {
 	struct squash_file *file = (struct squash_file *)f;
 	struct kv_sq_request rq = { .op = KV_SQ_READ, .ref = file->ref };
-	struct kv_box *box = &file->t->box;
 	struct kv_sq_reply rp;
 	size_t done = 0;
 
@@ -355,13 +367,12 @@ static int squash_read(struct kv_file *f, uint64_t off, void *buf, size_t n, siz
 
 		rq.off = off + done;
 		rq.n = n - done < KV_SQ_PAYLOAD ? (uint32_t)(n - done) : KV_SQ_PAYLOAD;
-		e = kv_box_ask(box, &rq, &rp);
+		e = ask_box(file->t, &rq, &rp);
 		if (e < 0)
 			return e;
-		if (rp.error || rp.n != rq.n)
-			return rp.error ? ask(file->t, rq, &rp)
-					: nonsense(file->t, "its reader answers nonsense");
-		memcpy((uint8_t *)buf + done, box->window, rp.n);
+		if (rp.n != rq.n)
+			return nonsense(file->t, "its reader answers nonsense");
+		memcpy((uint8_t *)buf + done, file->t->box.window, rp.n);
 		done += rp.n;
 	}
 	*ret_n = done;
@@ -458,9 +469,7 @@ static int open_squash(struct kv_arena *a, int fd, const char *host_path, struct
 		kv_err(err, e, "%s", box.fault);
 	} else if (hello.error) {
 		e = hello.error;
-		kv_err(err, e, "%s",
-		       kv_printable(a, kv_strndup(a, (const char *)box.window,
-						  hello.n < 200 ? hello.n : 200)));
+		kv_err(err, e, "%s", text_of(a, &box, hello.n));
 	}
 	if (e < 0) {
 		kv_box_stop(&box);

@@ -73,14 +73,22 @@ static bool keep_fds(int image, int sock)
 	close_from(END_FD);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
-#ifndef __SANITIZE_ADDRESS__
+#ifndef KV_SANITIZED
 	close(STDERR_FILENO);
 #endif
 	return true;
 }
 
+/* A handler of the program's must not outlive the fork: it would hide what the child dies of. */
+static void default_signals(void)
+{
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+}
+
 static _Noreturn void child(int image, int sock, uint8_t *window, kv_box_serve *serve, pid_t parent)
 {
+	default_signals();
 	/* It does not outlive us, whatever becomes of us: getppid() closes the race. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && keep_fds(image, sock))
 		serve(IMAGE_FD, SOCK_FD, window);
@@ -130,15 +138,14 @@ int kv_box_start(int image, kv_box_serve *serve, unsigned deadline_s, struct kv_
 	return 0;
 }
 
-static void end(struct kv_box *b, int *ret_status)
+static void end(struct kv_box *b)
 {
 	kv_closep(&b->sock);
 	b->sock = -1;
-	*ret_status = 0;
 	if (b->pid <= 0)
 		return;
 	kill(b->pid, SIGKILL);
-	while (waitpid(b->pid, ret_status, 0) < 0 && errno == EINTR)
+	while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	b->pid = -1;
 }
@@ -146,24 +153,31 @@ static void end(struct kv_box *b, int *ret_status)
 int kv_box_cut(struct kv_box *b, const char *fmt, ...)
 {
 	va_list ap;
-	int status;
 
 	if (!*b->fault) {
 		va_start(ap, fmt);
 		vsnprintf(b->fault, sizeof(b->fault), fmt, ap);
 		va_end(ap);
 	}
-	end(b, &status);
+	end(b);
 	return -EIO;
 }
 
-/* The other end is gone: the child has ended, or is about to. */
+/*
+ * The other end says nothing any more. A child that is dying is waited for, since how it died is
+ * worth telling; one that only closed the line or sent an empty message would be waited for
+ * forever.
+ */
 static int lost(struct kv_box *b)
 {
 	int status = 0;
 
-	if (b->pid > 0 && waitpid(b->pid, &status, 0) == b->pid)
-		b->pid = -1;
+	for (int i = 0; b->pid > 0 && i < 400; i++) {
+		if (waitpid(b->pid, &status, WNOHANG) == b->pid)
+			b->pid = -1;
+		else
+			usleep(2500);
+	}
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
 		return kv_box_cut(b, "reading the image took more processor time than it may");
 	if (WIFSIGNALED(status))
@@ -206,9 +220,7 @@ int kv_box_ask(struct kv_box *b, const struct kv_sq_request *rq, struct kv_sq_re
 
 void kv_box_stop(struct kv_box *b)
 {
-	int status;
-
-	end(b, &status);
+	end(b);
 	if (b->window)
 		munmap(b->window, KV_SQ_PAYLOAD);
 	b->window = NULL;

@@ -17,16 +17,7 @@
 #define MAX_MEMORY ((rlim_t)384 << 20)
 #define MAX_CPU_S  120
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifdef SANITIZED
-/* A sanitizer's runtime maps terabytes of shadow and reports through calls of its own. */
+#ifdef KV_SANITIZED
 static void limit_memory(void)
 {
 }
