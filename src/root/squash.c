@@ -37,7 +37,7 @@ struct squash_tree {
 	struct kv_box box;
 	uint8_t *copy;         /* of the window */
 	struct kv_map *dirs;   /* rel -> struct node */
-	struct kv_map *places; /* ref, as text -> rel: a directory has one place */
+	struct kv_map *places; /* ref, as text -> struct node: a directory has one place */
 	size_t n_dirs;
 };
 
@@ -105,7 +105,7 @@ static int know_dir(struct squash_tree *t, const char *rel, uint64_t ref, struct
 {
 	struct node **slot = (struct node **)kv_map_slot(t->dirs, rel);
 	char key[17];
-	const char **place;
+	void **place;
 
 	if (!*slot) {
 		if (++t->n_dirs > MAX_DIRS)
@@ -113,12 +113,12 @@ static int know_dir(struct squash_tree *t, const char *rel, uint64_t ref, struct
 		for (unsigned i = 0; i < 16; i++)
 			key[i] = (char)('a' + (ref >> (4 * i) & 15));
 		key[16] = '\0';
-		place = (const char **)kv_map_slot(t->places, key);
+		place = kv_map_slot(t->places, key);
 		if (*place)
 			return nonsense(t, "a directory lies in two places");
 		*slot = kv_new(t->arena, struct node);
 		**slot = (struct node){ .ref = ref, .type = DT_DIR };
-		*place = "";
+		*place = *slot;
 	}
 	*ret = *slot;
 	return 0;
