@@ -1,14 +1,7 @@
-/*
- * Opening a squashfs image, its inodes and directories. libsquashfs reads the superblock, metadata
- * blocks and inodes; directories are read here, since its own reader takes memory for each entry
- * and refuses names with a backslash, which systemd's units have.
- */
-#include <dirent.h>
+/* Opening a squashfs image, its inodes and tables, and answering what is asked about it. */
 #include <sys/stat.h>
 
 #include "root/squash_image.h"
-
-#define MAX_NAME 255
 
 int kv_sq_fail(struct kv_sq *s, const char *part, int error)
 {
@@ -159,128 +152,6 @@ static int describe(struct kv_sq *s, uint64_t ref, uint8_t *payload, struct kv_s
 	return 0;
 }
 
-/* ---- directories ---- */
-
-/* Puts the reader of lists at the beginning of the directory. */
-static int begin_list(struct kv_sq *s, uint64_t ref)
-{
-	sqfs_inode_generic_t *inode;
-	uint64_t block, left;
-	size_t offset;
-	int e = kv_sq_inode_at(s, ref, &inode);
-
-	if (e < 0)
-		return e;
-	if (inode->base.type == SQFS_INODE_DIR) {
-		left = inode->data.dir.size;
-		block = inode->data.dir.start_block;
-		offset = inode->data.dir.offset;
-	} else if (inode->base.type == SQFS_INODE_EXT_DIR) {
-		left = inode->data.dir_ext.size;
-		block = inode->data.dir_ext.start_block;
-		offset = inode->data.dir_ext.offset;
-	} else {
-		return -ENOTDIR;
-	}
-	memset(&s->list, 0, sizeof(s->list));
-	s->list.ref = ref;
-	/* The stored size counts three bytes that stand for "." and ".." (fs/squashfs/dir.c). */
-	if (left <= 3)
-		return 0;
-	s->list.left = left - 3;
-	e = sqfs_meta_reader_seek(s->dir_table, s->super.directory_table_start + block, offset);
-	return e ? kv_sq_fail(s, "directory table", e) : 0;
-}
-
-static int list_bytes(struct kv_sq *s, void *buf, size_t n)
-{
-	int e;
-
-	if (s->list.left < n)
-		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
-	e = sqfs_meta_reader_read(s->dir_table, buf, n);
-	if (e)
-		return kv_sq_fail(s, "directory table", e);
-	s->list.left -= n;
-	s->list.done += n;
-	return 0;
-}
-
-/* A header precedes at most 256 entries whose inodes lie in one block (fs/squashfs/dir.c). */
-static int list_header(struct kv_sq *s)
-{
-	uint8_t raw[12];
-	struct kv_span h = { raw, sizeof(raw) };
-	uint32_t count;
-	int e = list_bytes(s, raw, sizeof(raw));
-
-	if (e < 0)
-		return e;
-	kv_span_u32(h, 0, false, &count);
-	kv_span_u32(h, 4, false, &s->list.start_block);
-	if (count >= SQFS_MAX_DIR_ENT)
-		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
-	s->list.count = count + 1;
-	return 0;
-}
-
-/* Appends the next entry to the payload, which has room for it. */
-static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
-{
-	static const uint8_t types[] = {
-		[SQFS_INODE_DIR] = DT_DIR,     [SQFS_INODE_FILE] = DT_REG,
-		[SQFS_INODE_SLINK] = DT_LNK,   [SQFS_INODE_BDEV] = DT_BLK,
-		[SQFS_INODE_CDEV] = DT_CHR,    [SQFS_INODE_FIFO] = DT_FIFO,
-		[SQFS_INODE_SOCKET] = DT_SOCK,
-	};
-	struct kv_sq_entry out;
-	uint16_t offset, type, size;
-	uint8_t raw[8];
-	struct kv_span d = { raw, sizeof(raw) };
-	int e = list_bytes(s, raw, sizeof(raw));
-
-	if (e < 0)
-		return e;
-	kv_span_u16(d, 0, false, &offset);
-	kv_span_u16(d, 4, false, &type);
-	kv_span_u16(d, 6, false, &size);
-	if (size >= MAX_NAME || type >= KV_ARRAY_SIZE(types) || !types[type])
-		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
-	out.ref = (uint64_t)s->list.start_block << 16 | offset;
-	out.type = types[type];
-	out.n = (uint8_t)(size + 1);
-	memcpy(payload + *n, &out, sizeof(out));
-	*n += (uint32_t)sizeof(out);
-	e = list_bytes(s, payload + *n, out.n);
-	*n += out.n;
-	s->list.count--;
-	return e;
-}
-
-static int list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
-		struct kv_sq_reply *rp)
-{
-	uint32_t n = 0;
-	int e = 0;
-
-	if (!rq->off)
-		e = begin_list(s, rq->ref);
-	else if (rq->ref != s->list.ref || rq->off != s->list.done)
-		e = -EINVAL;
-	while (e == 0 && s->list.left &&
-	       KV_SQ_PAYLOAD - n >= sizeof(struct kv_sq_entry) + MAX_NAME) {
-		if (!s->list.count)
-			e = list_header(s);
-		if (e == 0)
-			e = list_entry(s, payload, &n);
-	}
-	if (e < 0)
-		return e;
-	rp->n = n;
-	rp->more = s->list.left ? s->list.done : 0;
-	return 0;
-}
-
 /* ---- questions ---- */
 
 static int read_file(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
@@ -313,7 +184,7 @@ void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payl
 	*ret = (struct kv_sq_reply){ 0 };
 	s->why = "the reader of the image was asked nonsense";
 	if (rq->op == KV_SQ_LIST)
-		e = list(s, rq, payload, ret);
+		e = kv_sq_list(s, rq, payload, ret);
 	else if (rq->op == KV_SQ_INODE)
 		e = describe(s, rq->ref, payload, ret);
 	else if (rq->op == KV_SQ_READ)

@@ -122,6 +122,9 @@ int kv_sq_table_entry(struct kv_sq *s, uint64_t table, uint32_t count, uint32_t 
 /* n bytes of a regular file at off, all of which it has. */
 int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off, uint8_t *buf,
 	       size_t n);
+/* Answers KV_SQ_LIST. */
+int kv_sq_list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
+	       struct kv_sq_reply *rp);
 /* libsquashfs' compressor of the image, or our own for LZO. */
 int kv_sq_compressor(const sqfs_super_t *super, sqfs_compressor_t **ret);
 

@@ -1,0 +1,55 @@
+/* Inside the trees of squashfs images: what is known of one, and asking for more. */
+#ifndef KV_ROOT_SQUASH_TREE_H
+#define KV_ROOT_SQUASH_TREE_H
+
+#include <dirent.h>
+
+#include "root/squash.h"
+
+/* Something in the image; inode is asked for when its place alone does not do. */
+struct kv_sq_node {
+	uint64_t ref;
+	uint8_t type; /* DT_* */
+	struct kv_sq_known *inode;
+	struct kv_map *names;          /* of a directory, once asked for: -> struct kv_sq_node */
+	KV_VEC(struct kv_dirent) list; /* the same as a list */
+};
+
+struct kv_sq_known {
+	struct kv_stat st;
+	const char *link;
+};
+
+struct kv_sq_tree {
+	struct kv_tree tree;
+	struct kv_arena *arena;
+	struct kv_box box;
+	uint8_t *copy;         /* of the window; KV_SQ_PAYLOAD bytes */
+	struct kv_map *dirs;   /* rel -> struct kv_sq_node */
+	struct kv_map *places; /* ref, as text -> struct kv_sq_node: a directory has one place */
+	size_t n_dirs;
+	struct kv_sq_page *pages; /* see squash_file.c */
+};
+
+/* What an answer's payload of n bytes says, as text for people. Memory from a. */
+const char *kv_sq_text(struct kv_arena *a, const struct kv_box *box, uint32_t n);
+/* Asks; the payload is in the window. An error of the reader cuts the line, as one of the image. */
+int kv_sq_ask_window(struct kv_sq_tree *t, const struct kv_sq_request *rq, struct kv_sq_reply *ret);
+/* The same, with the payload copied to t->copy, where nobody changes it any more. */
+int kv_sq_ask(struct kv_sq_tree *t, struct kv_sq_request rq, struct kv_sq_reply *ret);
+/* Cuts the line, as the image has something that cannot be. -EIO. */
+int kv_sq_nonsense(struct kv_sq_tree *t, const char *what);
+
+/*
+ * Asks for the entries of the directory rel and adds them to ret, with memory from a. Where dir is
+ * given, its names are kept; directories among them are made known in any case.
+ */
+int kv_sq_list_dir(struct kv_sq_tree *t, const char *rel, uint64_t ref, struct kv_arena *a,
+		   kv_dirents *ret, struct kv_sq_node *dir);
+/* The directory at rel, made known. A second place for one directory would make walks endless. */
+int kv_sq_know_dir(struct kv_sq_tree *t, const char *rel, uint64_t ref, struct kv_sq_node **ret);
+
+/* An open file of a regular file's node, whose inode is known. 0 or -ENOMEM. */
+int kv_sq_open_node(struct kv_sq_tree *t, const struct kv_sq_node *node, struct kv_file **ret);
+
+#endif
