@@ -6,8 +6,8 @@
 #include "root/lzo1x.h"
 #include "root/squash_image.h"
 
-/* Memory for decompressed blocks: 32 of the usual size of 128 KiB. */
-#define KEPT_BYTES ((size_t)4 << 20)
+/* Memory for decompressed blocks: 64 of the usual size of 128 KiB. */
+#define KEPT_BYTES ((size_t)8 << 20)
 
 #define NO_FRAGMENT UINT32_MAX
 
@@ -139,8 +139,7 @@ static int fragment_bytes(struct kv_sq *s, const sqfs_inode_generic_t *inode, ui
 		return e;
 	if (index == NO_FRAGMENT || start > s->super.block_size)
 		return SQFS_ERROR_CORRUPTED;
-	e = kv_sq_table_entry(s, s->super.fragment_table_start, s->super.fragment_entry_count,
-			      index, sizeof(raw), raw);
+	e = kv_sq_table_entry(s, &s->fragments, index, raw);
 	if (e)
 		return e;
 	kv_span_u64(f, 0, false, &p.at);

@@ -36,7 +36,10 @@ static int begin_list(struct kv_sq *s, uint64_t ref)
 	if (left <= 3)
 		return 0;
 	s->list.left = left - 3;
-	e = sqfs_meta_reader_seek(s->dir_table, s->super.directory_table_start + block, offset);
+	s->list.reader = kv_sq_reader(s, &s->dir_table, block);
+	e = s->list.reader
+		    ? sqfs_meta_reader_seek(s->list.reader, s->dir_table.start + block, offset)
+		    : SQFS_ERROR_ALLOC;
 	return e ? kv_sq_fail(s, "directory table", e) : 0;
 }
 
@@ -46,7 +49,7 @@ static int list_bytes(struct kv_sq *s, void *buf, size_t n)
 
 	if (s->list.left < n)
 		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
-	e = sqfs_meta_reader_read(s->dir_table, buf, n);
+	e = sqfs_meta_reader_read(s->list.reader, buf, n);
 	if (e)
 		return kv_sq_fail(s, "directory table", e);
 	s->list.left -= n;

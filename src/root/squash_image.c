@@ -65,6 +65,7 @@ static void file_destroy(sqfs_object_t *object)
 int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret)
 {
 	sqfs_inode_generic_t *inode;
+	sqfs_meta_reader_t *reader;
 	int e;
 
 	for (unsigned i = 0; i < KV_SQ_INODES; i++)
@@ -75,7 +76,9 @@ int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret)
 	/* 32 bits of place: more would wrap where libsquashfs adds the table's start. */
 	if (ref >> 48)
 		return kv_sq_fail(s, "inode table", SQFS_ERROR_OUT_OF_BOUNDS);
-	e = sqfs_meta_reader_read_inode(s->inode_table, &s->super, ref >> 16, ref & 0xffff, &inode);
+	reader = kv_sq_reader(s, &s->inode_table, ref >> 16);
+	e = reader ? sqfs_meta_reader_read_inode(reader, &s->super, ref >> 16, ref & 0xffff, &inode)
+		   : SQFS_ERROR_ALLOC;
 	if (e)
 		return kv_sq_fail(s, "inode table", e);
 	sqfs_free(s->inodes[s->next_inode].inode);
@@ -86,29 +89,42 @@ int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret)
 	return 0;
 }
 
-/* A table is a row of metadata blocks of 8 KiB; where each lies, a list at `table` says. */
-int kv_sq_table_entry(struct kv_sq *s, uint64_t table, uint32_t count, uint32_t i, size_t size,
-		      void *ret)
+sqfs_meta_reader_t *kv_sq_reader(struct kv_sq *s, struct kv_sq_meta *m, uint64_t place)
 {
-	size_t per_block = SQFS_META_BLOCK_SIZE / size;
+	sqfs_meta_reader_t **r =
+		&m->readers[place * UINT64_C(0x9e3779b97f4a7c15) >> 59 & (KV_SQ_READERS - 1)];
+
+	if (!*r)
+		*r = sqfs_meta_reader_create(&s->file, s->cmp, m->start, m->end);
+	return *r;
+}
+
+/* A table is a row of metadata blocks of 8 KiB; where each lies, a list says. */
+int kv_sq_table_entry(struct kv_sq *s, struct kv_sq_table *t, uint32_t i, void *ret)
+{
+	uint32_t per_block = SQFS_META_BLOCK_SIZE / t->size, block = i / per_block;
 	uint8_t place[8];
-	uint64_t at;
 	int e;
 
-	if (i >= count || table >= s->source.size)
+	if (i >= t->count || t->list >= s->source.size)
 		return SQFS_ERROR_OUT_OF_BOUNDS;
-	e = file_read(&s->file, table + (uint64_t)(i / per_block) * 8, place, sizeof(place));
-	if (e)
-		return e;
-	kv_span_u64((struct kv_span){ place, 8 }, 0, false, &at);
-	e = sqfs_meta_reader_seek(s->tables, at, i % per_block * size);
-	return e ? e : sqfs_meta_reader_read(s->tables, ret, size);
+	if (!t->known || t->block != block) {
+		t->known = false;
+		e = file_read(&s->file, t->list + (uint64_t)block * 8, place, sizeof(place));
+		if (e)
+			return e;
+		kv_span_u64((struct kv_span){ place, 8 }, 0, false, &t->at);
+		t->block = block;
+		t->known = true;
+	}
+	e = sqfs_meta_reader_seek(t->reader, t->at, i % per_block * t->size);
+	return e ? e : sqfs_meta_reader_read(t->reader, ret, t->size);
 }
 
 static int owner(struct kv_sq *s, uint16_t i, uint32_t *ret)
 {
 	uint8_t id[4];
-	int e = kv_sq_table_entry(s, s->super.id_table_start, s->super.id_count, i, sizeof(id), id);
+	int e = kv_sq_table_entry(s, &s->owners, i, id);
 
 	if (e)
 		return kv_sq_fail(s, "table of owners", e);
@@ -233,12 +249,22 @@ static int open_tables(struct kv_sq *s)
 		end = super->fragment_table_start;
 	if (super->export_table_start < end)
 		end = super->export_table_start;
-	s->inode_table = sqfs_meta_reader_create(&s->file, s->cmp, super->inode_table_start,
-						 super->directory_table_start);
-	s->dir_table = sqfs_meta_reader_create(&s->file, s->cmp, super->directory_table_start, end);
-	s->tables = sqfs_meta_reader_create(&s->file, s->cmp, sizeof(*super), super->bytes_used);
+	s->inode_table.start = super->inode_table_start;
+	s->inode_table.end = super->directory_table_start;
+	s->dir_table.start = super->directory_table_start;
+	s->dir_table.end = end;
+	s->owners = (struct kv_sq_table){ .list = super->id_table_start,
+					  .count = super->id_count,
+					  .size = sizeof(uint32_t) };
+	s->fragments = (struct kv_sq_table){ .list = super->fragment_table_start,
+					     .count = super->fragment_entry_count,
+					     .size = sizeof(sqfs_fragment_t) };
+	s->owners.reader =
+		sqfs_meta_reader_create(&s->file, s->cmp, sizeof(*super), super->bytes_used);
+	s->fragments.reader =
+		sqfs_meta_reader_create(&s->file, s->cmp, sizeof(*super), super->bytes_used);
 	s->packed = malloc(super->block_size);
-	if (!s->inode_table || !s->dir_table || !s->tables || !s->packed)
+	if (!s->owners.reader || !s->fragments.reader || !s->packed)
 		return kv_sq_fail(s, "superblock", SQFS_ERROR_ALLOC);
 	return 0;
 }
@@ -297,9 +323,12 @@ void kv_sq_close(struct kv_sq *s)
 		sqfs_free(s->inodes[i].inode);
 	for (unsigned i = 0; i < KV_SQ_BLOCKS; i++)
 		free(s->blocks[i].bytes);
-	sqfs_destroy(s->inode_table);
-	sqfs_destroy(s->dir_table);
-	sqfs_destroy(s->tables);
+	for (unsigned i = 0; i < KV_SQ_READERS; i++) {
+		sqfs_destroy(s->inode_table.readers[i]);
+		sqfs_destroy(s->dir_table.readers[i]);
+	}
+	sqfs_destroy(s->owners.reader);
+	sqfs_destroy(s->fragments.reader);
 	sqfs_destroy(s->cmp);
 	free(s->packed);
 	free(s);

@@ -81,8 +81,28 @@ void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payl
 #include <sqfs/meta_reader.h>
 #include <sqfs/super.h>
 
-#define KV_SQ_INODES 8
-#define KV_SQ_BLOCKS 64
+#define KV_SQ_INODES  8
+#define KV_SQ_BLOCKS  64
+#define KV_SQ_READERS 32
+
+/*
+ * Readers of one part of the metadata. Each of libsquashfs' readers keeps the one block that it
+ * read last: which of them reads a block, its place decides, so that together they are a cache.
+ */
+struct kv_sq_meta {
+	uint64_t start, end;
+	sqfs_meta_reader_t *readers[KV_SQ_READERS]; /* made when first asked for */
+};
+
+/* A table of entries of one size: owners, fragments. */
+struct kv_sq_table {
+	uint64_t list; /* where the places of its blocks are listed */
+	uint32_t count, size;
+	sqfs_meta_reader_t *reader;
+	uint64_t at; /* of the block that was asked for last */
+	uint32_t block;
+	bool known; /* whether those two are */
+};
 
 /* A block that was decompressed, by its place in the image. */
 struct kv_sq_block {
@@ -96,7 +116,8 @@ struct kv_sq {
 	struct kv_sq_source source;
 	sqfs_super_t super;
 	sqfs_compressor_t *cmp;
-	sqfs_meta_reader_t *inode_table, *dir_table, *tables;
+	struct kv_sq_meta inode_table, dir_table;
+	struct kv_sq_table owners, fragments;
 	struct {
 		uint64_t ref;
 		sqfs_inode_generic_t *inode;
@@ -105,6 +126,7 @@ struct kv_sq {
 	struct { /* the list that was begun last */
 		uint64_t ref, done, left;
 		uint32_t count, start_block;
+		sqfs_meta_reader_t *reader;
 	} list;
 	struct kv_sq_block blocks[KV_SQ_BLOCKS];
 	uint64_t asked;  /* clock of the blocks' use */
@@ -116,9 +138,10 @@ struct kv_sq {
 int kv_sq_fail(struct kv_sq *s, const char *part, int error);
 /* The inode at ref; stays valid until KV_SQ_INODES others have been asked for. */
 int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret);
-/* Entry i of a table of `count` entries of `size` bytes (ids, fragments). */
-int kv_sq_table_entry(struct kv_sq *s, uint64_t table, uint32_t count, uint32_t i, size_t size,
-		      void *ret);
+/* The reader for the block at this place; NULL without memory. */
+sqfs_meta_reader_t *kv_sq_reader(struct kv_sq *s, struct kv_sq_meta *m, uint64_t place);
+/* Entry i of the table. 0 or libsquashfs' error. */
+int kv_sq_table_entry(struct kv_sq *s, struct kv_sq_table *t, uint32_t i, void *ret);
 /* n bytes of a regular file at off, all of which it has. */
 int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off, uint8_t *buf,
 	       size_t n);
