@@ -173,7 +173,10 @@ static int lost(struct kv_box *b)
 	int status = 0;
 
 	for (int i = 0; b->pid > 0 && i < 400; i++) {
-		if (waitpid(b->pid, &status, WNOHANG) == b->pid)
+		pid_t done = waitpid(b->pid, &status, WNOHANG);
+
+		/* Where SIGCHLD is ignored nothing is left to wait for, nor to kill. */
+		if (done == b->pid || (done < 0 && errno == ECHILD))
 			b->pid = -1;
 		else
 			usleep(2500);
