@@ -9,7 +9,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-	return "allocator_may_return_null=1:max_allocation_size_mb=200";
+	return "allocator_may_return_null=1:max_allocation_size_mb=16";
 }
 
 /* A block may unfold to a megabyte: this bounds the time of one input. */
