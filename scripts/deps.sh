@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
 	# build
 	make gcc libc6-dev meson ninja-build pkg-config libjansson-dev
-	libsquashfs-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
+	libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests

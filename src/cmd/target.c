@@ -52,6 +52,7 @@ static int find_sources(const struct kv_opts *o, struct kv_target *ret)
 
 int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret)
 {
+	const struct kv_env *image_env;
 	struct kv_env own = { 0 };
 	int r;
 
@@ -61,6 +62,9 @@ int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *
 		r = find_sources(o, ret);
 	if (r != KV_STATUS_OK)
 		return r;
+	image_env = kv_root_env(ret->root);
+	for (size_t i = 0; image_env && i < image_env->pairs.n; i++)
+		kv_env_put(o->arena, &own, image_env->pairs.v[i]);
 	for (char **e = environ; kv_root_is_live(ret->root) && *e; e++)
 		kv_env_put(o->arena, &own, *e);
 	for (size_t i = 0; i < o->env.pairs.n; i++)

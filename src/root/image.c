@@ -4,6 +4,8 @@
 
 static const struct kv_image_format *const formats[] = {
 	&kv_squash_format,
+	&kv_oci_layout_format,
+	&kv_oci_archive_format,
 	NULL,
 };
 

@@ -25,6 +25,8 @@ struct kv_image_format {
 		    struct kv_err *err);
 };
 
+extern const struct kv_image_format kv_oci_layout_format, kv_oci_archive_format;
+
 /* The format that knows fd, NULL where none does. */
 const struct kv_image_format *kv_image_probe(int fd, const struct stat *st);
 /* The formats' names, "squashfs, ...", for messages. */

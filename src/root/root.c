@@ -139,6 +139,13 @@ const char *kv_root_fault(const struct kv_root *r)
 	return base && base->ops->fault ? base->ops->fault(base) : NULL;
 }
 
+const struct kv_env *kv_root_env(const struct kv_root *r)
+{
+	struct kv_tree *base = r->layers.n ? r->layers.v[0].tree : NULL;
+
+	return base && base->ops->env ? base->ops->env(base) : NULL;
+}
+
 /* ---- layers ---- */
 
 static const char *below(const char *path, const char *dir)

@@ -56,6 +56,8 @@ const char *kv_root_format(const struct kv_root *r);
  * NULL while nothing is. Answers that came since then are worth nothing: "cannot tell".
  */
 const char *kv_root_fault(const struct kv_root *r);
+/* The environment that the base itself gives to its processes (an image's configuration); NULL. */
+const struct kv_env *kv_root_env(const struct kv_root *r);
 
 /* Lays the host's directory or file over guest, as a bind mount would. Missing parents are implied.
  */

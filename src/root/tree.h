@@ -20,6 +20,8 @@ struct kv_tree_ops {
 	bool (*is_regular)(struct kv_tree *t, const char *rel);
 	/* See kv_root_fault(); NULL for trees that know no faults of their own. */
 	const char *(*fault)(struct kv_tree *t);
+	/* See kv_root_env(); NULL for trees that say nothing about it. */
+	const struct kv_env *(*env)(struct kv_tree *t);
 };
 
 struct kv_tree {
