@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""oci.py: OCI layouts and docker archives against what podman mounts, and hostile ones.
+
+The image (tests/roots/oci) is made and saved by podman; the oracle is its overlay mount: the same paths,
+types, modes, owners, times, sizes, links and bytes, and the same findings as for that directory. Hostile
+archives are made by python's tarfile. One line a case, `ok` or `not ok`.
+"""
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+
+from oracle import TOP, Done, Failure, build, expect, kvpath, same
+
+VIEW = os.environ.get("KVPATH_VIEW", os.path.join(TOP, "build", "tests", "kvpath-view"))
+ENV = ["--env", "NIXL_PLUGIN_DIR=/opt/plugins", "--env", "FOO=a b"]
+FORMATS = ["docker.tar", "oci.tar", "layout", "zstd"]
+# Kept whole of a compressed layer, and not kept at all: those cost another pass each.
+KEPT = ["/etc/passwd", "/etc/ld.so.cache", "/usr/lib64/ld-linux-x86-64.so.2", "/opt/new/y", "/srv/f"]
+FETCHED = ["/usr/bin/perl-x", "/usr/share/perl5/n", "/usr/lib/x86_64-linux-gnu/libcuda.so.1"]
+
+
+def view(target, *files):
+    return Done([VIEW, target, *files])
+
+
+def findings(done):
+    report = done.json("kvpath.check/1")
+    del report["target"]
+    return report
+
+
+# ---- the real image ----
+
+
+def same_view(oci, form):
+    names = ["ALL"] if form == "docker.tar" else KEPT + FETCHED
+    theirs, ours = view(f"{oci}/root", *names).ended(0), view(f"{oci}/{form}", *names).ended(0)
+    a, b = set(theirs.out.splitlines()), set(ours.out.splitlines())
+    expect(a == b, f"{len(a ^ b)} paths differ", "\n".join(sorted(a ^ b)[:20]))
+    expect(len(a) > 5000, "too few paths", len(a))
+
+
+def same_check(oci, form):
+    theirs, ours = kvpath("check", "--json", *ENV, f"{oci}/root"), kvpath("check", "--json", f"{oci}/{form}")
+    same("findings", findings(ours), findings(theirs))
+    same("status", ours.status, theirs.status)
+    same("kind", ours.json()["target"]["kind"], "image")
+
+
+def same_why(oci, form):
+    plugin = "/usr/local/lib/python3.11/dist-packages/.nixl_cu13.mesonpy.libs/plugins/libplugin_LIBFABRIC.so"
+    theirs = kvpath("why", "--json", *ENV, f"{oci}/root", plugin)
+    ours = kvpath("why", "--json", f"{oci}/{form}", plugin)
+    same("the loader's way", ours.json(), theirs.json())
+
+
+def same_plan(oci, form):
+    theirs = kvpath("fix", "--dry-run", *ENV, f"{oci}/root")
+    ours = kvpath("fix", "--dry-run", f"{oci}/{form}")
+    same("the plan", ours.out.replace(f"{oci}/{form}", ""), theirs.out.replace(f"{oci}/root", ""))
+    same("status", ours.status, theirs.status)
+
+
+def only_read(oci, form):
+    for command in ["fix", "undo", "prove"]:
+        done = kvpath(command, f"{oci}/{form}").ended(3)
+        expect(len(done.err.splitlines()) == 1, "not one line", done)
+
+
+# ---- images made by hand ----
+
+
+def blob(top, data):
+    digest = hashlib.sha256(data).hexdigest()
+    os.makedirs(f"{top}/blobs/sha256", exist_ok=True)
+    with open(f"{top}/blobs/sha256/{digest}", "wb") as f:
+        f.write(data)
+    return {"digest": "sha256:" + digest, "size": len(data)}
+
+
+def image(top, layers, arch="amd64", kind="application/vnd.oci.image.layer.v1.tar", config=None):
+    config = blob(top, json.dumps(config or {"architecture": arch, "os": "linux", "config": {}}).encode())
+    layers = [{"mediaType": kind, **blob(top, x)} for x in layers]
+    return blob(top, json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode())
+
+
+def layout(top, manifests):
+    os.makedirs(f"{top}/blobs", exist_ok=True)
+    with open(f"{top}/oci-layout", "w", encoding="utf-8") as f:
+        f.write('{"imageLayoutVersion": "1.0.0"}')
+    with open(f"{top}/index.json", "w", encoding="utf-8") as f:
+        json.dump({"schemaVersion": 2, "manifests": manifests}, f)
+    return top
+
+
+def tar(*entries, form=tarfile.PAX_FORMAT):
+    """Entries: (name, data), (name, type, link) or (name, type)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as t:
+        for name, what, *link in entries:
+            info = tarfile.TarInfo(name)
+            if isinstance(what, str):
+                what = what.encode()
+                info.size = len(what)
+            else:
+                info.type, what = what, b""
+                info.linkname = link[0] if link else ""
+            t.addfile(info, io.BytesIO(what))
+    return out.getvalue()
+
+
+GOOD = tar(("etc/a", "one"), ("usr/b", "two"), ("usr/l", tarfile.SYMTYPE, "b"), ("usr/h", tarfile.LNKTYPE, "usr/b"))
+
+
+def one(top, *layers, **more):
+    return layout(top, [image(top, layers, **more)])
+
+
+def paths(target):
+    return {line.split("\t")[0]: line.split("\t")[1:] for line in view(target, "ALL").ended(0).out.splitlines()}
+
+
+def refused(target, *texts):
+    for done in [kvpath("check", target), view(target)]:
+        done.ended(3)
+        expect(len(done.err.splitlines()) == 1 and not done.out, "not one line", done)
+        for text in texts:
+            expect(text in done.err, f"does not say {text!r}", done)
+
+
+def names_that_lead_out(top):
+    for i, name in enumerate(["../x", "a/../../x", "..", "a/.."]):
+        refused(one(f"{top}/{i}", tar((name, "x"))), "leads out of the root")
+
+
+def absolute_names_stay_inside(top):
+    got = paths(one(top, tar(("/etc/x", "x"), ("//y", "y"), ("./z", "z"))))
+    same("paths", set(got), {"/etc", "/etc/x", "/y", "/z"})
+
+
+def links_stay_inside(top):
+    got = paths(one(top, tar(("e", tarfile.SYMTYPE, "/etc"), ("e/passwd", "mine"), ("u", tarfile.SYMTYPE, "../../.."),
+                             ("u/top", "x"), ("h", tarfile.LNKTYPE, "../../../etc/passwd"))))
+    same("paths", set(got), {"/e", "/etc", "/etc/passwd", "/u", "/top", "/h"})
+    same("a link to outside", got["/h"][-1], "error 5")
+
+
+def broken_hard_links(top):
+    got = paths(one(top, tar(("a", tarfile.LNKTYPE, "a"), ("b", tarfile.LNKTYPE, "none"), ("c", "ok"))))
+    same("hard links", [got["/" + x][-1] for x in "ab"], ["error 5"] * 2)
+
+
+def names_twice(top):
+    got = paths(one(top, tar(("a", tarfile.SYMTYPE, "b"), ("a", tarfile.DIRTYPE), ("a/x", "1"), ("c", "1"), ("c", "22"))))
+    same("paths", set(got), {"/a", "/a/x", "/c"})
+    same("the last one's size", got["/c"][4], "2")
+
+
+def long_and_odd_names(top):
+    deep, umlaut = "/".join(["d" * 100] * 30), "F\u0151tan"
+    for form in [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]:
+        got = paths(one(f"{top}/{form}", tar((deep, "x"), (umlaut, "y"), ("a\nb", "z"), form=form)))
+        expect("/" + deep in got and "/F\\xc5\\x91tan" in got and "/a\\x0ab" in got, "names", list(got)[-3:])
+    refused(one(f"{top}/l", tar(("d/" * 2100 + "x", "y"))), "too long")
+    refused(one(f"{top}/n", tar(("n" * 256, "y"))), "too long")
+    refused(one(f"{top}/s", tar(("s", tarfile.SYMTYPE, "x" * 5000))), "too long")
+
+
+def devices_are_not_opened(top):
+    got = paths(one(top, tar(("fifo", tarfile.FIFOTYPE), ("chr", tarfile.CHRTYPE), ("blk", tarfile.BLKTYPE))))
+    same("kinds", [got[x][0][:-3] for x in ["/fifo", "/chr", "/blk"]], ["10", "20", "60"])
+    kvpath("check", top)
+
+
+def whole(target, *want):
+    """The view of the undamaged image, or status 3 in one line; never anything else."""
+    done = view(target, "ALL")
+    if done.status == 3:
+        expect(len(done.err.splitlines()) == 1, "not one line", done)
+    else:
+        expect(done.status == 0, "ended otherwise", done)
+    return done
+
+
+def unseen(top, data, size, **more):
+    """A layer that is not as the manifest says, as damage on disk leaves it."""
+    one(top, data, **more)
+    digest = hashlib.sha256(data).hexdigest()
+    return f"{top}/blobs/sha256/{digest}" if size else None
+
+
+def truncated(top):
+    for name, data in [("tar", GOOD), ("gz", gzip.compress(GOOD))]:
+        for n in sorted({0, 1, 2, 100, 511, 512, 513, 700, 1000, 1024, 1500, len(data) // 2, len(data) - 9}):
+            if n >= len(data):
+                continue
+            path = unseen(f"{top}/{name}{n}", data, True)
+            with open(path, "r+b") as f:
+                f.truncate(n)
+            refused(f"{top}/{name}{n}", "the manifest says")
+            done = whole(one(f"{top}/m{name}{n}", data[:n]))
+            expect(name == "tar" or done.status == 3, f"cut at {n}: read", done)
+
+
+def bit_flips(top):
+    rng = random.Random(5)
+    for name, data in [("tar", GOOD), ("gz", gzip.compress(GOOD))]:
+        for i in range(150):
+            damaged = bytearray(data)
+            for _ in range(rng.randint(1, 4)):
+                damaged[rng.randrange(len(data) if name == "gz" else 3000)] ^= 1 << rng.randrange(8)
+            whole(one(f"{top}/{name}", bytes(damaged)))
+            shutil.rmtree(f"{top}/{name}")
+
+
+def huge_headers(top):
+    big = bytearray(tar(("a", "x")))
+    big[124:136] = b"\x80" + b"\x7f" * 11  # base-256: 2^94 bytes
+    big[148:156] = b"%06o\0 " % (sum(big[:148]) + sum(big[156:512]) + 8 * 32)
+    whole(one(f"{top}/a", bytes(big)))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x" * (8 << 20)}) as t:
+        t.addfile(tarfile.TarInfo("b"))
+    whole(one(f"{top}/b", out.getvalue()))
+
+
+def bomb(top):
+    data = gzip.compress(tar(("zeros", "\0" * (64 << 20)), ("etc/x", "x")), 9)
+    got = Done([VIEW, one(top, data), "/etc/x"]).ended(0)
+    expect("\t67108864\t" in got.out, "size", got)
+
+
+def other_platforms(top):
+    def manifest(where, arch):
+        return {**image(where, [tar((arch, "x"))], arch=arch), "platform": {"architecture": arch, "os": "linux"}}
+
+    got = paths(layout(f"{top}/two", [manifest(f"{top}/two", "amd64"), manifest(f"{top}/two", "arm64")]))
+    expect(len(got) == 1 and set(got) <= {"/amd64", "/arm64"}, "one of the two", got)
+    same("the only one", set(paths(one(f"{top}/only", tar(("r", "x")), arch="riscv64"))), {"/r"})
+    refused(layout(f"{top}/none", [manifest(f"{top}/none", "s390x"), manifest(f"{top}/none", "ppc64le")]),
+            "s390x", "ppc64le")
+    twice = f"{top}/twice"
+    refused(layout(twice, [{**image(twice, [tar((n, "x"))]), "annotations": {"org.opencontainers.image.ref.name": n}}
+                           for n in ["first", "second"]]), "first", "second") if os.uname().machine == "x86_64" else None
+    index = blob(f"{top}/nested", json.dumps({"manifests": [manifest(f"{top}/nested", "amd64")]}).encode())
+    same("nested", set(paths(layout(f"{top}/nested", [index]))), {"/amd64"})
+
+
+def unsupported(top):
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    refused(one(f"{top}/e", GOOD, kind=kind + "+gzip+encrypted"), "encrypted")
+    refused(one(f"{top}/h", GOOD, kind="application/vnd.cncf.helm.chart"), "helm")
+    foreign = one(f"{top}/f", GOOD, kind="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+    os.unlink(f"{top}/f/blobs/sha256/" + hashlib.sha256(GOOD).hexdigest())
+    refused(foreign, "foreign")
+    missing = one(f"{top}/m", GOOD)
+    os.unlink(f"{top}/m/blobs/sha256/" + hashlib.sha256(GOOD).hexdigest())
+    refused(missing, "missing")
+    refused(layout(f"{top}/none", []), "no image")
+    with open(f"{top}/root.tar", "wb") as f:
+        f.write(GOOD)
+    refused(f"{top}/root.tar", "no manifest.json")
+    with open(f"{top}/root.tar.gz", "wb") as f:
+        f.write(gzip.compress(GOOD))
+    refused(f"{top}/root.tar.gz", "gunzip")
+
+
+def damaged_json(top):
+    one(top, GOOD)
+    for name in os.listdir(f"{top}/blobs/sha256"):
+        path = f"{top}/blobs/sha256/{name}"
+        with open(path, "rb") as f:
+            data = f.read()
+        if data == GOOD:
+            continue
+        with open(path, "wb") as f:
+            f.write(data.replace(b"a", b"b", 1))
+        refused(top, "another digest")
+        with open(path, "wb") as f:
+            f.write(data)
+    paths(top)
+    rng = random.Random(6)
+    with open(f"{top}/index.json", "rb") as f:
+        index = f.read()
+    for _ in range(100):
+        damaged = bytearray(index)
+        damaged[rng.randrange(len(index))] ^= 1 << rng.randrange(8)
+        with open(f"{top}/index.json", "wb") as f:
+            f.write(damaged)
+        whole(top)
+
+
+HOSTILE = [names_that_lead_out, absolute_names_stay_inside, links_stay_inside, broken_hard_links, names_twice,
+           long_and_odd_names, devices_are_not_opened, truncated, bit_flips, huge_headers, bomb, other_platforms,
+           unsupported, damaged_json]
+
+
+def main():
+    failed = 0
+    oci = build("oci")
+    work = tempfile.mkdtemp(prefix="kvpath-oci-")
+    cases = [(f"{what.__name__} {form}", what, (oci, form)) for form in FORMATS
+             for what in [same_view, same_check, same_why, same_plan, only_read]]
+    cases += [(what.__name__, what, (f"{work}/{what.__name__}",)) for what in HOSTILE]
+    for name, what, args in cases:
+        start = time.monotonic()
+        if len(sys.argv) > 1 and not any(x in name for x in sys.argv[1:]):
+            continue
+        try:
+            what(*args)
+            print(f"ok - oci: {name.replace('_', ' ')} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Failure as e:
+            failed += 1
+            print(f"not ok - oci: {name}\n# " + str(e)[:4000].replace("\n", "\n# "), flush=True)
+    shutil.rmtree(work)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
