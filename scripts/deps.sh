@@ -13,6 +13,7 @@ packages=(
 	# tests
 	libcmocka-dev bats binutils jq strace libtree
 	squashfs-tools liblzo2-dev
+	podman crun skopeo # images, as the tests make them
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

@@ -17,9 +17,9 @@ import tarfile
 import tempfile
 import time
 
-from oracle import TOP, Done, Failure, build, expect, kvpath, same
+from oracle import KVPATH, Done, Failure, build, expect, kvpath, same
 
-VIEW = os.environ.get("KVPATH_VIEW", os.path.join(TOP, "build", "tests", "kvpath-view"))
+VIEW = os.environ.get("KVPATH_VIEW", os.path.join(os.path.dirname(os.path.dirname(KVPATH)), "tests", "kvpath-view"))
 ENV = ["--env", "NIXL_PLUGIN_DIR=/opt/plugins", "--env", "FOO=a b"]
 FORMATS = ["docker.tar", "oci.tar", "layout", "zstd"]
 # Kept whole of a compressed layer, and not kept at all: those cost another pass each.

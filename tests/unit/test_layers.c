@@ -33,15 +33,16 @@ static int teardown(void **state)
 static int put(const char *path, uint32_t mode, const char *link, bool hard)
 {
 	const struct kv_tar_entry e = {
-		.ordinal = ordinal++,
+		.ordinal = ordinal,
 		.path = path,
 		.mode = mode,
 		.link = link,
 		.hard = hard,
-		.size = ordinal,
+		.size = ordinal + 1,
 	};
 	struct kv_err err;
 
+	ordinal++;
 	return kv_layers_put(view, &e, &err);
 }
 
