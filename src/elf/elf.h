@@ -166,6 +166,8 @@ struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64
 bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);
+/* Whether symbols can be looked up in it at all. */
+bool kv_elf_is_hashed(const struct kv_elf *e);
 /* Number of dynamic symbols, as the hash tables tell it. */
 size_t kv_elf_n_syms(const struct kv_elf *e);
 /* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. The

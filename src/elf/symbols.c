@@ -249,6 +249,11 @@ bool kv_elf_has_versym(const struct kv_elf *e)
 	return e->symtab->versym_addr && (e->verneeds.n || e->verdefs.n);
 }
 
+bool kv_elf_is_hashed(const struct kv_elf *e)
+{
+	return symtab_of(e)->n_buckets || e->symtab->hash_addr;
+}
+
 size_t kv_elf_n_syms(const struct kv_elf *e)
 {
 	return symtab_of(e)->n_syms;

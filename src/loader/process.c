@@ -286,6 +286,24 @@ static size_t position(const kv_objects *list, const struct kv_object *o)
 	return i;
 }
 
+static bool filtee_first(struct kv_load *ret)
+{
+	ret->loads = KV_LOADS_ABORT;
+	ret->error = "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: "
+		     "Assertion `map->l_searchlist.r_list[0] == map' failed!";
+	return false;
+}
+
+/* The same for an object that was loaded along before: its filtees are looked for again. */
+static bool has_filtee(struct kv_process *p, const struct kv_object *o)
+{
+	for (size_t i = 0; o->elf && i < o->elf->deps.n; i++)
+		if (o->elf->deps.v[i].tag != DT_NEEDED &&
+		    kv_process_find(p, o->elf->deps.v[i].name))
+			return kv_loader_ldso(p->l)->version < 35;
+	return false;
+}
+
 /*
  * DT_AUXILIARY, DT_FILTER: the filtee comes before the object at *at, in the search list and in the
  * link map, unless it stands earlier already. False where it cannot be had.
@@ -312,12 +330,8 @@ static bool map_filtee(struct kv_process *p, enum kv_mapping kind, const struct 
 	if (now <= *at)
 		return true;
 	/* The object itself has to be the first of its list, an assertion said until 2.34. */
-	if (!*at && kv_loader_ldso(p->l)->version < 35) {
-		ret->loads = KV_LOADS_ABORT;
-		ret->error = "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: "
-			     "Assertion `map->l_searchlist.r_list[0] == map' failed!";
-		return false;
-	}
+	if (!*at && kv_loader_ldso(p->l)->version < 35)
+		return filtee_first(ret);
 	if (now < ret->list.n) {
 		memmove(&ret->list.v[now], &ret->list.v[now + 1],
 			(ret->list.n - 1 - now) * sizeof(o));
@@ -383,6 +397,10 @@ bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret
 		next = i + 1;
 		if (!o->needs_mapped) {
 			good = map_needs(p, kind, i, &next, ret);
+			continue;
+		}
+		if (i == 0 && kind == KV_MAP_DLOPEN && has_filtee(p, o)) {
+			good = filtee_first(ret);
 			continue;
 		}
 		for (size_t j = 0; j < o->needs.n; j++)

@@ -135,7 +135,7 @@ static void report(struct relocating *w, struct kv_load *ret)
 	case RELOC_SYMBOL:
 		ret->missing_symbol = w->ref->name->text;
 		ret->provider = v ? kv_process_named(p, v->file) : NULL;
-		if (ret->provider && kv_loader_ldso(p->l)->version < 30)
+		if (kv_is_link_time_fault(w->s, w->ref))
 			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
 				     kv_strf(p->arena,
 					     "symbol %s version %s not defined in file %s with "
@@ -206,11 +206,8 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool laz
 		w.fault = RELOC_CUT;
 	else
 		kv_elf_relocs(o->elf, apply, &w);
-	if (w.fault == RELOC_OK && o->elf->truncated)
-		kv_load_fail(s->p, ret, KV_LOADS_UNKNOWN, o->name,
-			     "the file is cut short within its last page, which reads as zeros");
 	if (w.fault == RELOC_OK)
-		return !o->elf->truncated;
+		return true;
 	report(&w, ret);
 	return false;
 }

@@ -110,6 +110,9 @@ static enum kv_open try_cache(struct search *s, bool no_default)
 	const char *path;
 	enum kv_open r = kv_cache_find(s->p->l, s->name, &path);
 
+	if (!s->p->cache_asked && kv_cache_fault(s->p->l))
+		s->p->err = ENOENT;
+	s->p->cache_asked = true;
 	if (r == KV_OPEN_SKIP) {
 		note(s, CACHE, KV_RULE_CACHE, "not listed");
 		return r;

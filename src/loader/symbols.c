@@ -220,6 +220,15 @@ static bool must_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
 	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_loader_ldso(s->p->l)->version < 41;
 }
 
+bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r)
+{
+	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	const struct kv_object *named = named_by(s, r);
+
+	return version && named && named->elf && kv_loader_ldso(s->p->l)->version < 30 &&
+	       kv_elf_is_hashed(named->elf) && !look_into(named, r->name, version).matched;
+}
+
 bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort)
 {
 	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
@@ -240,7 +249,7 @@ bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool
 		if (!m.found) {
 			/* Before 2.30 (f0b2132b35) the object that the reference names was the last
 			 * that was asked. */
-			if (version && o == named_by(s, r) && kv_loader_ldso(s->p->l)->version < 30)
+			if (kv_is_link_time_fault(s, r) && o == named_by(s, r))
 				break;
 			continue;
 		}

@@ -71,6 +71,18 @@ static bool is_kernel_too_old(struct kv_loader *l, const struct kv_elf *e)
 	return kernel > ((major & 0xff) << 16 | (minor & 0xff) << 8 | (patch & 0xff));
 }
 
+static bool is_note_cut(const struct kv_elf *e)
+{
+	for (size_t i = 0; i < e->n_notes; i++) {
+		const struct kv_elf_segment *n = &e->notes[i];
+
+		if (n->filesz >= 32 && (n->align == 4 || n->align == 8) &&
+		    (n->offset > e->st.size || e->st.size - n->offset < n->filesz))
+			return true;
+	}
+	return false;
+}
+
 static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
 {
 	if (e->version != EV_CURRENT)
@@ -82,6 +94,9 @@ static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, st
 	if (e->phentsize != (l->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
 		return fatal(ret, "ELF file's phentsize not the expected size");
 	if (e->phdrs_short)
+		return fatal(ret, "cannot read file data");
+	/* The note is read until 2.35. */
+	if (kv_loader_ldso(l)->version < 36 && is_note_cut(e))
 		return fatal(ret, "cannot read file data");
 	if (is_kernel_too_old(l, e))
 		return skip(ret, "for a newer kernel, or no Linux (.note.ABI-tag)");
@@ -170,6 +185,14 @@ static bool is_cut_at_once(const struct kv_elf *e)
 	return false;
 }
 
+static bool is_cut_by_pages(const struct kv_elf *e)
+{
+	for (size_t i = 0; i < e->loads.n; i++)
+		if (kv_elf_is_cut(e, e->loads.v[i].vaddr, e->loads.v[i].filesz))
+			return true;
+	return false;
+}
+
 /* Where a stack is executable unless an object says otherwise (sysdeps/.../stackinfo.h). */
 static unsigned stack_flags_of(const struct kv_loader *l, const struct kv_elf *e)
 {
@@ -189,6 +212,10 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 	if (!*ret_why && is_cut_at_once(e)) {
 		*ret_why = "the file is shorter than its program headers say: SIGBUS";
 		return KV_OPEN_ABORT;
+	}
+	if (!*ret_why && e->truncated && !is_cut_by_pages(e)) {
+		*ret_why = "the file is cut short within its last page, which reads as zeros";
+		return KV_OPEN_UNKNOWN;
 	}
 	if (!*ret_why && e->dynamic_lost) {
 		*ret_why = "its dynamic section lies outside of its segments";

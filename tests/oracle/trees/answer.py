@@ -60,7 +60,7 @@ def real(spawner, root, tree):
     if status != 0:
         # The program did not come up: one answer for all.
         text = start_error(err)
-        if os.WIFEXITED(status) and text:
+        if os.WIFEXITED(status) and text and "Inconsistency detected by ld.so" not in err:
             return [Answer("no", text)] * len(names)
         last = [line for line in err.splitlines() if not WARNING.search(line)]
         return [Answer("abort", f"at start-up: {ended(status)} {' '.join(last)}")] * len(names)
