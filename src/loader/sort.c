@@ -4,8 +4,12 @@
  */
 #include "loader/internal.h"
 
-static bool needs(const struct kv_object *o, const struct kv_object *dep)
+/* all: the object whose load it is. Its list of needs is that of all objects by then. */
+static bool needs(const struct kv_object *o, const struct kv_object *dep,
+		  const struct kv_object *all)
 {
+	if (o == all)
+		return true;
 	for (size_t i = 0; i < o->needs.n; i++)
 		if (o->needs.v[i] == dep)
 			return true;
@@ -18,6 +22,7 @@ static bool needs(const struct kv_object *o, const struct kv_object *dep)
  */
 static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n)
 {
+	const struct kv_object *first = maps[0];
 	uint16_t *seen = kv_alloc_n(a, n + 1, sizeof(*seen));
 	size_t i = 0, k;
 
@@ -25,7 +30,7 @@ static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n
 		struct kv_object *this = maps[i];
 		uint16_t count = ++seen[i];
 
-		for (k = n - 1; k > i && !needs(maps[k], this); k--)
+		for (k = n - 1; k > i && !needs(maps[k], this, first); k--)
 			;
 		if (k > i) {
 			memmove(&maps[i], &maps[i + 1], (k - i) * sizeof(*maps));
@@ -94,7 +99,7 @@ void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret)
 	}
 	soname = ret->v[0]->elf ? ret->v[0]->elf->soname : NULL;
 	if (version < 35)
-		sort_by_moving(p->arena, ret->v + 1, ret->n - 1);
+		sort_by_moving(p->arena, ret->v, ret->n);
 	else
 		sort_depth_first(p->arena, ret->v, ret->n,
 				 version >= 36 && (!soname || !kv_streq(soname, "libc.so.6")));
