@@ -57,5 +57,7 @@ void kv_box_stop(struct kv_box *b);
  * fds other than those below n_fds must be closed already.
  */
 void kv_box_confine(void);
+/* Its limit of memory alone, for tests that read images in their own process. */
+void kv_box_limit_memory(void);
 
 #endif

@@ -18,7 +18,7 @@
 #define MAX_CPU_S  120
 
 #ifdef KV_SANITIZED
-static void limit_memory(void)
+void kv_box_limit_memory(void)
 {
 }
 
@@ -31,7 +31,7 @@ static void limit(int what, rlim_t most)
 	setrlimit((__rlimit_resource_t)what, &(struct rlimit){ most, most });
 }
 
-static void limit_memory(void)
+void kv_box_limit_memory(void)
 {
 	limit(RLIMIT_AS, MAX_MEMORY);
 }
@@ -116,6 +116,6 @@ void kv_box_confine(void)
 			  &(struct rlimit){ limits[i].most, limits[i].most });
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	limit_memory();
+	kv_box_limit_memory();
 	filter_calls();
 }

@@ -4,12 +4,12 @@
  * has stands in as the allocator's.
  */
 #include "fuzz.h"
-#include "root/squash_image.h"
+#include "root/squash_box.h"
 
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-	return "allocator_may_return_null=1:max_allocation_size_mb=16";
+	return "allocator_may_return_null=1:max_allocation_size_mb=150";
 }
 
 /* A block may unfold to a megabyte: this bounds the time of one input. */
@@ -95,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *why = NULL;
 	uint64_t root;
 
+	kv_box_limit_memory();
 	t.left = QUESTIONS;
 	if (kv_sq_open(&source, &t.s, &root, &why) < 0) {
 		KV_PROMISE(why && *why && strlen(why) <= 200);
