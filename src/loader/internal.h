@@ -38,6 +38,7 @@ struct kv_process {
 	struct kv_map *by_name;           /* the object that a name led to last time */
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
 	int err;          /* errno of the last attempt at a file, as ld.so would have it in errno */
+	bool tls_lost;    /* an object that was refused had got a number for its TLS */
 	bool cache_asked; /* ld.so.cache is opened when it is first needed */
 	bool starting;    /* ld.so is not yet done: it has no strerror() of libc's */
 	unsigned stack_flags;                   /* PF_X where the stack is executable */

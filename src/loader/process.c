@@ -186,15 +186,13 @@ static struct kv_object *map_opened(struct kv_process *p, const char *name, stru
 		}
 	}
 	r = kv_check_mapping(p, elf, kind, &why);
+	p->tls_lost |= r == KV_OPEN_FATAL && elf->tls.memsz;
 	if (r != KV_OPEN_OK)
 		return kv_load_fail(p, ret,
 				    r == KV_OPEN_ABORT     ? KV_LOADS_ABORT
 				    : r == KV_OPEN_UNKNOWN ? KV_LOADS_UNKNOWN
 							   : KV_LOADS_NO,
-				    elf->type == ET_DYN || kv_loader_ldso(p->l)->version >= 30
-					    ? name
-					    : found->opened.path,
-				    why);
+				    name, why);
 	o = kv_new_object(p, found->opened.path, name, elf);
 	o->rule = found->rule;
 	o->tried = found->tried;

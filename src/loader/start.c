@@ -131,6 +131,13 @@ static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load
 
 	if (!kv_check_versions(p, &p->loaded, true, ret))
 		return false;
+	/* Until 2.30 (BZ 24930) a preload that was refused left the count of TLS blocks wrong. */
+	if (p->tls_lost && kv_loader_ldso(p->l)->version < 31) {
+		ret->loads = KV_LOADS_ABORT;
+		ret->error = "Inconsistency detected by ld.so: rtld.c: init_tls: Assertion "
+			     "`i == GL(dl_tls_max_dtv_idx)' failed!";
+		return false;
+	}
 	kv_sort(p, &ret->list, &order);
 	kv_tls_start(p);
 	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, !now || !*now, ret);

@@ -83,7 +83,8 @@ static bool is_note_cut(const struct kv_elf *e)
 	return false;
 }
 
-static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
+static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, bool library,
+				 struct kv_opened *ret)
 {
 	if (e->version != EV_CURRENT)
 		return fatal(ret, "ELF file version does not match current one");
@@ -91,6 +92,9 @@ static enum kv_open check_header(struct kv_loader *l, const struct kv_elf *e, st
 		return skip(ret, "wrong machine");
 	if (e->type != ET_DYN && e->type != ET_EXEC)
 		return fatal(ret, "only ET_DYN and ET_EXEC can be loaded");
+	/* Until 2.29 here; later when it is mapped. */
+	if (e->type == ET_EXEC && library && kv_loader_ldso(l)->version < 30)
+		return fatal(ret, "cannot dynamically load executable");
 	if (e->phentsize != (l->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
 		return fatal(ret, "ELF file's phentsize not the expected size");
 	if (e->phdrs_short)
@@ -140,7 +144,7 @@ enum kv_open kv_open_verify(struct kv_process *p, const char *path, struct kv_op
 		return fatal(ret, "file too short");
 	r = check_ident(p->l, ret->elf, ret);
 	if (r == KV_OPEN_OK)
-		r = check_header(p->l, ret->elf, ret);
+		r = check_header(p->l, ret->elf, p->main != NULL, ret);
 	if (r == KV_OPEN_SKIP)
 		p->err = ENOENT;
 	return r;
