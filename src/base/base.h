@@ -186,6 +186,8 @@ const char *kv_basename(const char *path);
 /* Part before the last '/', "/" for an entry of the root, "." where there is no slash. */
 char *kv_dirname(struct kv_arena *a, const char *path);
 char *kv_join(struct kv_arena *a, const char *dir, const char *name);
+/* One behind the other. */
+char *kv_cat(struct kv_arena *a, const char *s, const char *t);
 /* Compares dotted versions number by number: "1.10" > "1.9". Returns <0, 0, >0. */
 int kv_version_cmp(const char *a, const char *b);
 /*

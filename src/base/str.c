@@ -29,6 +29,16 @@ char *kv_dirname(struct kv_arena *a, const char *path)
 	return slash == path ? kv_strdup(a, "/") : kv_strndup(a, path, (size_t)(slash - path));
 }
 
+char *kv_cat(struct kv_arena *a, const char *s, const char *t)
+{
+	size_t n = strlen(s), m = strlen(t) + 1;
+	char *p = kv_alloc_raw(a, n + m);
+
+	memcpy(p, s, n);
+	memcpy(p + n, t, m);
+	return p;
+}
+
 char *kv_join(struct kv_arena *a, const char *dir, const char *name)
 {
 	size_t n = strlen(dir), m = strlen(name), slash = n && dir[n - 1] == '/' ? 0 : 1;

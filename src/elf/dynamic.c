@@ -87,22 +87,39 @@ static void take_flags(struct dynamic *d, uint64_t tag, uint64_t v)
 static uint64_t *place_of(struct dynamic *d, uint64_t tag)
 {
 	struct kv_elf_symtab *t = d->e->symtab;
-	const struct {
-		uint64_t tag, *place;
-	} places[] = {
-		{ DT_STRTAB, &t->strtab_addr },     { DT_STRSZ, &t->strtab_size },
-		{ DT_SYMTAB, &t->symtab_addr },     { DT_HASH, &t->hash_addr },
-		{ DT_GNU_HASH, &t->gnu_hash_addr }, { DT_VERSYM, &t->versym_addr },
-		{ DT_VERNEED, &d->verneed },        { DT_VERDEF, &d->verdef },
-		{ DT_RELA, &t->relocs[0].addr },    { DT_RELASZ, &t->relocs[0].size },
-		{ DT_REL, &t->relocs[1].addr },     { DT_RELSZ, &t->relocs[1].size },
-		{ DT_JMPREL, &t->relocs[2].addr },  { DT_PLTRELSZ, &t->relocs[2].size },
-	};
 
-	for (size_t i = 0; i < KV_ARRAY_SIZE(places); i++)
-		if (places[i].tag == tag)
-			return places[i].place;
-	return NULL;
+	switch (tag) {
+	case DT_STRTAB:
+		return &t->strtab_addr;
+	case DT_STRSZ:
+		return &t->strtab_size;
+	case DT_SYMTAB:
+		return &t->symtab_addr;
+	case DT_HASH:
+		return &t->hash_addr;
+	case DT_GNU_HASH:
+		return &t->gnu_hash_addr;
+	case DT_VERSYM:
+		return &t->versym_addr;
+	case DT_VERNEED:
+		return &d->verneed;
+	case DT_VERDEF:
+		return &d->verdef;
+	case DT_RELA:
+		return &t->relocs[0].addr;
+	case DT_RELASZ:
+		return &t->relocs[0].size;
+	case DT_REL:
+		return &t->relocs[1].addr;
+	case DT_RELSZ:
+		return &t->relocs[1].size;
+	case DT_JMPREL:
+		return &t->relocs[2].addr;
+	case DT_PLTRELSZ:
+		return &t->relocs[2].size;
+	default:
+		return NULL;
+	}
 }
 
 static bool read_entries(struct dynamic *d, uint64_t addr, uint64_t size)

@@ -223,6 +223,10 @@ struct kv_elf_piece {
 
 #define KV_ELF_PIECES 6
 
+struct kv_elf_tables {
+	struct kv_span strtab, symtab, versym;
+};
+
 struct kv_elf_symtab {
 	struct kv_elf_reader *reader;
 	struct kv_file *file; /* NULL once released */
@@ -235,6 +239,8 @@ struct kv_elf_symtab {
 	size_t n_tables;
 	struct kv_elf_piece pieces[KV_ELF_PIECES];
 	size_t n_pieces;
+	bool in_scratch;              /* not all of the pieces are in memory for good */
+	struct kv_elf_tables at_hand; /* as long as the scratch is the object's */
 	size_t n_syms, max_syms;
 	bool read, has_syms;                       /* the symbols were read; and could be */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */

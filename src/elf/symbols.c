@@ -9,21 +9,20 @@ static uint64_t entry_size(const struct kv_elf *e)
 }
 
 /* The symbol tables at hand: valid until another object's are asked for. */
-struct tables {
-	struct kv_span strtab, symtab, versym;
-};
-
-static bool tables_of(const struct kv_elf *e, struct tables *ret)
+static const struct kv_elf_tables *tables_of(const struct kv_elf *e)
 {
-	const struct kv_elf_symtab *t = e->symtab;
+	struct kv_elf_symtab *t = e->symtab;
+	struct kv_elf_tables *tab = &t->at_hand;
 
-	*ret = (struct tables){ 0 };
-	if (!t->has_syms || !kv_elf_table(e, t->strtab_addr, t->strtab_size, &ret->strtab) ||
-	    !kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &ret->symtab))
-		return false;
+	if (tab->symtab.p && (!t->in_scratch || t->reader->scratch.owner == e))
+		return tab;
+	*tab = (struct kv_elf_tables){ 0 };
+	if (!t->has_syms || !kv_elf_table(e, t->strtab_addr, t->strtab_size, &tab->strtab) ||
+	    !kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &tab->symtab))
+		return NULL;
 	if (kv_elf_has_versym(e))
-		(void)kv_elf_table(e, t->versym_addr, (uint64_t)t->n_syms * 2, &ret->versym);
-	return true;
+		(void)kv_elf_table(e, t->versym_addr, (uint64_t)t->n_syms * 2, &tab->versym);
+	return tab;
 }
 
 /* ---- what is read when the object is met ---- */
@@ -171,9 +170,22 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 	return name;
 }
 
-static bool wants(const struct kv_elf_sym *sym)
+/* Number of undefined symbols behind `after`, or, with next, the index of the first of them (0:
+ * none). Every symbol is asked, so the one field is looked at by itself. */
+static size_t undefined(const struct kv_elf *e, struct kv_span symtab, size_t after, bool next)
 {
-	return sym->shndx == SHN_UNDEF && sym->bind != STB_LOCAL;
+	size_t size = entry_size(e), n = 0;
+	/* SHN_UNDEF is 0 in either byte order. */
+	const uint8_t *p = symtab.p + (after + 1) * size + (e->is64 ? 6 : 14);
+
+	for (; p < symtab.p + symtab.n; p += size) {
+		if (p[0] | p[1])
+			continue;
+		if (next)
+			return (size_t)(p - symtab.p) / size;
+		n++;
+	}
+	return n;
 }
 
 /* Names may overlap in the string table, but not without end: false for a forgery that would keep
@@ -182,28 +194,24 @@ static bool collect_refs(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 	uint64_t budget = 4 * t->strtab_size + (1 << 20);
-	struct tables tab;
+	const struct kv_elf_tables *tab = tables_of(e);
 	struct kv_elf_sym sym;
-	size_t n = 0;
 
-	if (!tables_of(e, &tab))
+	if (!tab)
 		return false;
-	for (size_t i = 1; i < t->n_syms; i++) {
-		sym_at(e, tab.symtab, i * entry_size(e), &sym);
-		n += wants(&sym);
-	}
-	t->refs = kv_alloc_n(t->reader->arena, n, sizeof(*t->refs));
-	for (size_t i = 1; i < t->n_syms; i++) {
-		uint32_t name = sym_at(e, tab.symtab, i * entry_size(e), &sym);
+	t->refs =
+		kv_alloc_n(t->reader->arena, undefined(e, tab->symtab, 0, false), sizeof(*t->refs));
+	for (size_t i = 0; (i = undefined(e, tab->symtab, i, true));) {
+		uint32_t name = sym_at(e, tab->symtab, i * entry_size(e), &sym);
+		const char *text = kv_span_str(tab->strtab, name);
 		uint16_t version = 1;
-		const char *text;
 
-		if (!wants(&sym) || !(text = kv_span_str(tab.strtab, name)) || !*text)
+		if (sym.bind == STB_LOCAL || !text || !*text)
 			continue;
 		if (strlen(text) > budget)
 			return false;
 		budget -= strlen(text);
-		kv_span_u16(tab.versym, i * 2, e->be, &version);
+		kv_span_u16(tab->versym, i * 2, e->be, &version);
 		if (sym.bind == STB_WEAK && (version & 0x7fff) < 2)
 			continue;
 		t->refs[t->n_refs++] =
@@ -288,7 +296,7 @@ bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
 	return false;
 }
 
-static bool sym_of(const struct kv_elf *e, const struct tables *tab, size_t i,
+static bool sym_of(const struct kv_elf *e, const struct kv_elf_tables *tab, size_t i,
 		   struct kv_elf_sym *ret)
 {
 	uint32_t name;
@@ -304,12 +312,12 @@ static bool sym_of(const struct kv_elf *e, const struct tables *tab, size_t i,
 
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 {
-	struct tables tab;
+	const struct kv_elf_tables *tab = i < symtab_of(e)->n_syms ? tables_of(e) : NULL;
 
-	return i < symtab_of(e)->n_syms && tables_of(e, &tab) && sym_of(e, &tab, i, ret);
+	return tab && sym_of(e, tab, i, ret);
 }
 
-static bool lookup_gnu(const struct kv_elf *e, const struct tables *tab, const char *name,
+static bool lookup_gnu(const struct kv_elf *e, const struct kv_elf_tables *tab, const char *name,
 		       uint32_t h, bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
 	const struct kv_elf_symtab *t = e->symtab;
@@ -329,7 +337,7 @@ static bool lookup_gnu(const struct kv_elf *e, const struct tables *tab, const c
 	return false;
 }
 
-static bool lookup_sysv(const struct kv_elf *e, const struct tables *tab, const char *name,
+static bool lookup_sysv(const struct kv_elf *e, const struct kv_elf_tables *tab, const char *name,
 			bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
 	uint32_t n_buckets, n_chains, i;
@@ -353,13 +361,13 @@ static bool lookup_sysv(const struct kv_elf *e, const struct tables *tab, const 
 bool kv_elf_lookup(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
 		   bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
-	struct tables tab;
+	const struct kv_elf_tables *tab = kv_elf_may_have(e, gnu_hash) ? tables_of(e) : NULL;
 
-	if (!kv_elf_may_have(e, gnu_hash) || !tables_of(e, &tab))
+	if (!tab)
 		return false;
 	if (e->symtab->n_buckets)
-		return lookup_gnu(e, &tab, name, gnu_hash, fn, arg);
-	return lookup_sysv(e, &tab, name, fn, arg);
+		return lookup_gnu(e, tab, name, gnu_hash, fn, arg);
+	return lookup_sysv(e, tab, name, fn, arg);
 }
 
 bool kv_elf_defines_version(const struct kv_elf *e, const char *version)

@@ -196,6 +196,7 @@ void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef)
 	map_pieces(e);
 	if (total_of(t) <= KEPT)
 		keep_pieces(e);
+	t->in_scratch = total_of(t) > 0;
 }
 
 bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr)

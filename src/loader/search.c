@@ -53,7 +53,7 @@ static enum kv_open try_dir(struct search *s, struct kv_search_dir *d, enum kv_r
 
 		if (d->subs.v[i].state == KV_DIR_MISSING)
 			continue;
-		r = try_path(s, kv_strf(s->p->arena, "%s%s", prefix, s->name), rule);
+		r = try_path(s, kv_cat(s->p->arena, prefix, s->name), rule);
 		if (d->subs.v[i].state == KV_DIR_UNKNOWN)
 			d->subs.v[i].state = r == KV_OPEN_OK ? KV_DIR_THERE : state_of(s, prefix);
 		*ret_there |= d->subs.v[i].state == KV_DIR_THERE;

@@ -168,23 +168,49 @@ static void plant(struct tree *t)
 	}
 }
 
+static void put_indent(const struct tree *t, int n)
+{
+	static const char spaces[] = "                                        "
+				     "                                        ";
+
+	fwrite(spaces, 1, (size_t)n < sizeof(spaces) ? (size_t)n : sizeof(spaces) - 1, t->out);
+}
+
+/* What put_object() needs often, without printf's cost. */
+static void put_texts(const struct tree *t, int indent, const char *const *texts)
+{
+	put_indent(t, indent);
+	for (; *texts; texts++)
+		fputs(*texts, t->out);
+	fputc('\n', t->out);
+}
+
 static void put_object(const struct tree *t, const struct kv_object *o, int indent)
 {
 	struct kv_arena *a = t->arena;
 
-	fprintf(t->out, "%*s%s\n%*sby %s for %s\n", indent, "", kv_printable(a, o->name),
-		indent + 4, "", kv_rule_name[o->rule], kv_printable(a, o->request));
+	put_texts(t, indent, (const char *const[]){ kv_printable(a, o->name), NULL });
+	put_texts(t, indent + 4,
+		  (const char *const[]){ "by ", kv_rule_name[o->rule], " for ",
+					 kv_printable(a, o->request), NULL });
 	if (t->style.quiet)
 		return;
-	put_tried(t->out, a, &o->tried, kv_strf(a, "%*s", indent + 6, ""));
+	for (size_t i = 0; i < o->tried.n; i++) {
+		const struct kv_tried *d = &o->tried.v[i];
+
+		put_texts(t, indent + 6,
+			  (const char *const[]){ "not ", kv_printable(a, d->path), " (",
+						 kv_rule_name[d->rule], ": ", d->why, ")", NULL });
+	}
 	for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
 		const char *name = o->elf->needed.v[j];
 		kv_strv versions = { 0 };
 
 		kv_elf_versions_of(a, o->elf, name, &versions);
 		if (versions.n)
-			fprintf(t->out, "%*sneeds %s with %s\n", indent + 4, "",
-				kv_printable(a, name), join(a, &versions, ""));
+			put_texts(t, indent + 4,
+				  (const char *const[]){ "needs ", kv_printable(a, name), " with ",
+							 join(a, &versions, ""), NULL });
 	}
 }
 
