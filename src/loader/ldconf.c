@@ -161,10 +161,21 @@ static void read_line(struct reader *r, char *line, const char *file, unsigned n
 	add_dir(r, line, file, number);
 }
 
+/* The same for every spelling of a file's directory, which "../" could make ever longer. */
+static const char *key_of(struct reader *r, const char *path)
+{
+	struct kv_arena *a = r->l->arena;
+	const char *dir;
+
+	if (kv_root_real(r->l->root, kv_dirname(a, path), 0, &dir) < 0)
+		return path;
+	return kv_join(a, dir, kv_basename(path));
+}
+
 static void read_conf(struct reader *r, const char *path, unsigned depth)
 {
 	struct kv_arena *a = r->l->arena;
-	void **seen = kv_map_slot(r->seen, path);
+	void **seen = kv_map_slot(r->seen, key_of(r, path));
 	struct kv_span s;
 	unsigned number = 0;
 	int e;

@@ -48,9 +48,12 @@ class Lab:
             f.write(data)
 
     def run(self, *argv, env=None):
-        # Not chroot(1): it would itself run with this environment.
-        return subprocess.run(argv, capture_output=True, env={"LC_ALL": "C", **(env or {})}, cwd="/",
-                              stdin=subprocess.DEVNULL, timeout=60, preexec_fn=lambda: os.chroot(self.root))
+        def enter():  # not by chroot(1): it would itself run with this environment
+            os.chroot(self.root)
+            os.chdir("/")
+
+        return subprocess.run(argv, capture_output=True, env={"LC_ALL": "C", **(env or {})},
+                              stdin=subprocess.DEVNULL, timeout=60, preexec_fn=enter)
 
     def ldconfig(self, *argv):
         return self.run("/sbin/ldconfig", *argv)

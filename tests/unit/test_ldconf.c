@@ -67,7 +67,7 @@ static void test_conf(void **state)
 	assert_int_equal(kv_root_bind(root, "/usr/bin", "/d", NULL), 0);
 	assert_int_equal(kv_root_bind(root, "/usr/sbin", "/e", NULL), 0);
 	lay("/etc/ld.so.conf", "include ld.so.conf.d/*.conf\t/etc/more\nhwcap 0 nosegneg\n/d//");
-	lay("/etc/ld.so.conf.d/b.conf", "/c\ninclude b.conf /etc/ld.so.conf\n");
+	lay("/etc/ld.so.conf.d/b.conf", "/c\ninclude b.conf ../ld.so.conf\n");
 	lay("/etc/ld.so.conf.d/B.conf", "/e\n");
 	lay("/etc/ld.so.conf.d/.hidden.conf", "/d\n");
 	lay("/etc/more", "/d\n/");
