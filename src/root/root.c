@@ -39,6 +39,7 @@ struct kv_root {
 	KV_VEC(struct layer) layers; /* [0] is the base */
 	struct kv_map *dirs;         /* spelled path -> struct known_dir */
 	KV_VEC(struct known_dev) devs;
+	struct kv_file *files; /* opened and not closed yet */
 };
 
 static int resolve(struct kv_root *r, const char *path, bool follow, unsigned depth,
@@ -108,8 +109,12 @@ int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret
 
 void kv_root_close(struct kv_root *r)
 {
-	if (r)
-		kv_root_pop(r, 0);
+	if (!r)
+		return;
+	/* Objects keep the files that they were read from (kv_elf_parse). */
+	while (r->files)
+		kv_file_close(r->files);
+	kv_root_pop(r, 0);
 }
 
 struct kv_arena *kv_root_arena(struct kv_root *r)
@@ -570,7 +575,7 @@ static bool open_known(struct kv_root *r, const char *guest, struct kv_file **re
 	       l->tree->ops->open(l->tree, rel, ret) == 0;
 }
 
-int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
+static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 {
 	struct kv_stat st;
 	const char *real, *rel;
@@ -586,6 +591,22 @@ int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret
 		return S_ISDIR(st.mode) ? -EISDIR : -EINVAL;
 	l = layer_of(r, real, &rel);
 	return l->tree->ops->open(l->tree, rel, ret);
+}
+
+int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
+{
+	struct kv_file *f;
+	int e = open_file(r, guest, &f);
+
+	if (e < 0)
+		return e;
+	f->next = r->files;
+	f->link = &r->files;
+	if (f->next)
+		f->next->link = &f->next;
+	r->files = f;
+	*ret = f;
+	return 0;
 }
 
 int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_span *ret)
@@ -641,6 +662,12 @@ int kv_file_fd(const struct kv_file *f)
 
 void kv_file_close(struct kv_file *f)
 {
-	if (f)
-		f->ops->close(f);
+	if (!f)
+		return;
+	if (f->link) {
+		*f->link = f->next;
+		if (f->next)
+			f->next->link = f->link;
+	}
+	f->ops->close(f);
 }

@@ -37,6 +37,8 @@ struct kv_file {
 	const struct kv_file_ops *ops;
 	struct kv_stat st;
 	int fd; /* -1 where the bytes are not a host file's */
+	/* The root's list of files that are open, if one opened it; NULL until then. */
+	struct kv_file **link, *next;
 };
 
 /* A host directory, or a single host file (rel "" only). Takes the O_PATH fd over. Memory from a.

@@ -94,6 +94,7 @@ static void use_all(const struct kv_elf *e)
 	(void)kv_elf_exports(e, "cmocka_unit_test");
 	(void)kv_elf_max_def(e, "GLIBC_");
 	(void)kv_elf_max_need(e, "GLIBC_");
+	kv_elf_release(e);
 }
 
 /* Any bytes are read to an end, inside their bounds (the sanitizers watch). */
