@@ -13,6 +13,7 @@ static const struct {
 		 { EM_AARCH64, true, false },
 		 { EM_386, false, false },
 		 { EM_S390, true, true } };
+static const char *const names[] = { "libc.so.6", "libx.so.1", "liby.so.10" };
 static const unsigned releases[] = { 27, 31, 36, 39, 43 };
 
 static void ask(struct kv_loader *l, const char *name)
@@ -25,12 +26,13 @@ static void ask(struct kv_loader *l, const char *name)
 	/* The same file gives the same answer. */
 	if (r != KV_OPEN_ABORT && r != KV_OPEN_UNKNOWN)
 		KV_PROMISE(kv_cache_lookup(l, name) == path || path);
-	KV_PROMISE(kv_cache_note(l, name, path));
+	/* It looks the path up in the root, which takes most of the time. */
+	if (kv_streq(name, names[0]))
+		KV_PROMISE(kv_cache_note(l, name, path));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const names[] = { "libc.so.6", "libx.so.1", "liby.so.10" };
 	struct kv_arena *a;
 	struct kv_root *root;
 	struct kv_loader *l;
