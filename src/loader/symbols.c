@@ -13,6 +13,7 @@ struct match {
 	const struct kv_elf_verneed *version; /* NULL: an unversioned reference */
 	unsigned n_default;  /* default versions seen by an unversioned reference */
 	bool matched, found; /* some symbol fits; it is one that others may bind to */
+	bool default_binds;  /* so is the first of the default versions */
 };
 
 /* Name and hash of the version with this number; the base version has none (elf/dl-version.c). */
@@ -45,6 +46,12 @@ static bool is_definition(const struct kv_elf_sym *sym)
 	       (sym->value || sym->shndx == SHN_ABS || sym->type == STT_TLS);
 }
 
+/* Local symbols are ignored (do_lookup_x()). */
+static bool binds(const struct kv_elf_sym *sym)
+{
+	return sym->bind == STB_GLOBAL || sym->bind == STB_WEAK || sym->bind == STB_GNU_UNIQUE;
+}
+
 /* check_match() */
 static bool fits(const struct kv_elf_sym *sym, struct match *m)
 {
@@ -59,8 +66,8 @@ static bool fits(const struct kv_elf_sym *sym, struct match *m)
 		return true;
 	if (!m->version) {
 		/* Base and global definitions, or the one default version there is. */
-		if (index >= 3)
-			m->n_default += !(sym->version & 0x8000);
+		if (index >= 3 && !(sym->version & 0x8000) && !m->n_default++)
+			m->default_binds = binds(sym);
 		return index < 3;
 	}
 	name = version_name(e, index, &hash);
@@ -77,8 +84,7 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 	struct match *m = arg;
 
 	m->matched = fits(sym, m);
-	m->found = m->matched && (sym->bind == STB_GLOBAL || sym->bind == STB_WEAK ||
-				  sym->bind == STB_GNU_UNIQUE);
+	m->found = m->matched && binds(sym);
 	return m->matched;
 }
 
@@ -87,8 +93,10 @@ static struct match look_into(const struct kv_object *o, const struct kv_symname
 {
 	struct match m = { .in = o, .version = version };
 
-	if (o->elf && !kv_elf_lookup(o->elf, name->text, name->hash, matches, &m))
-		m.matched = m.found = m.n_default == 1;
+	if (o->elf && !kv_elf_lookup(o->elf, name->text, name->hash, matches, &m)) {
+		m.matched = m.n_default == 1;
+		m.found = m.matched && m.default_binds;
+	}
 	return m;
 }
 
