@@ -14,6 +14,40 @@ static bool load(struct kv_process *p, struct kv_load *ret)
 	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, false, ret);
 }
 
+static bool reaches(struct kv_object *from, const struct kv_object *to)
+{
+	if (from == to)
+		return true;
+	if (from->visited)
+		return false;
+	from->visited = true;
+	for (size_t i = 0; i < from->needs.n; i++)
+		if (reaches(from->needs.v[i], to))
+			return true;
+	return false;
+}
+
+/*
+ * Until 2.30 (BZ 20839): what a library that must not be unloaded (DF_1_NODELETE) needs could not
+ * be unloaded after a failure either, and where that was the opened object itself, an assertion
+ * said so.
+ */
+static bool is_stuck(const struct kv_process *p, const struct kv_load *l)
+{
+	if (kv_loader_ldso(p->l)->version >= 31 || !l->object)
+		return false;
+	for (size_t i = 0; i < l->fresh.n; i++) {
+		struct kv_object *o = l->fresh.v[i];
+
+		for (size_t j = 0; j < l->fresh.n; j++)
+			l->fresh.v[j]->visited = false;
+		if (o != l->object && o->elf && (o->elf->flags_1 & DF_1_NODELETE) &&
+		    reaches(o, l->object))
+			return true;
+	}
+	return false;
+}
+
 void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_object *caller,
 		       unsigned flags, struct kv_load *ret)
 {
@@ -30,6 +64,13 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 	for (size_t i = mark.loaded; i < p->loaded.n; i++)
 		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
 	if (!good) {
+		if (ret->loads == KV_LOADS_NO && is_stuck(p, ret)) {
+			ret->loads = KV_LOADS_ABORT;
+			ret->error =
+				"Inconsistency detected by ld.so: dl-open.c: _dl_open: Assertion "
+				"`_dl_debug_initialize (0, args.nsid)->r_state == "
+				"RT_CONSISTENT' failed!";
+		}
 		ret->object = NULL;
 		kv_process_rewind(p, mark);
 		return;

@@ -2,9 +2,7 @@
  * What the loader thinks of one file: open_verify() and the checks of _dl_map_object_from_fd() in
  * glibc's elf/dl-load.c, in their order, with their texts.
  */
-#include <sys/utsname.h>
-
-#include "loader/internal.h"
+#include "loader/cache.h"
 
 #define PAGE 4096u
 
@@ -58,17 +56,11 @@ static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, str
  * kernel is taken to be this machine's. */
 static bool is_kernel_too_old(struct kv_loader *l, const struct kv_elf *e)
 {
-	unsigned major = 0, minor = 0, patch = 0;
 	uint32_t os, kernel;
-	struct utsname u;
 
 	if (kv_loader_ldso(l)->version >= 36 || !kv_elf_kernel(e, &os, &kernel))
 		return false;
-	if (os != 0)
-		return true;
-	if (uname(&u) < 0 || sscanf(u.release, "%u.%u.%u", &major, &minor, &patch) < 2)
-		return false;
-	return kernel > ((major & 0xff) << 16 | (minor & 0xff) << 8 | (patch & 0xff));
+	return os != 0 || kernel > kv_cache_kernel();
 }
 
 static bool is_note_cut(const struct kv_elf *e)
