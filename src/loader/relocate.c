@@ -99,6 +99,15 @@ static bool apply(const struct kv_elf_reloc *r, void *arg)
 	return w->fault != RELOC_OK;
 }
 
+/* Whether relocating what refers to it fails; *ret_abort: by an assertion. */
+static bool is_fatal(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort)
+{
+	*ret_abort = false;
+	if (!kv_is_wanted(s, r))
+		return kv_may_abort(s, r) && kv_search_symbol(s, r, ret_abort) && *ret_abort;
+	return !kv_is_resolved(s, r) && (!kv_search_symbol(s, r, ret_abort) || *ret_abort);
+}
+
 /* Fills w->missing with the references that nothing satisfies. */
 static void find_missing(struct relocating *w)
 {
@@ -112,8 +121,7 @@ static void find_missing(struct relocating *w)
 	for (size_t i = 0; i < n; i++) {
 		bool abort;
 
-		if (!kv_is_wanted(w->s, &refs[i]) || kv_is_resolved(w->s, &refs[i]) ||
-		    (kv_search_symbol(w->s, &refs[i], &abort) && !abort))
+		if (!is_fatal(w->s, &refs[i], &abort))
 			continue;
 		if (!w->missing) {
 			w->missing = kv_alloc_n(a, w->n_syms, sizeof(struct kv_elf_ref *));

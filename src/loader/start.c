@@ -37,12 +37,17 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 					: "cannot be opened as this target's executable");
 		return false;
 	}
-	if (opened.elf->dynamic_lost || (opened.elf->empty_dynamic && !opened.elf->has_dynamic)) {
-		kv_load_fail(p, ret, opened.elf->dynamic_lost ? KV_LOADS_UNKNOWN : KV_LOADS_NO, exe,
-			     opened.elf->dynamic_lost
-				     ? "its dynamic section lies outside of its segments"
-				     : "error while loading shared libraries: object file has no "
-				       "dynamic section");
+	if (opened.elf->dynamic_lost) {
+		kv_load_fail(p, ret, KV_LOADS_UNKNOWN, exe,
+			     "its dynamic section lies outside of its segments");
+		return false;
+	}
+	if (opened.elf->empty_dynamic && !opened.elf->has_dynamic) {
+		kv_load_fail(p, ret, KV_LOADS_NO, exe,
+			     kv_strf(p->arena,
+				     "error while loading shared libraries: %s: object file has no "
+				     "dynamic section",
+				     exe));
 		return false;
 	}
 	o = p->main = kv_new_object(p, real, "", opened.elf);

@@ -2,7 +2,7 @@
  * Undefined symbols: _dl_lookup_symbol_x() and check_match() of glibc's elf/dl-lookup.c.
  *
  * Only whether a definition exists matters here, not which one wins, so the order of the search is
- * free (but see must_abort()). A hundred libraries refer some ten thousand times to some five
+ * free (but see kv_may_abort()). A hundred libraries refer some ten thousand times to some five
  * thousand symbols. Each of these is guessed by its hash to be in one object, and the guesses about
  * one object are then confirmed together, name and version, with its tables at hand.
  */
@@ -221,7 +221,7 @@ static bool is_assumed_symbol(const struct kv_scope *s, const char *name)
 
 /* Before 2.41 (bdaf500353) a versioned reference that is bound to the very object that it names
  * fails an assertion where that object has no versions. */
-static bool must_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
+bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
 	const struct kv_object *o = named_by(s, r);
 
@@ -251,7 +251,7 @@ bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool
 		if (i < s->p->loaded.n && !o->global)
 			continue;
 		m = look_into(o, r->name, version);
-		*ret_abort = m.matched && version && must_abort(s, r) && o == named_by(s, r);
+		*ret_abort = m.matched && version && kv_may_abort(s, r) && o == named_by(s, r);
 		if (*ret_abort)
 			return true;
 		if (!m.found) {
@@ -317,7 +317,7 @@ static void guess_all(struct kv_scope *s, guesses *by_object)
 	for (size_t i = 0; i < n; i++) {
 		const struct kv_elf_verneed *version = kv_scope_version(s, refs[i].version);
 
-		if (!kv_is_wanted(s, &refs[i]) || must_abort(s, &refs[i]) ||
+		if (!kv_is_wanted(s, &refs[i]) || kv_may_abort(s, &refs[i]) ||
 		    kv_is_resolved(s, &refs[i]))
 			continue;
 		last = guess(s, &refs[i], last);

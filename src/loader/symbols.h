@@ -28,6 +28,8 @@ const struct kv_elf *kv_resolved_in(const struct kv_scope *s, const struct kv_el
 /* Before 2.30 (f0b2132b35): whether the object that the reference names lacks it. The search ends
  * there, with a text of its own. */
 bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r);
+/* Whether finding it in the object that it names kills the process: that has no versions. */
+bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r);
 /* Looks for the symbol in all of the scope. *ret_abort: finding it kills the process. */
 bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort);
 
