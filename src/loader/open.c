@@ -64,7 +64,7 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 	for (size_t i = mark.loaded; i < p->loaded.n; i++)
 		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
 	if (!good) {
-		if (ret->loads == KV_LOADS_NO && is_stuck(p, ret)) {
+		if (ret->missing_version && is_stuck(p, ret)) {
 			ret->loads = KV_LOADS_ABORT;
 			ret->error =
 				"Inconsistency detected by ld.so: dl-open.c: _dl_open: Assertion "
