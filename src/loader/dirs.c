@@ -138,7 +138,7 @@ static bool lacks_top(struct kv_loader *l, const char *spelled, const char *sub,
 		if (strncmp(missing->v[i], sub, n) == 0 && !missing->v[i][n])
 			return true;
 	top = kv_strndup(l->arena, sub, n);
-	if (kv_root_is_dir(l->root, kv_strf(l->arena, "%s%s", spelled, top)))
+	if (kv_root_is_dir(l->root, kv_cat(l->arena, spelled, top)))
 		return false;
 	kv_vec_push(l->arena, missing, top);
 	return true;
@@ -164,7 +164,7 @@ static struct kv_search_dir *dir_of(struct kv_loader *l, const char *spelled)
 		if (*sub && !relative && (!there || lacks_top(l, spelled, sub, &missing)))
 			continue;
 		kv_vec_add(l->arena, &d->subs)->prefix =
-			*sub ? kv_strf(l->arena, "%s%s", spelled, sub) : d->spelled;
+			*sub ? kv_cat(l->arena, spelled, sub) : d->spelled;
 		/* What is relative may come and go: it counts as there (fillin_rpath()). */
 		if (relative)
 			d->subs.v[d->subs.n - 1].state = KV_DIR_THERE;

@@ -23,11 +23,16 @@ static enum tone tone_of_verdict(const char *verdict)
 
 static const char *join(struct kv_arena *a, const kv_strv *list, const char *none)
 {
-	const char *s = "";
+	size_t n = 1;
+	char *text, *at;
 
 	for (size_t i = 0; i < list->n; i++)
-		s = kv_strf(a, "%s%s%s", s, i ? ", " : "", list->v[i]);
-	return *s ? kv_printable(a, s) : none;
+		n += strlen(list->v[i]) + 2;
+	at = text = kv_alloc_raw(a, n);
+	for (size_t i = 0; i < list->n; i++)
+		at = stpcpy(stpcpy(at, i ? ", " : ""), list->v[i]);
+	*at = '\0';
+	return *text ? kv_printable(a, text) : none;
 }
 
 static void put_nixl(FILE *out, struct kv_arena *a, const struct kv_nixl *n, const char *backend,
