@@ -587,9 +587,16 @@ static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 	e = resolve_stat(r, guest, true, 0, &real, &st);
 	if (e < 0)
 		return e;
-	if (!S_ISREG(st.mode))
-		return S_ISDIR(st.mode) ? -EISDIR : -EINVAL;
+	if (!S_ISREG(st.mode) && !S_ISDIR(st.mode))
+		return -EINVAL;
 	l = layer_of(r, real, &rel);
+	if (S_ISDIR(st.mode)) {
+		/* A directory that may not be read is that before it is a directory. */
+		e = l->tree ? l->tree->ops->open(l->tree, rel, ret) : -EISDIR;
+		if (e == 0)
+			kv_file_close(*ret);
+		return e == -EACCES ? e : -EISDIR;
+	}
 	return l->tree->ops->open(l->tree, rel, ret);
 }
 
