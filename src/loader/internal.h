@@ -188,8 +188,10 @@ const char *kv_errno_text(const struct kv_process *p);
 const struct kv_object *kv_process_named(struct kv_process *p, const char *name);
 /* _dl_name_match_p. */
 bool kv_object_has_name(const struct kv_object *o, const char *name);
-/* The list in the order in which its objects are relocated, last first (sort.c). */
-void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret);
+/* The list in the order in which its objects are relocated, last first (sort.c). first: of the
+ * list, the object whose load it is. */
+void kv_sort(struct kv_process *p, const kv_objects *list, struct kv_object *first,
+	     kv_objects *ret);
 
 /* ---- checks ---- */
 

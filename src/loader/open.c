@@ -10,7 +10,7 @@ static bool load(struct kv_process *p, struct kv_load *ret)
 		return false;
 	if (!kv_check_versions(p, &ret->list, false, ret))
 		return false;
-	kv_sort(p, &ret->list, &order);
+	kv_sort(p, &ret->list, ret->object, &order);
 	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, false, ret);
 }
 

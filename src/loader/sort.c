@@ -82,7 +82,7 @@ static void sort_depth_first(struct kv_arena *a, struct kv_object **maps, size_t
 	}
 }
 
-void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret)
+void kv_sort(struct kv_process *p, const kv_objects *list, struct kv_object *first, kv_objects *ret)
 {
 	unsigned version = kv_loader_ldso(p->l)->version;
 	const char *soname;
@@ -93,9 +93,13 @@ void kv_sort(struct kv_process *p, const kv_objects *list, kv_objects *ret)
 	/* What is not in the list counts as visited: the start-up sorted it. */
 	for (size_t i = 0; i < p->loaded.n; i++)
 		p->loaded.v[i]->visited = true;
+	/* Its filtees come before it in the list, but not here. */
+	kv_vec_push(p->arena, ret, first);
+	first->visited = false;
 	for (size_t i = 0; i < list->n; i++) {
 		list->v[i]->visited = false;
-		kv_vec_push(p->arena, ret, list->v[i]);
+		if (list->v[i] != first)
+			kv_vec_push(p->arena, ret, list->v[i]);
 	}
 	soname = ret->v[0]->elf ? ret->v[0]->elf->soname : NULL;
 	if (version < 35)

@@ -143,7 +143,7 @@ static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load
 			     "`i == GL(dl_tls_max_dtv_idx)' failed!";
 		return false;
 	}
-	kv_sort(p, &ret->list, &order);
+	kv_sort(p, &ret->list, p->main, &order);
 	kv_tls_start(p);
 	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, !now || !*now, ret);
 }
