@@ -210,8 +210,8 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 			 struct kv_load *ret);
 /* Lays out the static TLS block of the start-up's objects (tls.c). */
 void kv_tls_start(struct kv_process *p);
-/* Whether the static TLS block has room for the object's thread-local data. */
-bool kv_tls_fits(const struct kv_process *p, const struct kv_object *o);
+/* Whether the static TLS block has room for the thread-local data of all of them. */
+bool kv_tls_fits(const struct kv_process *p, const kv_objects *list);
 /* _dl_try_allocate_static_tls(): false where the block has no room left. */
 bool kv_tls_make_static(struct kv_process *p, struct kv_object *o);
 

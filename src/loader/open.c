@@ -61,8 +61,14 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 		kv_vec_push(p->arena, &ret->before, p->loaded.v[i]);
 	ret->object = kv_map_object(p, name, from, KV_MAP_DLOPEN, true, ret);
 	good = ret->object && load(p, ret);
-	for (size_t i = mark.loaded; i < p->loaded.n; i++)
-		kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
+	/* A filtee that was there before may stand behind them now. */
+	for (size_t i = 0; i < ret->before.n; i++)
+		ret->before.v[i]->in_list = true;
+	for (size_t i = 0; i < p->loaded.n; i++)
+		if (!p->loaded.v[i]->in_list)
+			kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
+	for (size_t i = 0; i < ret->before.n; i++)
+		ret->before.v[i]->in_list = false;
 	if (!good) {
 		if (ret->missing_version && is_stuck(p, ret)) {
 			ret->loads = KV_LOADS_ABORT;
@@ -72,6 +78,10 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 				"RT_CONSISTENT' failed!";
 		}
 		ret->object = NULL;
+		for (size_t i = 0; i < ret->before.n; i++) {
+			p->loaded.v[i] = ret->before.v[i];
+			p->loaded.v[i]->index = i;
+		}
 		kv_process_rewind(p, mark);
 		return;
 	}

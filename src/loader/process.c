@@ -186,7 +186,6 @@ static struct kv_object *map_opened(struct kv_process *p, const char *name, stru
 		}
 	}
 	r = kv_check_mapping(p, elf, kind, &why);
-	p->tls_lost |= r == KV_OPEN_FATAL && elf->tls.memsz;
 	if (r != KV_OPEN_OK)
 		return kv_load_fail(p, ret,
 				    r == KV_OPEN_ABORT     ? KV_LOADS_ABORT
@@ -296,9 +295,12 @@ static bool filtee_first(struct kv_load *ret)
 static bool has_filtee(struct kv_process *p, const struct kv_object *o)
 {
 	for (size_t i = 0; o->elf && i < o->elf->deps.n; i++)
-		if (o->elf->deps.v[i].tag != DT_NEEDED &&
-		    kv_process_find(p, o->elf->deps.v[i].name))
-			return kv_loader_ldso(p->l)->version < 35;
+		if (o->elf->deps.v[i].tag != DT_NEEDED) {
+			const struct kv_object *f = kv_process_find(p, o->elf->deps.v[i].name);
+
+			if (f && f != o)
+				return kv_loader_ldso(p->l)->version < 35;
+		}
 	return false;
 }
 

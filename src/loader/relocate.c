@@ -238,8 +238,7 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 		if (!order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
 	}
-	for (size_t i = 0; i < fresh.n; i++)
-		tls_is_tight |= !kv_tls_fits(p, fresh.v[i]);
+	tls_is_tight = !kv_tls_fits(p, &fresh);
 	kv_guess_symbols(&s, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
 		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))

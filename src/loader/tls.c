@@ -105,12 +105,17 @@ void kv_tls_start(struct kv_process *p)
 	p->tls_align = lay.max_align;
 }
 
-bool kv_tls_fits(const struct kv_process *p, const struct kv_object *o)
+bool kv_tls_fits(const struct kv_process *p, const kv_objects *list)
 {
-	struct kv_object copy = *o;
 	struct kv_process then = *p;
 
-	return !o->elf->tls.memsz || kv_tls_make_static(&then, &copy);
+	for (size_t i = 0; i < list->n; i++) {
+		struct kv_object copy = *list->v[i];
+
+		if (copy.elf->tls.memsz && !kv_tls_make_static(&then, &copy))
+			return false;
+	}
+	return true;
 }
 
 bool kv_tls_make_static(struct kv_process *p, struct kv_object *o)

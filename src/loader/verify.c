@@ -200,8 +200,15 @@ static unsigned stack_flags_of(const struct kv_loader *l, const struct kv_elf *e
 enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum kv_mapping kind,
 			      const char **ret_why)
 {
+	bool tls_lost;
+
 	*ret_why = check_segments(p->l, e);
-	if (!*ret_why && e->type != ET_DYN)
+	if (*ret_why)
+		return KV_OPEN_FATAL;
+	/* It gets its number now, and keeps it in vain where it is refused (see start.c). */
+	tls_lost = p->tls_lost;
+	p->tls_lost |= e->tls.memsz != 0;
+	if (e->type != ET_DYN)
 		*ret_why = "cannot dynamically load executable";
 	if (!*ret_why && (!e->has_dynamic || e->empty_dynamic))
 		*ret_why = "object file has no dynamic section";
@@ -230,5 +237,8 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 		else
 			p->stack_flags |= PF_X;
 	}
-	return *ret_why ? KV_OPEN_FATAL : KV_OPEN_OK;
+	if (*ret_why)
+		return KV_OPEN_FATAL;
+	p->tls_lost = tls_lost;
+	return KV_OPEN_OK;
 }
