@@ -281,6 +281,16 @@ static bool dir_is_regular(struct kv_tree *tree, const char *rel)
 	return e && e->type == DT_REG;
 }
 
+static int dir_search(struct kv_tree *tree, const char *rel)
+{
+	struct stat st;
+	int fd = dir_fd((struct dir_tree *)tree, rel);
+
+	if (fd < 0)
+		return fd;
+	return fstatat(fd, ".", &st, 0) < 0 ? -errno : 0;
+}
+
 static const struct kv_tree_ops dir_ops = {
 	.lstat = dir_lstat,
 	.readlink = dir_readlink,
@@ -288,6 +298,7 @@ static const struct kv_tree_ops dir_ops = {
 	.open = dir_open,
 	.close = dir_close,
 	.is_regular = dir_is_regular,
+	.search = dir_search,
 };
 
 struct kv_tree *kv_tree_of_dir(struct kv_arena *a, int path_fd)

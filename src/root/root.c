@@ -33,7 +33,8 @@ struct known_dev {
 
 struct kv_root {
 	struct kv_arena *arena;
-	int fd; /* -1 for an image */
+	int fd;            /* -1 for an image */
+	bool unprivileged; /* this process is not root */
 	bool live;
 	const char *format;          /* of an image, else NULL */
 	KV_VEC(struct layer) layers; /* [0] is the base */
@@ -97,6 +98,7 @@ int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret
 	int e;
 
 	r->arena = a;
+	r->unprivileged = geteuid() != 0;
 	r->fd = -1;
 	e = open_base(r, host_path, &base, err);
 	if (e < 0)
@@ -323,6 +325,17 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsigned depth,
 			const char **ret, struct kv_stat *st);
 
+/* Root may search every directory; others need its permission even for "..". */
+static int may_search(struct kv_root *r, const char *dir)
+{
+	const char *rel;
+	const struct layer *l = layer_of(r, dir, &rel);
+
+	if (!r->unprivileged || !l->tree || !l->tree->ops->search)
+		return 0;
+	return l->tree->ops->search(l->tree, rel);
+}
+
 /*
  * The entry `name` of the resolved directory dir, followed where it is a link. Of a directory that
  * was met before *st has nothing but the type.
@@ -335,13 +348,9 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	int e;
 
 	*st = (struct kv_stat){ .mode = S_IFDIR };
-	if (kv_streq(name, ".") || !*name) {
-		*ret = dir;
-		return 0;
-	}
-	if (kv_streq(name, "..")) {
-		*ret = kv_dirname(r->arena, dir);
-		return 0;
+	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
+		*ret = kv_streq(name, "..") ? kv_dirname(r->arena, dir) : dir;
+		return may_search(r, dir);
 	}
 	real = kv_join(r->arena, dir, name);
 	k = kv_map_get(r->dirs, real);

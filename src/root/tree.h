@@ -18,6 +18,8 @@ struct kv_tree_ops {
 	void (*close)(struct kv_tree *t);
 	/* Whether rel is known to be a regular file without asking anybody; may be NULL. */
 	bool (*is_regular)(struct kv_tree *t, const char *rel);
+	/* 0 where this process may search the directory rel, as "rel/.." needs; may be NULL. */
+	int (*search)(struct kv_tree *t, const char *rel);
 	/* See kv_root_fault(); NULL for trees that know no faults of their own. */
 	const char *(*fault)(struct kv_tree *t);
 	/* See kv_root_env(); NULL for trees that say nothing about it. */
