@@ -72,6 +72,9 @@ static void take_flags(struct dynamic *d, uint64_t tag, uint64_t v)
 	case DT_PLTREL:
 		d->pltrel = v;
 		break;
+	case DT_DEBUG:
+		d->e->has_debug = true;
+		break;
 	case DT_RELR:
 		d->e->has_relr = true;
 		break;

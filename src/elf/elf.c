@@ -161,6 +161,7 @@ static void read_phdr(struct reader *rd, uint32_t type, const struct kv_elf_segm
 		e->has_dynamic = s->filesz != 0;
 		e->empty_dynamic |= s->filesz == 0;
 		rd->dyn = s->vaddr;
+		e->dyn_flags = s->flags;
 		rd->dynsz = s->memsz;
 		break;
 	case PT_INTERP:

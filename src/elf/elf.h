@@ -96,6 +96,8 @@ struct kv_elf {
 	struct kv_elf_segment notes[4]; /* PT_NOTE */
 	size_t n_notes;
 	bool dynamic_lost;           /* PT_DYNAMIC leads nowhere */
+	bool has_debug;              /* DT_DEBUG */
+	uint32_t dyn_flags;          /* PT_DYNAMIC's */
 	uint64_t dyn_addr, dyn_size; /* PT_DYNAMIC's vaddr and bytes in memory */
 	bool truncated; /* the file ends before what its headers promise: reading it there is a
 			   SIGBUS */
@@ -212,6 +214,10 @@ bool kv_elf_relocs(const struct kv_elf *e, bool (*fn)(const struct kv_elf_reloc 
 /* Whether the bytes that the file has for [vaddr, vaddr + n) end before it: touching it would raise
  * SIGBUS. What lies in the file's last page counts as there. */
 bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n);
+
+/* Whether DT_DEBUG, which ld.so fills in a program, lies in a page that is mapped read-only
+ * although PT_DYNAMIC says otherwise. */
+bool kv_elf_is_debug_readonly(const struct kv_elf *e);
 
 /* ---- inside the room ---- */
 

@@ -19,7 +19,8 @@
  * Segments are mapped by whole pages: what the file has before and behind one in its first and last
  * page can be read too, unless zeros were written behind it. A later segment covers an earlier one.
  */
-bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
+static const struct kv_elf_segment *segment_at(const struct kv_elf *e, uint64_t vaddr,
+					       uint64_t *ret_off, uint64_t *ret_left)
 {
 	for (size_t i = e->loads.n; i-- > 0;) {
 		const struct kv_elf_segment *s = &e->loads.v[i];
@@ -35,9 +36,22 @@ bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 			continue;
 		*ret_off = s->offset - before + at;
 		*ret_left = n - at;
-		return true;
+		return s;
 	}
-	return false;
+	return NULL;
+}
+
+bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
+{
+	return segment_at(e, vaddr, ret_off, ret_left) != NULL;
+}
+
+bool kv_elf_is_debug_readonly(const struct kv_elf *e)
+{
+	uint64_t off, left;
+	const struct kv_elf_segment *s = segment_at(e, e->dyn_addr, &off, &left);
+
+	return e->has_debug && (e->dyn_flags & PF_W) && s && !(s->flags & PF_W);
 }
 
 bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n)

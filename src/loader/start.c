@@ -42,6 +42,12 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 			     "its dynamic section lies outside of its segments");
 		return false;
 	}
+	if (kv_elf_is_debug_readonly(opened.elf)) {
+		kv_load_fail(p, ret, KV_LOADS_ABORT, exe,
+			     "its dynamic section lies in a page that cannot be written, and ld.so "
+			     "writes there (DT_DEBUG): SIGSEGV");
+		return false;
+	}
 	if (opened.elf->empty_dynamic && !opened.elf->has_dynamic) {
 		kv_load_fail(p, ret, KV_LOADS_NO, exe,
 			     kv_strf(p->arena,
@@ -212,7 +218,9 @@ struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process
 	for (size_t i = 0; i < ret->list.n; i++)
 		ret->list.v[i]->relocated = ret->list.v[i]->global = true;
 	p->starting = false;
-	ret->fresh = p->loaded;
+	for (size_t i = 0; i < p->loaded.n; i++)
+		if (!p->loaded.v[i]->is_main)
+			kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
 	ret->object = p->main;
 	return p;
 }
