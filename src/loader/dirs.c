@@ -174,14 +174,19 @@ static struct kv_search_dir *dir_of(struct kv_loader *l, const char *spelled)
 
 static void add_dir(struct kv_process *p, const char *dir, struct kv_search_list *list)
 {
+	struct kv_search_dir *d;
 	size_t n = strlen(dir);
 
 	while (n > 1 && dir[n - 1] == '/')
 		n--;
 	/* An empty element stays empty: the working directory. */
-	kv_vec_push(p->arena, &list->dirs,
-		    dir_of(p->l, kv_strf(p->arena, "%.*s%s", (int)n, dir,
-					 !n || dir[n - 1] == '/' ? "" : "/")));
+	d = dir_of(p->l,
+		   kv_strf(p->arena, "%.*s%s", (int)n, dir, !n || dir[n - 1] == '/' ? "" : "/"));
+	/* A list holds a directory once. */
+	for (size_t i = 0; i < list->dirs.n; i++)
+		if (list->dirs.v[i] == d)
+			return;
+	kv_vec_push(p->arena, &list->dirs, d);
 }
 
 const struct kv_search_list *kv_search_list(struct kv_process *p, const char *text,
