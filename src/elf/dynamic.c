@@ -35,8 +35,7 @@ static bool take_name(struct dynamic *d, uint64_t tag, uint64_t v)
 	case DT_NEEDED:
 	case DT_AUXILIARY:
 	case DT_FILTER:
-		kv_vec_push(d->e->symtab->reader->arena, &d->deps,
-			    ((struct dep_entry){ (int64_t)tag, v }));
+		kv_vec_push(d->e->symtab->arena, &d->deps, ((struct dep_entry){ (int64_t)tag, v }));
 		return true;
 	case DT_SONAME:
 		d->soname = v;
@@ -138,7 +137,7 @@ static bool read_entries(struct dynamic *d, uint64_t addr, uint64_t size)
 		size = left;
 	if (size > MAX_DYNAMIC * step)
 		return false;
-	s = kv_elf_read_at(e, t->reader->arena, off, size);
+	s = kv_elf_read_at(e, t->arena, off, size);
 	for (uint64_t at = 0; kv_elf_word(e, s, at, &tag) && kv_elf_word(e, s, at + step / 2, &v);
 	     at += step) {
 		if (tag == DT_NULL)
@@ -175,17 +174,14 @@ static char *str_at(struct dynamic *d, uint64_t off)
 	const char *s = d->copied < MAX_NAMES ? kv_span_str(d->strings, off) : NULL;
 
 	d->copied += s ? strlen(s) + 1 : 0;
-	return kv_strdup(t->reader->arena, s && d->copied < MAX_NAMES ? s : "");
+	return kv_strdup(t->arena, s && d->copied < MAX_NAMES ? s : "");
 }
 
-/* A version's name needs no copy where the tables are kept. */
+/* A version's name needs no copy: the tables stay. */
 static const char *version_at(struct dynamic *d, uint64_t off)
 {
-	const char *s;
+	const char *s = kv_span_str(d->strings, off);
 
-	if (!kv_elf_is_kept(d->e, d->e->symtab->strtab_addr))
-		return str_at(d, off);
-	s = kv_span_str(d->strings, off);
 	return s ? s : "";
 }
 
@@ -204,7 +200,7 @@ static void read_needs_of(struct dynamic *d, struct kv_span s, uint64_t at, cons
 		    !kv_span_u16(s, at + 6, e->be, &other) ||
 		    !kv_span_u32(s, at + 8, e->be, &name) || !kv_span_u32(s, at + 12, e->be, &next))
 			return;
-		kv_vec_push(e->symtab->reader->arena, &e->verneeds,
+		kv_vec_push(e->symtab->arena, &e->verneeds,
 			    ((struct kv_elf_verneed){
 				    .file = file,
 				    .name = version_at(d, name),
@@ -261,7 +257,7 @@ static void read_verdefs(struct dynamic *d)
 		    !kv_span_u32(s, at + 16, e->be, &next) ||
 		    !kv_span_u32(s, at + aux, e->be, &name))
 			return;
-		kv_vec_push(e->symtab->reader->arena, &e->verdefs,
+		kv_vec_push(e->symtab->arena, &e->verdefs,
 			    ((struct kv_elf_verdef){
 				    .name = version_at(d, name),
 				    .hash = hash,
@@ -277,7 +273,7 @@ static void read_verdefs(struct dynamic *d)
 static void read_names(struct dynamic *d)
 {
 	struct kv_elf *e = d->e;
-	struct kv_arena *a = e->symtab->reader->arena;
+	struct kv_arena *a = e->symtab->arena;
 
 	if (d->has_soname)
 		e->soname = str_at(d, d->soname);

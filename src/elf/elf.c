@@ -20,7 +20,6 @@ struct reader {
 /* n bytes at off: of the head, or read. */
 static bool bytes_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span *ret)
 {
-	struct kv_elf_reader *r = rd->e->symtab->reader;
 	size_t got;
 	uint8_t *p;
 
@@ -28,7 +27,7 @@ static bool bytes_at(struct reader *rd, uint64_t off, uint64_t n, struct kv_span
 		return true;
 	if (off > rd->e->st.size || rd->e->st.size - off < n)
 		return false;
-	p = kv_alloc_raw(r->arena, (size_t)n);
+	p = kv_alloc_raw(rd->e->symtab->arena, (size_t)n);
 	if (kv_file_read(rd->file, off, p, (size_t)n, &got) < 0 || got < n)
 		return false;
 	*ret = (struct kv_span){ p, (size_t)n };
@@ -137,8 +136,7 @@ bool kv_elf_kernel(const struct kv_elf *e, uint32_t *ret_os, uint32_t *ret_kerne
 
 		if (seg->filesz >= ABI_TAG_FILESZ && seg->filesz <= MAX_NOTE &&
 		    (seg->align == 4 || seg->align == 8))
-			each_note(kv_elf_read_at(e, e->symtab->reader->arena, seg->offset,
-						 seg->filesz),
+			each_note(kv_elf_read_at(e, e->symtab->arena, seg->offset, seg->filesz),
 				  e->be, seg->align, take_abi_tag, &tag);
 	}
 	*ret_os = tag.v[0];
@@ -153,7 +151,7 @@ static void read_phdr(struct reader *rd, uint32_t type, const struct kv_elf_segm
 
 	switch (type) {
 	case PT_LOAD:
-		kv_vec_push(e->symtab->reader->arena, &e->loads, *s);
+		kv_vec_push(e->symtab->arena, &e->loads, *s);
 		if (s->filesz && (s->offset > e->st.size || e->st.size - s->offset < s->filesz))
 			e->truncated = true;
 		break;
@@ -167,7 +165,7 @@ static void read_phdr(struct reader *rd, uint32_t type, const struct kv_elf_segm
 	case PT_INTERP:
 		if (s->filesz && s->filesz < 4096 && bytes_at(rd, s->offset, s->filesz, &text) &&
 		    kv_span_str(text, 0))
-			e->interp = kv_strdup(e->symtab->reader->arena, kv_span_str(text, 0));
+			e->interp = kv_strdup(e->symtab->arena, kv_span_str(text, 0));
 		break;
 	case PT_TLS:
 		e->tls = (struct kv_elf_tls){ s->memsz, s->align, s->vaddr };
@@ -236,29 +234,28 @@ static void parse(struct reader *rd, uint8_t *head)
 		kv_elf_read_dynamic(e, rd->dyn, rd->dynsz);
 }
 
-struct kv_elf *kv_elf_parse(struct kv_elf_reader *r, struct kv_file *f)
+struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f)
 {
-	struct kv_elf *e = kv_new(r->arena, struct kv_elf);
+	struct kv_elf *e = kv_new(a, struct kv_elf);
 	struct reader rd = { .e = e, .file = f };
 	uint8_t head[HEAD];
 
 	e->st = *kv_file_stat(f);
-	e->symtab = kv_new(r->arena, struct kv_elf_symtab);
-	e->symtab->reader = r;
+	e->symtab = kv_new(a, struct kv_elf_symtab);
+	e->symtab->arena = a;
 	e->symtab->file = f;
 	parse(&rd, head);
 	return e;
 }
 
-int kv_elf_read(struct kv_elf_reader *r, struct kv_root *root, const char *guest,
-		struct kv_elf **ret)
+int kv_elf_read(struct kv_arena *a, struct kv_root *root, const char *guest, struct kv_elf **ret)
 {
 	struct kv_file *f;
 	int e = kv_root_open_file(root, guest, &f);
 
 	if (e < 0)
 		return e;
-	*ret = kv_elf_parse(r, f);
+	*ret = kv_elf_parse(a, f);
 	return 0;
 }
 

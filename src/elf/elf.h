@@ -51,26 +51,14 @@ struct kv_elf_tls {
 	uint64_t memsz, align, vaddr;
 };
 
-/* Where the loader found a symbol of that version (NULL: for a reference without one). */
-struct kv_symfound {
-	const char *version;
-	const struct kv_elf *in; /* NULL: nowhere yet */
-	struct kv_symfound *next;
-};
-
-/* A symbol's name, kept once however many objects refer to it; see names.c. */
-struct kv_symname {
-	struct kv_symfound found; /* the loader's: the next object need not search (symbols.c) */
-	uint32_t hash;            /* of DT_GNU_HASH */
-	char text[];
-};
-
 /* A reference to a symbol that other objects have to define. */
 struct kv_elf_ref {
-	struct kv_symname *name;
+	const char *name;
+	uint32_t hash;    /* of DT_GNU_HASH */
 	uint32_t sym;     /* index in the symbol table */
 	uint16_t version; /* its versym entry without the hidden bit */
 	bool weak;        /* only those that ask for a version are listed */
+	uint64_t passed;  /* bytes of names so far */
 };
 
 struct kv_elf {
@@ -114,31 +102,13 @@ struct kv_elf {
 	struct kv_elf_symtab *symtab; /* see symbols.c */
 };
 
-/* Memory that is used again and again for the tables of one object after another. */
-struct kv_scratch {
-	uint8_t *p;
-	size_t cap;
-	const struct kv_elf *owner; /* whose tables it holds at present */
-};
-
-/* What the reading of many objects shares. Memory from the arena. */
-struct kv_elf_reader {
-	struct kv_arena *arena;
-	struct kv_scratch scratch;
-	struct kv_symname **names; /* open addressing by hash; n_slots is a power of two */
-	size_t n_names, n_slots;
-};
-
-struct kv_elf_reader *kv_elf_reader_new(struct kv_arena *a);
-
 /*
  * Reads the object. Never fails for what the bytes are: faults are fields. The file is taken over:
  * it stays open for later questions about symbols until kv_elf_release() or the end of its root.
  */
-struct kv_elf *kv_elf_parse(struct kv_elf_reader *r, struct kv_file *f);
+struct kv_elf *kv_elf_parse(struct kv_arena *a, struct kv_file *f);
 /* The same for a path. -errno where the file cannot be opened. */
-int kv_elf_read(struct kv_elf_reader *r, struct kv_root *root, const char *guest,
-		struct kv_elf **ret);
+int kv_elf_read(struct kv_arena *a, struct kv_root *root, const char *guest, struct kv_elf **ret);
 
 /* What an object is for. */
 struct kv_elf_id {
@@ -164,24 +134,19 @@ void kv_elf_release(const struct kv_elf *e);
  */
 struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n);
 
-/* The undefined symbols that are not local. False where the tables make no sense. */
-bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n);
+/* Steps to the next undefined symbol that is not local; to the first one from a zeroed r. */
+bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);
 /* Whether symbols can be looked up in it at all. */
 bool kv_elf_is_hashed(const struct kv_elf *e);
 /* Number of dynamic symbols, as the hash tables tell it. */
 size_t kv_elf_n_syms(const struct kv_elf *e);
-/* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. The
- * name is valid until another object's symbols are asked for. */
+/* Symbol i of the dynamic symbol table; false past its end or where its name is out of bounds. */
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret);
-/*
- * Whether the object may define a symbol with this GNU hash: by the filter and the 31 bits of hash
- * that DT_GNU_HASH keeps. True for an object that has only the other table.
- */
-bool kv_elf_may_have(const struct kv_elf *e, uint32_t gnu_hash);
 uint32_t kv_elf_sysv_hash(const char *name);
 uint32_t kv_elf_gnu_hash(const char *name);
+uint32_t kv_elf_gnu_hash_n(const char *name, size_t n);
 
 /*
  * Calls fn for every symbol of that name which the object's hash tables lead to, defined or not,
@@ -224,17 +189,13 @@ bool kv_elf_is_debug_readonly(const struct kv_elf *e);
 /* A piece of the file that holds tables. */
 struct kv_elf_piece {
 	uint64_t off, n;
-	const uint8_t *p; /* NULL where it is not in memory for good, but read when asked for */
+	const uint8_t *p; /* NULL until it is asked for */
 };
 
 #define KV_ELF_PIECES 6
 
-struct kv_elf_tables {
-	struct kv_span strtab, symtab, versym;
-};
-
 struct kv_elf_symtab {
-	struct kv_elf_reader *reader;
+	struct kv_arena *arena;
 	struct kv_file *file; /* NULL once released */
 	uint64_t symtab_addr, strtab_addr, strtab_size, versym_addr, gnu_hash_addr, hash_addr;
 	struct {
@@ -245,30 +206,37 @@ struct kv_elf_symtab {
 	size_t n_tables;
 	struct kv_elf_piece pieces[KV_ELF_PIECES];
 	size_t n_pieces;
-	bool in_scratch;              /* not all of the pieces are in memory for good */
-	struct kv_elf_tables at_hand; /* as long as the scratch is the object's */
 	size_t n_syms, max_syms;
-	bool read, has_syms;                       /* the symbols were read; and could be */
+	bool read; /* the symbols were looked for; what follows is filled if they make sense */
+	struct kv_span strtab, symtab, versym;
+	bool strtab_ends;                          /* with a NUL: so does every name in it */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
 	struct kv_span bloom, buckets, chains;
-	struct kv_elf_ref *refs;
-	size_t n_refs;
-	unsigned scope; /* the loader's: number of the last load that had it in its scope */
 };
+
+/*
+ * Whether the object may define a symbol with this GNU hash, by the filter of DT_GNU_HASH: nine of
+ * ten questions end here. True where there is no filter of the machine's own shape.
+ */
+static inline bool kv_elf_may_define(const struct kv_elf *e, uint32_t h)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint64_t filter;
+
+	if (!t->n_buckets || !e->is64 || e->be != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
+		return true;
+	memcpy(&filter, t->bloom.p + (size_t)(h / 64 & (t->n_bloom - 1)) * 8, 8);
+	return filter >> (h & 63) & filter >> ((h >> t->shift) & 63) & 1;
+}
 
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 		      uint64_t *ret_left);
 /* A word of the object's class in its byte order. */
 bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret);
-/* Finds the tables and reads them (tables.c). */
+/* Finds the tables (tables.c). */
 void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);
-/* n bytes at vaddr of a table, or with n 0 all of it; valid until another object's tables are asked
- * for. */
+/* n bytes at vaddr of a table, or with n 0 all of it; read when they are first asked for. */
 bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret);
-/* Whether the table at vaddr stays where kv_elf_table() showed it. */
-bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr);
-/* The one kv_symname of this text. */
-struct kv_symname *kv_elf_name(struct kv_elf_reader *r, const char *text);
 
 #endif

@@ -8,23 +8,6 @@ static uint64_t entry_size(const struct kv_elf *e)
 	return e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
 }
 
-/* The symbol tables at hand: valid until another object's are asked for. */
-static const struct kv_elf_tables *tables_of(const struct kv_elf *e)
-{
-	struct kv_elf_symtab *t = e->symtab;
-	struct kv_elf_tables *tab = &t->at_hand;
-
-	if (tab->symtab.p && (!t->in_scratch || t->reader->scratch.owner == e))
-		return tab;
-	*tab = (struct kv_elf_tables){ 0 };
-	if (!t->has_syms || !kv_elf_table(e, t->strtab_addr, t->strtab_size, &tab->strtab) ||
-	    !kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &tab->symtab))
-		return NULL;
-	if (kv_elf_has_versym(e))
-		(void)kv_elf_table(e, t->versym_addr, (uint64_t)t->n_syms * 2, &tab->versym);
-	return tab;
-}
-
 /* ---- what is read when the object is met ---- */
 
 /* Puts the parts of DT_GNU_HASH in their places; false where s does not hold all of it. */
@@ -61,15 +44,6 @@ static bool split_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, stru
 	return false;
 }
 
-static struct kv_span keep(struct kv_arena *a, struct kv_span s)
-{
-	uint8_t *p = kv_alloc_raw(a, s.n);
-
-	if (s.n) /* an empty span may have no bytes to point to */
-		memcpy(p, s.p, s.n);
-	return (struct kv_span){ p, s.n };
-}
-
 /* All of DT_GNU_HASH: of the tables, or, where it is larger than was thought, by itself. */
 static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struct kv_span *ret)
 {
@@ -85,25 +59,18 @@ static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struc
 	if (ret->n >= need || !kv_elf_to_offset(e, t->gnu_hash_addr, &off, &left) ||
 	    left <= ret->n || need > MAX_HASH)
 		return true;
-	*ret = kv_elf_read_at(e, t->reader->arena, off, need < left ? need : left);
+	*ret = kv_elf_read_at(e, t->arena, off, need < left ? need : left);
 	return true;
 }
 
-/* The hash table stays in memory: it answers most questions. */
 static bool read_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t)
 {
 	struct kv_span s;
 
-	if (!find_gnu_hash(e, t, &s) || !split_gnu_hash(e, t, s)) {
-		t->n_buckets = 0;
-		return false;
-	}
-	if (!kv_elf_is_kept(e, t->gnu_hash_addr)) {
-		t->bloom = keep(t->reader->arena, t->bloom);
-		t->buckets = keep(t->reader->arena, t->buckets);
-		t->chains = keep(t->reader->arena, t->chains);
-	}
-	return true;
+	if (find_gnu_hash(e, t, &s) && split_gnu_hash(e, t, s))
+		return true;
+	t->n_buckets = 0;
+	return false;
 }
 
 struct highest {
@@ -148,8 +115,7 @@ static void count_syms(const struct kv_elf *e)
 		t->n_syms = count_by_relocs(e);
 }
 
-/* The entry at `at` of a table that is known to hold it, field by field in the file's byte order.
- */
+/* The entry at `at` of a table that is known to hold it; returns where its name is. */
 static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t at,
 		       struct kv_elf_sym *ret)
 {
@@ -170,68 +136,21 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 	return name;
 }
 
-/* Number of undefined symbols behind `after`, or, with next, the index of the first of them (0:
- * none). Every symbol is asked, so the one field is looked at by itself. */
-static size_t undefined(const struct kv_elf *e, struct kv_span symtab, size_t after, bool next)
-{
-	size_t size = entry_size(e), n = 0;
-	/* SHN_UNDEF is 0 in either byte order. */
-	const uint8_t *p = symtab.p + (after + 1) * size + (e->is64 ? 6 : 14);
-
-	for (; p < symtab.p + symtab.n; p += size) {
-		if (p[0] | p[1])
-			continue;
-		if (next)
-			return (size_t)(p - symtab.p) / size;
-		n++;
-	}
-	return n;
-}
-
-/* Names may overlap in the string table, but not without end: false for a forgery that would keep
- * us busy. */
-static bool collect_refs(const struct kv_elf *e)
-{
-	struct kv_elf_symtab *t = e->symtab;
-	uint64_t budget = 4 * t->strtab_size + (1 << 20);
-	const struct kv_elf_tables *tab = tables_of(e);
-	struct kv_elf_sym sym;
-
-	if (!tab)
-		return false;
-	t->refs =
-		kv_alloc_n(t->reader->arena, undefined(e, tab->symtab, 0, false), sizeof(*t->refs));
-	for (size_t i = 0; (i = undefined(e, tab->symtab, i, true));) {
-		uint32_t name = sym_at(e, tab->symtab, i * entry_size(e), &sym);
-		const char *text = kv_span_str(tab->strtab, name);
-		uint16_t version = 1;
-
-		if (sym.bind == STB_LOCAL || !text || !*text)
-			continue;
-		if (strlen(text) > budget)
-			return false;
-		budget -= strlen(text);
-		kv_span_u16(tab->versym, i * 2, e->be, &version);
-		if (sym.bind == STB_WEAK && (version & 0x7fff) < 2)
-			continue;
-		t->refs[t->n_refs++] =
-			(struct kv_elf_ref){ kv_elf_name(t->reader, text), (uint32_t)i,
-					     version & 0x7fff, sym.bind == STB_WEAK };
-	}
-	return true;
-}
-
 static void read_symbols(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
-	struct kv_span s;
 
 	t->read = true;
 	count_syms(e);
-	t->has_syms = kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &s);
-	t->has_syms = t->has_syms && collect_refs(e);
-	if (!t->has_syms)
+	if (!kv_elf_table(e, t->strtab_addr, t->strtab_size, &t->strtab) ||
+	    !kv_elf_table(e, t->symtab_addr, t->n_syms * entry_size(e), &t->symtab)) {
+		t->symtab = (struct kv_span){ 0 };
 		t->n_syms = t->n_buckets = 0;
+		return;
+	}
+	t->strtab_ends = t->strtab.n && !t->strtab.p[t->strtab.n - 1];
+	if (kv_elf_has_versym(e))
+		(void)kv_elf_table(e, t->versym_addr, (uint64_t)t->n_syms * 2, &t->versym);
 }
 
 /* The symbols, read when they are first asked for: a load that fails before needs none. */
@@ -244,11 +163,57 @@ static const struct kv_elf_symtab *symtab_of(const struct kv_elf *e)
 
 /* ---- questions ---- */
 
-bool kv_elf_refs(const struct kv_elf *e, const struct kv_elf_ref **ret, size_t *ret_n)
+/* A symbol's name; NULL where it is out of bounds. */
+static const char *name_at(const struct kv_elf_symtab *t, uint64_t off)
 {
-	*ret = symtab_of(e)->refs;
-	*ret_n = e->symtab->n_refs;
-	return e->symtab->has_syms;
+	if (t->strtab_ends && off < t->strtab.n)
+		return (const char *)t->strtab.p + off;
+	return kv_span_str(t->strtab, off);
+}
+
+/* Index of the first undefined symbol behind i, 0: none. Every symbol is asked, so the one field is
+ * looked at by itself. SHN_UNDEF is 0 in either byte order. */
+static size_t next_undefined(const struct kv_elf *e, size_t i)
+{
+	struct kv_span s = e->symtab->symtab;
+	size_t size = entry_size(e);
+	const uint8_t *p = s.p + (i + 1) * size + (e->is64 ? 6 : 14);
+
+	for (; p < s.p + s.n; p += size)
+		if (!(p[0] | p[1]))
+			return (size_t)(p - s.p) / size;
+	return 0;
+}
+
+bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
+{
+	const struct kv_elf_symtab *t = symtab_of(e);
+	/* Names may overlap in the string table, but not without end: a forgery could keep us busy
+	 * for hours. */
+	const uint64_t budget = 4 * t->strtab_size + (1 << 20);
+	struct kv_elf_sym sym;
+	size_t len;
+
+	for (size_t i = r->sym; t->n_syms && (i = next_undefined(e, i));) {
+		uint16_t version = 1;
+
+		r->name = name_at(t, sym_at(e, t->symtab, i * entry_size(e), &sym));
+		if (sym.bind == STB_LOCAL || !r->name || !*r->name)
+			continue;
+		len = strlen(r->name);
+		r->passed += len;
+		if (r->passed > budget)
+			return false;
+		kv_span_u16(t->versym, i * 2, e->be, &version);
+		r->sym = (uint32_t)i;
+		r->version = version & 0x7fff;
+		r->weak = sym.bind == STB_WEAK;
+		if (r->weak && r->version < 2)
+			continue;
+		r->hash = kv_elf_gnu_hash_n(r->name, len);
+		return true;
+	}
+	return false;
 }
 
 /* l_versyms is set where there are versions to number (elf/dl-version.c _dl_check_map_versions). */
@@ -267,68 +232,50 @@ size_t kv_elf_n_syms(const struct kv_elf *e)
 	return symtab_of(e)->n_syms;
 }
 
-bool kv_elf_may_have(const struct kv_elf *e, uint32_t h)
+static bool sym_of(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 {
-	const struct kv_elf_symtab *t = symtab_of(e);
-	unsigned bits = e->is64 ? 64 : 32;
-	uint64_t filter = 0;
-	uint32_t half = 0, i = 0, v = 0;
-
-	if (!t->n_buckets)
-		return t->n_syms != 0 && t->hash_addr;
-	if (e->is64) {
-		kv_span_u64(t->bloom, (uint64_t)(h / 64 & (t->n_bloom - 1)) * 8, e->be, &filter);
-	} else {
-		kv_span_u32(t->bloom, (uint64_t)(h / 32 & (t->n_bloom - 1)) * 4, e->be, &half);
-		filter = half;
-	}
-	if (!(filter >> (h & (bits - 1)) & filter >> ((h >> t->shift) & (bits - 1)) & 1))
-		return false;
-	kv_span_u32(t->buckets, (uint64_t)(h % t->n_buckets) * 4, e->be, &i);
-	if (i < t->first)
-		return false;
-	for (; kv_span_u32(t->chains, (uint64_t)(i - t->first) * 4, e->be, &v); i++) {
-		if ((v | 1) == (h | 1))
-			return true;
-		if (v & 1)
-			break;
-	}
-	return false;
-}
-
-static bool sym_of(const struct kv_elf *e, const struct kv_elf_tables *tab, size_t i,
-		   struct kv_elf_sym *ret)
-{
+	const struct kv_elf_symtab *t = e->symtab;
 	uint32_t name;
 
-	if (i >= e->symtab->n_syms)
+	if (i >= t->n_syms)
 		return false;
-	name = sym_at(e, tab->symtab, (uint64_t)i * entry_size(e), ret);
+	name = sym_at(e, t->symtab, (uint64_t)i * entry_size(e), ret);
 	ret->version = 1;
-	kv_span_u16(tab->versym, (uint64_t)i * 2, e->be, &ret->version);
-	ret->name = kv_span_str(tab->strtab, name);
+	kv_span_u16(t->versym, (uint64_t)i * 2, e->be, &ret->version);
+	ret->name = name_at(t, name);
 	return ret->name != NULL;
 }
 
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 {
-	const struct kv_elf_tables *tab = i < symtab_of(e)->n_syms ? tables_of(e) : NULL;
-
-	return tab && sym_of(e, tab, i, ret);
+	return i < symtab_of(e)->n_syms && sym_of(e, i, ret);
 }
 
-static bool lookup_gnu(const struct kv_elf *e, const struct kv_elf_tables *tab, const char *name,
-		       uint32_t h, bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
+/* The filter of DT_GNU_HASH: whether the object may define a symbol with this hash. */
+static bool passes_bloom(const struct kv_elf *e, uint32_t h)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	unsigned bits = e->is64 ? 64 : 32;
+	uint64_t filter = 0;
+
+	kv_elf_word(e, t->bloom, (uint64_t)(h / bits & (t->n_bloom - 1)) * (bits / 8), &filter);
+	return filter >> (h & (bits - 1)) & filter >> ((h >> t->shift) & (bits - 1)) & 1;
+}
+
+static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
+		       bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
 	const struct kv_elf_symtab *t = e->symtab;
 	struct kv_elf_sym sym;
 	uint32_t i = 0, v = 0;
 
+	if (!passes_bloom(e, h))
+		return false;
 	kv_span_u32(t->buckets, (uint64_t)(h % t->n_buckets) * 4, e->be, &i);
 	if (i < t->first)
 		return false;
 	for (; kv_span_u32(t->chains, (uint64_t)(i - t->first) * 4, e->be, &v); i++) {
-		if ((v | 1) == (h | 1) && sym_of(e, tab, i, &sym) && kv_streq(sym.name, name) &&
+		if ((v | 1) == (h | 1) && sym_of(e, i, &sym) && kv_streq(sym.name, name) &&
 		    fn(&sym, arg))
 			return true;
 		if (v & 1)
@@ -337,7 +284,7 @@ static bool lookup_gnu(const struct kv_elf *e, const struct kv_elf_tables *tab, 
 	return false;
 }
 
-static bool lookup_sysv(const struct kv_elf *e, const struct kv_elf_tables *tab, const char *name,
+static bool lookup_sysv(const struct kv_elf *e, const char *name,
 			bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
 	uint32_t n_buckets, n_chains, i;
@@ -350,7 +297,7 @@ static bool lookup_sysv(const struct kv_elf *e, const struct kv_elf_tables *tab,
 	    !kv_span_u32(hash, 8 + (uint64_t)(kv_elf_sysv_hash(name) % n_buckets) * 4, e->be, &i))
 		return false;
 	for (uint32_t steps = 0; i && steps < n_chains; steps++) {
-		if (sym_of(e, tab, i, &sym) && kv_streq(sym.name, name) && fn(&sym, arg))
+		if (sym_of(e, i, &sym) && kv_streq(sym.name, name) && fn(&sym, arg))
 			return true;
 		if (!kv_span_u32(hash, 8 + ((uint64_t)n_buckets + i) * 4, e->be, &i))
 			break;
@@ -361,13 +308,9 @@ static bool lookup_sysv(const struct kv_elf *e, const struct kv_elf_tables *tab,
 bool kv_elf_lookup(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
 		   bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
-	const struct kv_elf_tables *tab = kv_elf_may_have(e, gnu_hash) ? tables_of(e) : NULL;
-
-	if (!tab)
-		return false;
-	if (e->symtab->n_buckets)
-		return lookup_gnu(e, tab, name, gnu_hash, fn, arg);
-	return lookup_sysv(e, tab, name, fn, arg);
+	if (symtab_of(e)->n_buckets)
+		return lookup_gnu(e, name, gnu_hash, fn, arg);
+	return e->symtab->n_syms && e->symtab->hash_addr && lookup_sysv(e, name, fn, arg);
 }
 
 bool kv_elf_defines_version(const struct kv_elf *e, const char *version)
@@ -380,8 +323,10 @@ bool kv_elf_defines_version(const struct kv_elf *e, const char *version)
 
 bool kv_elf_imports(const struct kv_elf *e, const char *name)
 {
-	for (size_t i = 0; i < symtab_of(e)->n_refs; i++)
-		if (kv_streq(e->symtab->refs[i].name->text, name))
+	struct kv_elf_ref r = { 0 };
+
+	while (kv_elf_next_ref(e, &r))
+		if (kv_streq(r.name, name))
 			return true;
 	return false;
 }

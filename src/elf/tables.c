@@ -1,19 +1,14 @@
 /*
  * The tables that the dynamic section points to. They lie together at the start of the file, or,
- * where patchelf moved some, in a few pieces: each piece is read by one call. Small ones are kept,
- * middling ones go to a scratch that the objects share, large ones are mapped.
+ * where patchelf moved some, in a few pieces: each piece is read by one call, and kept.
  */
 #include "elf/elf.h"
 
-#define MAX_TABLES ((uint64_t)64 << 20) /* of one object */
-/* Pieces up to this many bytes stay in memory. To read larger ones again costs less than new pages
- * for them. */
-#define KEPT          ((uint64_t)6 << 10)
-#define MAPPED        ((uint64_t)128 << 10) /* and from this many on they are mapped */
-#define GAP           4096                  /* what lies between two tables is read along */
-#define PAGE          4096u
-#define FIRST_SCRATCH ((size_t)320 << 10)
-#define RELOCS        ((size_t)16 << 10) /* bytes of relocations read at a time */
+#define MAX_TABLES ((uint64_t)64 << 20)  /* of one object */
+#define MAPPED     ((uint64_t)128 << 10) /* pieces from this many bytes on */
+#define GAP        4096                  /* what lies between two tables is read along */
+#define PAGE       4096u
+#define RELOCS     ((size_t)16 << 10) /* bytes of relocations read at a time */
 
 /*
  * Segments are mapped by whole pages: what the file has before and behind one in its first and last
@@ -125,55 +120,29 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 		t->pieces[t->n_pieces++] = (struct kv_elf_piece){ .off = off, .n = n };
 }
 
-/* Reads a piece; what the file lacks of it is zero, as it is in the last page of a map. */
-static bool read_piece(const struct kv_elf *e, const struct kv_elf_piece *piece, uint8_t *into)
+/*
+ * Of a large piece few pages are looked at: it is mapped, if it is a host's file that holds all of
+ * it. What the file lacks of one that is read is zero, as it is in the last page of a map.
+ */
+static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
 {
-	size_t got = 0;
-
-	if (!e->symtab->file ||
-	    kv_file_read(e->symtab->file, piece->off, into, (size_t)piece->n, &got) < 0)
-		return false;
-	memset(into + got, 0, (size_t)piece->n - got);
-	return true;
-}
-
-/* Bytes of the pieces that are not in memory for good. */
-static uint64_t total_of(const struct kv_elf_symtab *t)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < t->n_pieces; i++)
-		total += t->pieces[i].p ? 0 : t->pieces[i].n;
-	return total;
-}
-
-/* Of a large table few pages are looked at: it is mapped, if it is a host's file that holds all of
- * it. */
-static void map_pieces(struct kv_elf *e)
-{
-	struct kv_elf_symtab *t = e->symtab;
+	struct kv_file *f = e->symtab->file;
 	struct kv_span s;
+	size_t got = 0;
+	uint8_t *p;
 
-	for (size_t i = 0; i < t->n_pieces; i++)
-		if (t->pieces[i].n >= MAPPED && t->file &&
-		    kv_file_map(t->file, t->pieces[i].off, (size_t)t->pieces[i].n, &s) == 0)
-			t->pieces[i].p = s.p;
-}
-
-static void keep_pieces(struct kv_elf *e)
-{
-	struct kv_elf_symtab *t = e->symtab;
-
-	for (size_t i = 0; i < t->n_pieces; i++) {
-		uint8_t *p;
-
-		if (t->pieces[i].p)
-			continue;
-		p = kv_alloc_raw(t->reader->arena, (size_t)t->pieces[i].n);
-		if (!read_piece(e, &t->pieces[i], p))
-			t->pieces[i].n = 0;
-		t->pieces[i].p = p;
+	if (piece->p || !f)
+		return piece->p != NULL;
+	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0) {
+		piece->p = s.p;
+		return true;
 	}
+	p = kv_alloc_raw(e->symtab->arena, (size_t)piece->n);
+	if (kv_file_read(f, piece->off, p, (size_t)piece->n, &got) < 0)
+		return false;
+	memset(p + got, 0, (size_t)piece->n - got);
+	piece->p = p;
+	return true;
 }
 
 /* How many symbols there are at most: their table and that of their versions end where others
@@ -195,7 +164,7 @@ static uint64_t max_syms(const struct kv_elf *e)
 void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef)
 {
 	struct kv_elf_symtab *t = e->symtab;
-	uint64_t n = t->max_syms = max_syms(e);
+	uint64_t n = t->max_syms = max_syms(e), total = 0;
 
 	add_piece(e, t->symtab_addr, 0, n * (e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym)));
 	add_piece(e, t->strtab_addr, t->strtab_size, MAX_TABLES);
@@ -205,78 +174,30 @@ void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef)
 	add_piece(e, t->hash_addr, 0, n * 8 + 64);
 	add_piece(e, verneed, 0, 1 << 20);
 	add_piece(e, verdef, 0, 1 << 20);
-	if (total_of(t) > MAX_TABLES)
+	for (size_t i = 0; i < t->n_pieces; i++)
+		total += t->pieces[i].n;
+	if (total > MAX_TABLES)
 		t->n_pieces = 0;
-	map_pieces(e);
-	if (total_of(t) <= KEPT)
-		keep_pieces(e);
-	t->in_scratch = total_of(t) > 0;
-}
-
-bool kv_elf_is_kept(const struct kv_elf *e, uint64_t vaddr)
-{
-	uint64_t off, left;
-
-	if (!kv_elf_to_offset(e, vaddr, &off, &left))
-		return false;
-	for (size_t i = 0; i < e->symtab->n_pieces; i++) {
-		const struct kv_elf_piece *p = &e->symtab->pieces[i];
-
-		if (off >= p->off && off - p->off < p->n)
-			return p->p != NULL;
-	}
-	return false;
-}
-
-/* The object's pieces one behind the other in the scratch. */
-static bool fill_scratch(const struct kv_elf *e)
-{
-	const struct kv_elf_symtab *t = e->symtab;
-	struct kv_scratch *s = &t->reader->scratch;
-	uint64_t total = total_of(t), at = 0;
-
-	if (s->owner == e)
-		return true;
-	if (s->cap < total) {
-		s->cap = total > FIRST_SCRATCH ? 2 * (size_t)total : FIRST_SCRATCH;
-		s->p = kv_alloc_raw(t->reader->arena, s->cap);
-	}
-	s->owner = NULL;
-	for (size_t i = 0; i < t->n_pieces; i++) {
-		if (t->pieces[i].p)
-			continue;
-		if (!read_piece(e, &t->pieces[i], s->p + at))
-			return false;
-		at += t->pieces[i].n;
-	}
-	s->owner = e;
-	return true;
 }
 
 bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_span *ret)
 {
-	const struct kv_elf_symtab *t = e->symtab;
-	uint64_t off, left, at = 0;
+	struct kv_elf_symtab *t = e->symtab;
+	uint64_t off, left;
 
 	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
 		return false;
 	for (size_t i = 0; i < t->n_pieces; i++) {
-		const struct kv_elf_piece *p = &t->pieces[i];
-		struct kv_span piece = { p->p, (size_t)p->n };
+		struct kv_elf_piece *p = &t->pieces[i];
 
-		if (off < p->off || off - p->off >= p->n) {
-			at += p->p ? 0 : p->n;
+		if (off < p->off || off - p->off >= p->n)
 			continue;
-		}
 		if (!n) {
 			n = size_of(e, vaddr, left);
 			n = n < p->n - (off - p->off) ? n : p->n - (off - p->off);
 		}
-		if (!p->p && !fill_scratch(e))
-			return false;
-		if (!p->p)
-			piece.p = t->reader->scratch.p + at;
-		return kv_span_sub(piece, off - p->off, n, ret);
+		return read_piece(e, p) &&
+		       kv_span_sub((struct kv_span){ p->p, (size_t)p->n }, off - p->off, n, ret);
 	}
 	return false;
 }

@@ -40,7 +40,7 @@ static struct kv_elf *elf_of(struct walk *w, const char *path)
 {
 	struct kv_elf **slot = (struct kv_elf **)kv_map_slot(w->parsed, path);
 
-	if (!*slot && kv_elf_read(kv_loader_reader(w->f->loader), w->root, path, slot) < 0)
+	if (!*slot && kv_elf_read(w->f->arena, w->root, path, slot) < 0)
 		*slot = NULL;
 	return *slot;
 }

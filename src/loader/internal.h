@@ -10,7 +10,6 @@ struct kv_ldconf; /* what ldconfig is told, see ldconf.c */
 struct kv_loader {
 	struct kv_root *root;
 	struct kv_arena *arena;
-	struct kv_elf_reader *reader;
 	uint16_t machine;
 	bool is64, be;
 	unsigned cpu_level; /* 1 to 4 */
@@ -24,7 +23,6 @@ struct kv_loader {
 	struct kv_map *by_path;         /* guest path -> struct known_file (loader.c) */
 	struct kv_map *dirs;            /* directory as spelled -> struct kv_search_dir (dirs.c) */
 	kv_strv hwcaps; /* subdirectories that are tried, best first; the last is "" */
-	unsigned loads; /* number of loads so far */
 };
 
 struct kv_process {

@@ -28,7 +28,6 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 	l->be = be;
 	l->cpu_level = cpu_level & KV_CPU_LEVEL;
 	l->intel = cpu_level & KV_CPU_INTEL;
-	l->reader = kv_elf_reader_new(l->arena);
 	l->by_inode = kv_map_new(l->arena);
 	kv_loader_refresh(l);
 	return l;
@@ -45,11 +44,6 @@ void kv_loader_refresh(struct kv_loader *l)
 uint16_t kv_loader_machine(const struct kv_loader *l)
 {
 	return l->machine;
-}
-
-struct kv_elf_reader *kv_loader_reader(struct kv_loader *l)
-{
-	return l->reader;
 }
 
 /* dev and ino as a string of letters: what a map's key must be. */
@@ -74,7 +68,7 @@ static const struct kv_elf *read_elf(struct kv_loader *l, const char *guest, int
 		return NULL;
 	slot = (struct kv_elf **)kv_map_slot(l->by_inode, inode_key(kv_file_stat(f), key));
 	if (!*slot)
-		*slot = kv_elf_parse(l->reader, f);
+		*slot = kv_elf_parse(l->arena, f);
 	else
 		kv_file_close(f);
 	return *slot;

@@ -44,6 +44,9 @@ struct kv_tried {
 
 typedef KV_VEC(struct kv_tried) kv_trieds;
 
+struct kv_object;
+typedef KV_VEC(struct kv_object *) kv_objects;
+
 /* A loaded object: glibc's struct link_map. */
 struct kv_object {
 	const char *name;   /* l_name: the path as it was opened */
@@ -57,10 +60,9 @@ struct kv_object {
 	enum kv_rule rule;
 	kv_trieds tried; /* candidates that lost, in order */
 	bool is_main, global, assumed, relocated;
-	bool has_no_id; /* the executable and ld.so itself: l_file_id is not set, so that the same
-			   file under another name is mapped again */
-	KV_VEC(struct kv_object *)
-	needs; /* direct dependencies: glibc's l_initfini without itself */
+	bool has_no_id;   /* the executable and ld.so itself: l_file_id is not set, so that the same
+			     file under another name is mapped again */
+	kv_objects needs; /* direct dependencies: glibc's l_initfini without itself */
 	bool needs_mapped;
 	size_t index; /* in the link map */
 	/* Search paths, split and expanded when first used; see dirs.c. */
@@ -68,8 +70,6 @@ struct kv_object {
 	bool in_list, visited; /* marks of the load at work */
 	uint64_t tls_offset;   /* in the static TLS block; 0: not there */
 };
-
-typedef KV_VEC(struct kv_object *) kv_objects;
 
 struct kv_load {
 	enum kv_loads loads;
@@ -110,8 +110,6 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 				unsigned cpu_level);
 const struct kv_ldso *kv_loader_ldso(struct kv_loader *l);
 uint16_t kv_loader_machine(const struct kv_loader *l);
-/* What its objects are read with. */
-struct kv_elf_reader *kv_loader_reader(struct kv_loader *l);
 /* The parsed object at guest, each inode read once; NULL with *ret_error set where it cannot be
  * opened. */
 const struct kv_elf *kv_loader_elf(struct kv_loader *l, const char *guest, int *ret_error);

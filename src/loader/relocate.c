@@ -30,10 +30,14 @@ bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load 
 
 enum reloc_fault { RELOC_OK, RELOC_SYMBOL, RELOC_ABORT, RELOC_TLS, RELOC_CUT };
 
+struct missing {
+	struct kv_elf_ref ref; /* without a name where the symbol is there */
+	bool aborts;
+};
+
 struct relocating {
 	struct kv_scope *s;
-	const struct kv_elf_ref **missing; /* by symbol index; NULL where all are there */
-	bool *aborts;
+	struct missing *missing; /* by symbol index; NULL where all are there */
 	size_t n_syms;
 	bool lazy, tls;
 	enum reloc_fault fault;
@@ -52,20 +56,12 @@ static bool is_tpoff(const struct kv_loader *l, uint32_t type)
 static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
 {
 	struct kv_process *p = w->s->p;
-	const struct kv_elf *in = w->s->from->elf;
-	const struct kv_elf_ref *refs;
-	size_t n;
+	struct kv_elf_ref r = { 0 };
 
-	kv_elf_refs(in, &refs, &n);
-	for (size_t i = 0; sym && i < n; i++)
-		if (refs[i].sym == sym) {
-			in = kv_resolved_in(w->s, &refs[i]);
-			break;
-		}
-	for (size_t i = 0; in && i < p->loaded.n; i++)
-		if (p->loaded.v[i]->elf == in)
-			return p->loaded.v[i];
-	return NULL;
+	while (sym && kv_elf_next_ref(w->s->from->elf, &r))
+		if (r.sym == sym)
+			return kv_bind_symbol(w->s, &r).in;
+	return p->loaded.v[w->s->from->index];
 }
 
 static bool has_no_tls_room(struct relocating *w, const struct kv_elf_reloc *r)
@@ -90,9 +86,9 @@ static bool apply(const struct kv_elf_reloc *r, void *arg)
 		w->fault = RELOC_CUT;
 	} else if (w->lazy && r->plt) {
 		return false;
-	} else if (w->missing && r->sym < w->n_syms && w->missing[r->sym]) {
-		w->ref = w->missing[r->sym];
-		w->fault = w->aborts[r->sym] ? RELOC_ABORT : RELOC_SYMBOL;
+	} else if (w->missing && r->sym < w->n_syms && w->missing[r->sym].ref.name) {
+		w->ref = &w->missing[r->sym].ref;
+		w->fault = w->missing[r->sym].aborts ? RELOC_ABORT : RELOC_SYMBOL;
 	} else if (has_no_tls_room(w, r)) {
 		w->fault = RELOC_TLS;
 	}
@@ -102,33 +98,31 @@ static bool apply(const struct kv_elf_reloc *r, void *arg)
 /* Whether relocating what refers to it fails; *ret_abort: by an assertion. */
 static bool is_fatal(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort)
 {
+	struct kv_binding b;
+
 	*ret_abort = false;
-	if (!kv_is_wanted(s, r))
-		return kv_may_abort(s, r) && kv_search_symbol(s, r, ret_abort) && *ret_abort;
-	return !kv_is_resolved(s, r) && (!kv_search_symbol(s, r, ret_abort) || *ret_abort);
+	if (!kv_is_wanted(s, r) && !kv_may_abort(s, r))
+		return false;
+	b = kv_bind_symbol(s, r);
+	*ret_abort = b.aborts;
+	return b.aborts || (!b.found && kv_is_wanted(s, r));
 }
 
 /* Fills w->missing with the references that nothing satisfies. */
 static void find_missing(struct relocating *w)
 {
 	const struct kv_elf *e = w->s->from->elf;
-	struct kv_arena *a = w->s->p->arena;
-	const struct kv_elf_ref *refs;
-	size_t n;
+	const struct kv_object *last = NULL;
+	struct kv_elf_ref r = { 0 };
+	bool aborts;
 
 	w->n_syms = kv_elf_n_syms(e);
-	kv_elf_refs(e, &refs, &n);
-	for (size_t i = 0; i < n; i++) {
-		bool abort;
-
-		if (!is_fatal(w->s, &refs[i], &abort))
+	while (kv_elf_next_ref(e, &r)) {
+		if (kv_is_defined(w->s, &r, &last) || !is_fatal(w->s, &r, &aborts))
 			continue;
-		if (!w->missing) {
-			w->missing = kv_alloc_n(a, w->n_syms, sizeof(struct kv_elf_ref *));
-			w->aborts = kv_alloc_n(a, w->n_syms, sizeof(bool));
-		}
-		w->missing[refs[i].sym] = &refs[i];
-		w->aborts[refs[i].sym] = abort;
+		if (!w->missing)
+			w->missing = kv_alloc_n(w->s->p->arena, w->n_syms, sizeof(*w->missing));
+		w->missing[r.sym] = (struct missing){ r, aborts };
 	}
 }
 
@@ -141,23 +135,22 @@ static void report(struct relocating *w, struct kv_load *ret)
 	ret->requirer = o;
 	switch (w->fault) {
 	case RELOC_SYMBOL:
-		ret->missing_symbol = w->ref->name->text;
+		ret->missing_symbol = w->ref->name;
 		ret->provider = v ? kv_process_named(p, v->file) : NULL;
 		if (kv_is_link_time_fault(w->s, w->ref))
 			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
 				     kv_strf(p->arena,
 					     "symbol %s version %s not defined in file %s with "
 					     "link time reference",
-					     w->ref->name->text, v->name, v->file));
+					     w->ref->name, v->name, v->file));
 		else
 			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
-				     kv_strf(p->arena, "undefined symbol: %s%s%s",
-					     w->ref->name->text, v ? ", version " : "",
-					     v ? v->name : ""));
+				     kv_strf(p->arena, "undefined symbol: %s%s%s", w->ref->name,
+					     v ? ", version " : "", v ? v->name : ""));
 		break;
 	case RELOC_ABORT:
 		ret->loads = KV_LOADS_ABORT;
-		ret->missing_symbol = w->ref->name->text;
+		ret->missing_symbol = w->ref->name;
 		ret->error = "Inconsistency detected by ld.so: dl-lookup.c: check_match: Assertion "
 			     "`version->filename == NULL || ! _dl_name_match_p (version->filename, "
 			     "map)' failed!";
@@ -227,19 +220,10 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	kv_objects fresh = { 0 };
 	bool tls_is_tight = false;
 
-	p->l->loads++;
-	for (size_t i = 0; i < p->loaded.n; i++)
-		if (p->loaded.v[i]->elf && p->loaded.v[i]->global)
-			p->loaded.v[i]->elf->symtab->scope = p->l->loads;
-	for (size_t i = 0; i < order->n; i++) {
-		if (!order->v[i]->elf)
-			continue;
-		order->v[i]->elf->symtab->scope = p->l->loads;
-		if (!order->v[i]->relocated)
+	for (size_t i = 0; i < order->n; i++)
+		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
-	}
 	tls_is_tight = !kv_tls_fits(p, &fresh);
-	kv_guess_symbols(&s, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
 		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))
 			return false;

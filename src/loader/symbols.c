@@ -1,10 +1,9 @@
 /*
  * Undefined symbols: _dl_lookup_symbol_x() and check_match() of glibc's elf/dl-lookup.c.
  *
- * Only whether a definition exists matters here, not which one wins, so the order of the search is
- * free (but see kv_may_abort()). A hundred libraries refer some ten thousand times to some five
- * thousand symbols. Each of these is guessed by its hash to be in one object, and the guesses about
- * one object are then confirmed together, name and version, with its tables at hand.
+ * A hundred libraries refer some ten thousand times to symbols, and nearly always only whether a
+ * definition exists matters, not which one wins. So the likely objects are asked first
+ * (kv_is_defined()); ld.so's order is followed for what is not found that way.
  */
 #include "loader/symbols.h"
 
@@ -88,22 +87,16 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 	return m->matched;
 }
 
-static struct match look_into(const struct kv_object *o, const struct kv_symname *name,
+static struct match look_into(const struct kv_object *o, const struct kv_elf_ref *r,
 			      const struct kv_elf_verneed *version)
 {
 	struct match m = { .in = o, .version = version };
 
-	if (o->elf && !kv_elf_lookup(o->elf, name->text, name->hash, matches, &m)) {
+	if (o->elf && !kv_elf_lookup(o->elf, r->name, r->hash, matches, &m)) {
 		m.matched = m.n_default == 1;
 		m.found = m.matched && m.default_binds;
 	}
 	return m;
-}
-
-static bool defined_in(const struct kv_object *o, const struct kv_symname *name,
-		       const struct kv_elf_verneed *version)
-{
-	return look_into(o, name, version).found;
 }
 
 /* ---- versions of the references of one object ---- */
@@ -147,22 +140,7 @@ static const struct kv_object *named_by(const struct kv_scope *s, const struct k
 	return v ? kv_process_named(s->p, v->file) : NULL;
 }
 
-/* ---- what is known ---- */
-
-static bool is_same(const char *a, const char *b)
-{
-	return a == b || (a && b && kv_streq(a, b));
-}
-
-static const struct kv_symfound *found_of(const struct kv_symname *name,
-					  const struct kv_elf_verneed *version)
-{
-	const struct kv_symfound *f = &name->found;
-
-	while (f && !is_same(f->version, version ? version->name : NULL))
-		f = f->next;
-	return f;
-}
+/* ---- one reference ---- */
 
 /* Before 2.30 a weak reference too had to be satisfied by the object that it names. */
 bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r)
@@ -170,37 +148,52 @@ bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r)
 	return !r->weak || (kv_loader_ldso(s->p->l)->version < 30 && named_by(s, r));
 }
 
-bool kv_is_resolved(const struct kv_scope *s, const struct kv_elf_ref *r)
+/* Before 2.41 (bdaf500353) a versioned reference that is bound to the very object that it names
+ * fails an assertion where that object has no versions. */
+bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
+{
+	const struct kv_object *o = named_by(s, r);
+
+	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_loader_ldso(s->p->l)->version < 41;
+}
+
+static bool is_defined_in(const struct kv_object *o, const struct kv_elf_ref *r,
+			  const struct kv_elf_verneed *version)
+{
+	return o->elf && kv_elf_may_define(o->elf, r->hash) && look_into(o, r, version).found;
+}
+
+static const struct kv_object *find_in(const kv_objects *list, const struct kv_elf_ref *r,
+				       const struct kv_elf_verneed *version)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (is_defined_in(list->v[i], r, version))
+			return list->v[i];
+	return NULL;
+}
+
+bool kv_is_defined(const struct kv_scope *s, const struct kv_elf_ref *r,
+		   const struct kv_object **last)
 {
 	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
-	const struct kv_symfound *f = found_of(r->name, version);
+	const struct kv_object *named = named_by(s, r);
 
-	if (!f || !f->in || f->in->symtab->scope != s->p->l->loads)
+	if (kv_may_abort(s, r))
 		return false;
+	if (named && is_defined_in(named, r, version))
+		return true;
 	/* Before 2.30 only the object that the reference names counts. */
-	return !version || kv_loader_ldso(s->p->l)->version >= 30 || !named_by(s, r) ||
-	       named_by(s, r)->elf == f->in;
-}
-
-const struct kv_elf *kv_resolved_in(const struct kv_scope *s, const struct kv_elf_ref *r)
-{
-	return kv_is_resolved(s, r) ? found_of(r->name, kv_scope_version(s, r->version))->in : NULL;
-}
-
-static void note_found(const struct kv_scope *s, struct kv_symname *name,
-		       const struct kv_elf_verneed *version, const struct kv_elf *in)
-{
-	struct kv_symfound *f = (struct kv_symfound *)(uintptr_t)found_of(name, version);
-
-	if (!f && !name->found.in)
-		f = &name->found;
-	if (!f) {
-		f = kv_new(s->p->arena, struct kv_symfound);
-		f->next = name->found.next;
-		name->found.next = f;
-	}
-	f->version = version ? version->name : NULL;
-	f->in = in;
+	if (named && kv_loader_ldso(s->p->l)->version < 30)
+		return false;
+	if (*last && is_defined_in(*last, r, version))
+		return true;
+	*last = find_in(&s->from->needs, r, version);
+	if (!*last)
+		*last = find_in(s->list, r, version);
+	for (size_t i = 0; !*last && i < s->p->loaded.n; i++)
+		if (s->p->loaded.v[i]->global && is_defined_in(s->p->loaded.v[i], r, version))
+			*last = s->p->loaded.v[i];
+	return *last != NULL;
 }
 
 /*
@@ -219,131 +212,38 @@ static bool is_assumed_symbol(const struct kv_scope *s, const char *name)
 	return false;
 }
 
-/* Before 2.41 (bdaf500353) a versioned reference that is bound to the very object that it names
- * fails an assertion where that object has no versions. */
-bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
-{
-	const struct kv_object *o = named_by(s, r);
-
-	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_loader_ldso(s->p->l)->version < 41;
-}
-
 bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
 	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
 	const struct kv_object *named = named_by(s, r);
 
 	return version && named && named->elf && kv_loader_ldso(s->p->l)->version < 30 &&
-	       kv_elf_is_hashed(named->elf) && !look_into(named, r->name, version).matched;
+	       kv_elf_is_hashed(named->elf) && !look_into(named, r, version).matched;
 }
 
-bool kv_search_symbol(const struct kv_scope *s, const struct kv_elf_ref *r, bool *ret_abort)
+struct kv_binding kv_bind_symbol(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
 	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
-	struct match m;
 
-	*ret_abort = false;
 	/* Scope order: what is global, then the search list of the load. */
 	for (size_t i = 0; i < s->p->loaded.n + s->list->n; i++) {
-		const struct kv_object *o =
+		struct kv_object *o =
 			i < s->p->loaded.n ? s->p->loaded.v[i] : s->list->v[i - s->p->loaded.n];
+		bool is_named;
+		struct match m;
 
 		if (i < s->p->loaded.n && !o->global)
 			continue;
-		m = look_into(o, r->name, version);
-		*ret_abort = m.matched && version && kv_may_abort(s, r) && o == named_by(s, r);
-		if (*ret_abort)
-			return true;
-		if (!m.found) {
-			/* Before 2.30 (f0b2132b35) the object that the reference names was the last
-			 * that was asked. */
-			if (kv_is_link_time_fault(s, r) && o == named_by(s, r))
-				break;
-			continue;
-		}
-		note_found(s, r->name, version, o->elf);
-		return true;
+		is_named = o == named_by(s, r);
+		m = look_into(o, r, version);
+		if (m.matched && version && is_named && kv_may_abort(s, r))
+			return (struct kv_binding){ .found = true, .aborts = true };
+		if (m.found)
+			return (struct kv_binding){ .found = true, .in = o };
+		/* Before 2.30 (f0b2132b35) the object that the reference names was the last that
+		 * was asked. */
+		if (is_named && kv_is_link_time_fault(s, r))
+			break;
 	}
-	return is_assumed_symbol(s, r->name->text);
-}
-
-/* ---- guesses ---- */
-
-static bool may_have(const struct kv_object *o, const struct kv_symname *name)
-{
-	return o && o->elf && kv_elf_may_have(o->elf, name->hash);
-}
-
-/* The object that probably defines it; NULL where no hash agrees. `last` did so for the reference
- * before it. */
-static struct kv_object *guess(const struct kv_scope *s, const struct kv_elf_ref *r,
-			       struct kv_object *last)
-{
-	struct kv_object *named = (struct kv_object *)(uintptr_t)named_by(s, r);
-
-	if (may_have(named, r->name))
-		return named;
-	if (named && kv_loader_ldso(s->p->l)->version < 30)
-		return NULL;
-	if (may_have(last, r->name))
-		return last;
-	for (size_t i = 0; i < s->from->needs.n; i++)
-		if (may_have(s->from->needs.v[i], r->name))
-			return s->from->needs.v[i];
-	for (size_t i = 0; i < s->list->n; i++)
-		if (may_have(s->list->v[i], r->name))
-			return s->list->v[i];
-	for (size_t i = 0; i < s->p->loaded.n; i++)
-		if (s->p->loaded.v[i]->global && may_have(s->p->loaded.v[i], r->name))
-			return s->p->loaded.v[i];
-	return NULL;
-}
-
-/* A guess, and what the first reference asked for. */
-struct guessed {
-	struct kv_symname *name;
-	const struct kv_elf_verneed *version;
-};
-
-typedef KV_VEC(struct guessed) guesses;
-
-static void guess_all(struct kv_scope *s, guesses *by_object)
-{
-	struct kv_object *last = NULL;
-	const struct kv_elf_ref *refs;
-	size_t n;
-
-	kv_elf_refs(s->from->elf, &refs, &n);
-	for (size_t i = 0; i < n; i++) {
-		const struct kv_elf_verneed *version = kv_scope_version(s, refs[i].version);
-
-		if (!kv_is_wanted(s, &refs[i]) || kv_may_abort(s, &refs[i]) ||
-		    kv_is_resolved(s, &refs[i]))
-			continue;
-		last = guess(s, &refs[i], last);
-		if (!last)
-			continue;
-		/* Taken as true until it is asked: the next object that refers to it need not
-		 * guess. */
-		note_found(s, refs[i].name, version, last->elf);
-		kv_vec_push(s->p->arena, &by_object[last->index],
-			    ((struct guessed){ refs[i].name, version }));
-	}
-}
-
-void kv_guess_symbols(struct kv_scope *s, const kv_objects *fresh)
-{
-	guesses *by_object = kv_alloc_n(s->p->arena, s->p->loaded.n, sizeof(*by_object));
-
-	for (size_t i = 0; i < fresh->n; i++) {
-		kv_scope_from(s, fresh->v[i]);
-		guess_all(s, by_object);
-	}
-	for (size_t i = 0; i < s->p->loaded.n; i++)
-		for (size_t j = 0; j < by_object[i].n; j++) {
-			const struct guessed *g = &by_object[i].v[j];
-
-			if (!defined_in(s->p->loaded.v[i], g->name, g->version))
-				note_found(s, g->name, g->version, NULL);
-		}
+	return (struct kv_binding){ .found = is_assumed_symbol(s, r->name) };
 }

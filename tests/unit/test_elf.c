@@ -35,7 +35,7 @@ static struct kv_elf *parse(struct kv_arena *a, struct kv_span bytes)
 	struct kv_elf *e;
 
 	assert_int_equal(t->ops->open(t, "", &f), 0);
-	e = kv_elf_parse(kv_elf_reader_new(a), f);
+	e = kv_elf_parse(a, f);
 	return e;
 }
 
@@ -59,7 +59,7 @@ static void test_reads_libc(void **state)
 	struct kv_elf *e;
 
 	(void)state;
-	assert_int_equal(kv_elf_read(kv_elf_reader_new(arena), root, own_libc(), &e), 0);
+	assert_int_equal(kv_elf_read(arena, root, own_libc(), &e), 0);
 	assert_string_equal(e->soname, "libc.so.6");
 	assert_true(kv_elf_defines_version(e, "GLIBC_2.2.5") ||
 		    kv_elf_defines_version(e, "GLIBC_2.17"));

@@ -155,7 +155,7 @@ static void test_stale(void **state)
 	lay("/c/libtext.so.1",
 	    "a linker script, long enough to be taken for the header of an object file");
 	kv_loader_refresh(loader);
-	assert_int_equal(kv_elf_read(kv_elf_reader_new(arena), root, "/c/libwrong.so.1", &own), 0);
+	assert_int_equal(kv_elf_read(arena, root, "/c/libwrong.so.1", &own), 0);
 	loader = kv_loader_new(root, own->machine, own->is64, own->be, 3);
 	soname = own->soname;
 	assert_string_equal(kv_ldconf_holds(loader, soname), "/c/ld-linux-x86-64.so.2.99");
