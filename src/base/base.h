@@ -227,6 +227,15 @@ struct kv_env {
 const char *kv_env_get(const struct kv_env *env, const char *name);
 void kv_env_put(struct kv_arena *a, struct kv_env *env, const char *pair);
 
+/* ---- threads ---- */
+
+/*
+ * Calls fn(arg, i) once for each i below n, in no order, on this thread and on one more for each
+ * `worth` rounds, as far as there are processors; returns when all are done. fn must not touch
+ * what another round writes: no arena, no root.
+ */
+void kv_parallel(size_t n, size_t worth, void (*fn)(void *arg, size_t i), void *arg);
+
 /* ---- fds and hashes ---- */
 
 int kv_read_all(int fd, void *buf, size_t n, uint64_t off, size_t *ret_n);

@@ -208,7 +208,7 @@ struct kv_elf_symtab {
 	size_t n_pieces;
 	size_t n_syms, max_syms;
 	bool read; /* the symbols were looked for; what follows is filled if they make sense */
-	struct kv_span strtab, symtab, versym;
+	struct kv_span strtab, symtab, versym, hash;
 	bool strtab_ends;                          /* with a NUL: so does every name in it */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
 	struct kv_span bloom, buckets, chains;

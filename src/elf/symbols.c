@@ -102,14 +102,14 @@ static size_t count_by_relocs(const struct kv_elf *e)
 static void count_syms(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
-	struct kv_span s;
 	uint32_t n = 0;
 
 	if (read_gnu_hash(e, t) && t->chains.n)
 		return;
 	/* An object that defines nothing may have an empty table, whose first symbol says nothing.
 	 */
-	if (t->hash_addr && kv_elf_table(e, t->hash_addr, 0, &s) && kv_span_u32(s, 4, e->be, &n))
+	if (t->hash_addr && kv_elf_table(e, t->hash_addr, 0, &t->hash) &&
+	    kv_span_u32(t->hash, 4, e->be, &n))
 		t->n_syms = n;
 	else
 		t->n_syms = count_by_relocs(e);
@@ -288,11 +288,10 @@ static bool lookup_sysv(const struct kv_elf *e, const char *name,
 			bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
 	uint32_t n_buckets, n_chains, i;
+	struct kv_span hash = e->symtab->hash;
 	struct kv_elf_sym sym;
-	struct kv_span hash;
 
-	if (!kv_elf_table(e, e->symtab->hash_addr, 0, &hash) ||
-	    !kv_span_u32(hash, 0, e->be, &n_buckets) || !kv_span_u32(hash, 4, e->be, &n_chains) ||
+	if (!kv_span_u32(hash, 0, e->be, &n_buckets) || !kv_span_u32(hash, 4, e->be, &n_chains) ||
 	    !n_buckets ||
 	    !kv_span_u32(hash, 8 + (uint64_t)(kv_elf_sysv_hash(name) % n_buckets) * 4, e->be, &i))
 		return false;
@@ -310,7 +309,7 @@ bool kv_elf_lookup(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
 {
 	if (symtab_of(e)->n_buckets)
 		return lookup_gnu(e, name, gnu_hash, fn, arg);
-	return e->symtab->n_syms && e->symtab->hash_addr && lookup_sysv(e, name, fn, arg);
+	return e->symtab->n_syms && lookup_sysv(e, name, fn, arg);
 }
 
 bool kv_elf_defines_version(const struct kv_elf *e, const char *version)

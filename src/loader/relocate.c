@@ -6,6 +6,8 @@
  */
 #include "loader/symbols.h"
 
+#define SWEPT_AT_ONCE 16 /* objects for which a thread is worth its while */
+
 /* ---- x86 ISA levels ---- */
 
 bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load *ret)
@@ -185,13 +187,14 @@ static bool has_dead_constructors(struct kv_process *p, const struct kv_elf *e)
 	return e->has_relr && e->has_init_array && kv_loader_ldso(p->l)->version < 36;
 }
 
-static bool check_object(struct kv_scope *s, const struct kv_object *o, bool lazy,
+static bool check_object(struct kv_scope *s, const struct kv_object *o, bool is_whole, bool lazy,
 			 bool tls_is_tight, struct kv_load *ret)
 {
 	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now };
 
 	kv_scope_from(s, o);
-	find_missing(&w);
+	if (!is_whole)
+		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * it is too large. */
 	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight;
@@ -213,19 +216,54 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool laz
 	return false;
 }
 
+/* Which of the fresh objects have all their symbols. One has nothing to do with the other. */
+struct sweep {
+	struct kv_process *p;
+	const kv_objects *list, *fresh;
+	bool *is_whole;
+};
+
+static void sweep_one(void *arg, size_t i)
+{
+	const struct sweep *w = arg;
+	struct kv_scope s = { .p = w->p, .list = w->list };
+	const struct kv_object *last = NULL;
+	struct kv_elf_ref r = { 0 };
+
+	kv_scope_from(&s, w->fresh->v[i]);
+	w->is_whole[i] = true;
+	while (w->is_whole[i] && kv_elf_next_ref(s.from->elf, &r))
+		w->is_whole[i] = kv_is_defined(&s, &r, &last) ||
+				 (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
+}
+
+static const bool *sweep(struct kv_process *p, const kv_objects *list, const kv_objects *fresh)
+{
+	struct sweep w = { p, list, fresh, kv_alloc_n(p->arena, fresh->n, sizeof(bool)) };
+
+	/* Threads read nothing from files. */
+	for (size_t i = 0; i < p->loaded.n; i++)
+		if (p->loaded.v[i]->elf)
+			(void)kv_elf_n_syms(p->loaded.v[i]->elf);
+	kv_parallel(fresh->n, SWEPT_AT_ONCE, sweep_one, &w);
+	return w.is_whole;
+}
+
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
 			 struct kv_load *ret)
 {
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
 	bool tls_is_tight = false;
+	const bool *is_whole;
 
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
 	tls_is_tight = !kv_tls_fits(p, &fresh);
+	is_whole = sweep(p, &ret->list, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))
+		if (!check_object(&s, fresh.v[i], is_whole[i], lazy, tls_is_tight, ret))
 			return false;
 	return true;
 }
