@@ -8,18 +8,6 @@
 #define LARGE ((size_t)512 << 10)
 #define CHUNK ((size_t)128 << 10) /* populated at a time, where there are no huge pages */
 
-/* Under AddressSanitizer each allocation is a block of its own, so that it sees what leaves one. */
-#if defined(__SANITIZE_ADDRESS__)
-#define CHECKED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CHECKED true
-#endif
-#endif
-#ifndef CHECKED
-#define CHECKED false
-#endif
-
 struct block {
 	struct block *next;
 	size_t used, size;
@@ -161,6 +149,7 @@ static size_t rounded(size_t size)
 	return (size + align - 1) / align * align;
 }
 
+/* For a sanitizer: a block of its own each, so that it sees what leaves one. */
 static void *alloc_checked(struct kv_arena *a, size_t size)
 {
 	struct block *b = size <= SIZE_MAX / 2 ? malloc(sizeof(*b) + size) : NULL;
@@ -177,7 +166,7 @@ void *kv_alloc_raw(struct kv_arena *a, size_t size)
 	struct block *b = a->head;
 	void *p;
 
-	if (CHECKED)
+	if (KV_SANITIZED)
 		return alloc_checked(a, size);
 	size = rounded(size);
 	if (size > LARGE) {

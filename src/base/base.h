@@ -21,6 +21,21 @@
 #define KV_PRINTF(fmt_arg, first_arg) __attribute__((format(printf, fmt_arg, first_arg)))
 #define KV_ARRAY_SIZE(a)              (sizeof(a) / sizeof((a)[0]))
 
+/*
+ * A sanitizer's runtime maps terabytes of shadow, wants each allocation by itself, and reports to
+ * stderr through system calls of its own.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+#define KV_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define KV_SANITIZED 1
+#endif
+#endif
+#ifndef KV_SANITIZED
+#define KV_SANITIZED 0
+#endif
+
 /* ---- errors ---- */
 
 /* One per call chain, filled where the error happened. code is a negative errno. */
@@ -240,6 +255,10 @@ void kv_parallel(size_t n, size_t worth, void (*fn)(void *arg, size_t i), void *
 
 int kv_read_all(int fd, void *buf, size_t n, uint64_t off, size_t *ret_n);
 int kv_write_all(int fd, const void *buf, size_t n);
+/* Closes every fd from first on. */
+void kv_close_from(int first);
+/* Has every fd from first on closed by the next exec. 0 or -errno. */
+int kv_cloexec_from(int first);
 
 #define KV_SHA256_HEX 65
 

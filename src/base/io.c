@@ -1,4 +1,10 @@
-/* Whole reads and writes, and the two hashes that the journal needs (FIPS 180-4, RFC 3720 B.4). */
+/*
+ * Whole reads and writes, ranges of descriptors, and the two hashes that the journal needs
+ * (FIPS 180-4, RFC 3720 B.4).
+ */
+#include <fcntl.h>
+#include <linux/close_range.h>
+
 #include "base/base.h"
 
 int kv_read_all(int fd, void *buf, size_t n, uint64_t off, size_t *ret_n)
@@ -33,6 +39,37 @@ int kv_write_all(int fd, const void *buf, size_t n)
 			return -errno;
 		p += r;
 		n -= (size_t)r;
+	}
+	return 0;
+}
+
+/* Where there is no close_range(): no more than that many are ever open. */
+static int most_fds(void)
+{
+	long max = sysconf(_SC_OPEN_MAX);
+
+	return max > 0 && max < 65536 ? (int)max : 65536;
+}
+
+void kv_close_from(int first)
+{
+	if (close_range((unsigned)first, ~0U, 0) == 0)
+		return;
+	/* Before Linux 5.9. */
+	for (int fd = first, end = most_fds(); fd < end; fd++)
+		close(fd);
+}
+
+int kv_cloexec_from(int first)
+{
+	if (close_range((unsigned)first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return 0;
+	/* Before Linux 5.11. */
+	for (int fd = first, end = most_fds(); fd < end; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		if (flags >= 0 && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+			return -errno;
 	}
 	return 0;
 }

@@ -1,7 +1,6 @@
 /* One run of the agents: fork, sandbox, exec, collect, and at the deadline the end of the whole
  * group. */
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -21,23 +20,6 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Nothing that this process has open reaches the target's code; fds stay usable until the exec. */
-static int seal_fds(struct kv_err *err)
-{
-	long max = sysconf(_SC_OPEN_MAX);
-
-	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
-		return 0;
-	/* Before Linux 5.11. */
-	for (int fd = 3; fd < (max > 65536 || max < 0 ? 65536 : (int)max); fd++) {
-		int flags = fcntl(fd, F_GETFD);
-
-		if (flags >= 0 && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
-			return kv_err(err, -errno, "fcntl F_SETFD: %s", strerror(errno));
-	}
-	return 0;
-}
-
 static int child_prepare(const struct kv_prove_run *run, const int out[2], const int log[2],
 			 struct kv_err *err)
 {
@@ -52,10 +34,13 @@ static int child_prepare(const struct kv_prove_run *run, const int out[2], const
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out[1], 1) < 0 || dup2(log[1], 2) < 0)
 		return kv_err(err, -errno, "dup2 of the pipes: %s", strerror(errno));
-	r = seal_fds(err);
-	if (r == 0 && (req->n_mounts || !kv_streq(req->target, "/")))
-		r = kv_prove_enter(req, err);
-	return r;
+	/* Nothing that this process has open reaches the target's code. */
+	r = kv_cloexec_from(STDERR_FILENO + 1);
+	if (r < 0)
+		return kv_err(err, r, "fcntl F_SETFD: %s", strerror(-r));
+	if (req->n_mounts || !kv_streq(req->target, "/"))
+		return kv_prove_enter(req, err);
+	return 0;
 }
 
 static void child_run(const struct kv_prove_run *run, const int out[2], const int log[2], int start,

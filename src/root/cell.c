@@ -13,17 +13,6 @@
 
 #include "root/cell.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -70,7 +59,7 @@ static void forbid_calls(void)
 	};
 	const struct sock_fprog prog = { KV_ARRAY_SIZE(code), code };
 
-	if (ARCH && !SANITIZED) /* the sanitizers' runtimes read /proc/self/maps to report */
+	if (ARCH && !KV_SANITIZED) /* the sanitizers' runtimes read /proc/self/maps to report */
 		(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
 }
 
@@ -93,7 +82,7 @@ static void box_in(const struct kv_cell *b)
 	limit(RLIMIT_CPU, KV_CELL_CPU_S);
 	limit(RLIMIT_FSIZE, b->spool < 0 ? 0 : b->spool_max);
 	limit(RLIMIT_NOFILE, KV_CELL_SPOOL + 1);
-	if (!SANITIZED) /* ASan reserves terabytes of addresses */
+	if (!KV_SANITIZED) /* ASan reserves terabytes of addresses */
 		limit(RLIMIT_AS, KV_CELL_MEMORY);
 	forbid_calls();
 }
@@ -116,11 +105,9 @@ static bool place_fds(const struct kv_cell *b, int out)
 			return false;
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
-	if (!SANITIZED)
+	if (!KV_SANITIZED)
 		close(STDERR_FILENO);
-	if (syscall(SYS_close_range, KV_CELL_SPOOL + 1, ~0U, 0) < 0)
-		for (int fd = KV_CELL_SPOOL + 1; fd < 4096; fd++) /* before Linux 5.9 */
-			close(fd);
+	kv_close_from(KV_CELL_SPOOL + 1);
 	return true;
 }
 

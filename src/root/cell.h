@@ -3,8 +3,8 @@
  * way to open another, no new privileges, and limits on memory, processor time and on what it
  * writes. It is forked, not executed: nothing of the host has to be found for it.
  */
-#ifndef KV_ROOT_BOX_H
-#define KV_ROOT_BOX_H
+#ifndef KV_ROOT_CELL_H
+#define KV_ROOT_CELL_H
 
 #include <sys/types.h>
 

@@ -5,7 +5,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "root/squash_box.h"
@@ -50,19 +49,6 @@ void kv_box_serve_squash(int image, int sock, uint8_t *window)
 		kv_sq_answer(s, &rq, window, &rp);
 }
 
-/* Closes every fd from `first` on. Kernels before 5.9 have no close_range(). */
-static void close_from(unsigned first)
-{
-#ifdef SYS_close_range
-	if (syscall(SYS_close_range, first, ~0U, 0) == 0)
-		return;
-#endif
-	long max = sysconf(_SC_OPEN_MAX);
-
-	for (long fd = first; fd < (max > 0 && max < 65536 ? max : 65536); fd++)
-		close((int)fd);
-}
-
 /* Leaves IMAGE_FD and SOCK_FD open, and under a sanitizer the stderr that it reports to. */
 static bool keep_fds(int image, int sock)
 {
@@ -70,12 +56,11 @@ static bool keep_fds(int image, int sock)
 	sock = fcntl(sock, F_DUPFD, END_FD);
 	if (image < 0 || sock < 0 || dup2(image, IMAGE_FD) < 0 || dup2(sock, SOCK_FD) < 0)
 		return false;
-	close_from(END_FD);
+	kv_close_from(END_FD);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
-#ifndef KV_SANITIZED
-	close(STDERR_FILENO);
-#endif
+	if (!KV_SANITIZED)
+		close(STDERR_FILENO);
 	return true;
 }
 

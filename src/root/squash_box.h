@@ -8,18 +8,6 @@
 
 #include "root/squash_image.h"
 
-/*
- * A sanitizer's runtime maps terabytes of shadow, and reports to stderr through calls of its own:
- * the reader keeps both under one.
- */
-#if defined(__SANITIZE_ADDRESS__)
-#define KV_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define KV_SANITIZED 1
-#endif
-#endif
-
 struct kv_box {
 	pid_t pid;
 	int sock;        /* -1 once the line is cut */

@@ -17,7 +17,7 @@
 #define MAX_MEMORY ((rlim_t)384 << 20)
 #define MAX_CPU_S  120
 
-#ifdef KV_SANITIZED
+#if KV_SANITIZED
 void kv_box_limit_memory(void)
 {
 }

@@ -1,6 +1,12 @@
 /* Errors, arena, spans, versions, printable text, hashes. */
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/base.h"
 
@@ -54,6 +60,54 @@ static void test_printable(void **state)
 	assert_string_equal(kv_printable(a, "tab\tline\n"), "tab\\x09line\\x0a");
 	assert_string_equal(kv_printable_text(a, "tab\tline\n\033"), "tab\tline\n\\x1b");
 	kv_arena_free(a);
+}
+
+static int flags_of(int fd)
+{
+	return fcntl(fd, F_GETFD);
+}
+
+/* An emulator, which has no such filters, stays as it is. */
+static void lose_close_range(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { KV_ARRAY_SIZE(code), code };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static bool ranges_are_right(void)
+{
+	if (dup2(0, 100) != 100 || dup2(0, 101) != 101 || dup2(0, 900) != 900)
+		return false;
+	if (kv_cloexec_from(101) != 0 || flags_of(100) != 0 || flags_of(101) != FD_CLOEXEC ||
+	    flags_of(900) != FD_CLOEXEC)
+		return false;
+	kv_close_from(101);
+	return flags_of(100) == 0 && flags_of(101) < 0 && flags_of(900) < 0;
+}
+
+static void test_ranges_of_fds(void **state)
+{
+	(void)state;
+	for (int old_kernel = 0; old_kernel < 2; old_kernel++) {
+		int status = 0;
+		pid_t child = fork(); /* the test's own fds go with them */
+
+		if (child == 0) {
+			if (old_kernel)
+				lose_close_range();
+			_exit(!ranges_are_right());
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
 }
 
 static void test_map_grows(void **state)
@@ -123,7 +177,7 @@ int main(void)
 		cmocka_unit_test(test_version_cmp), cmocka_unit_test(test_spans_do_not_wrap),
 		cmocka_unit_test(test_printable),   cmocka_unit_test(test_map_grows),
 		cmocka_unit_test(test_paths),       cmocka_unit_test(test_env_later_wins),
-		cmocka_unit_test(test_hashes),
+		cmocka_unit_test(test_hashes),      cmocka_unit_test(test_ranges_of_fds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
