@@ -39,6 +39,7 @@ struct kv_root {
 	const char *format;          /* of an image, else NULL */
 	KV_VEC(struct layer) layers; /* [0] is the base */
 	struct kv_map *dirs;         /* spelled path -> struct known_dir */
+	struct kv_map *lists;        /* resolved path -> kv_dirents, sorted */
 	KV_VEC(struct known_dev) devs;
 	struct kv_file *files; /* opened and not closed yet */
 };
@@ -90,6 +91,13 @@ static int open_base(struct kv_root *r, const char *host_path, struct kv_tree **
 	return 0;
 }
 
+/* What was found before need not hold for other layers. */
+static void forget(struct kv_root *r)
+{
+	r->dirs = kv_map_new(r->arena);
+	r->lists = kv_map_new(r->arena);
+}
+
 int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
 		 struct kv_err *err)
 {
@@ -103,7 +111,7 @@ int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret
 	e = open_base(r, host_path, &base, err);
 	if (e < 0)
 		return e;
-	r->dirs = kv_map_new(a);
+	forget(r);
 	kv_vec_push(a, &r->layers, ((struct layer){ .guest = "/", .tree = base }));
 	*ret = r;
 	return 0;
@@ -172,7 +180,7 @@ static void lay(struct kv_root *r, const char *guest, struct layer layer)
 {
 	layer.guest = kv_strdup(r->arena, guest);
 	kv_vec_push(r->arena, &r->layers, layer);
-	r->dirs = kv_map_new(r->arena);
+	forget(r);
 }
 
 /* A path that does not exist yet, with the symlinks in its existing part resolved. */
@@ -248,7 +256,7 @@ void kv_root_pop(struct kv_root *r, size_t depth)
 		if (l->tree)
 			l->tree->ops->close(l->tree);
 	}
-	r->dirs = kv_map_new(r->arena);
+	forget(r);
 }
 
 /* The topmost layer that real lies in, and its path there. */
@@ -554,18 +562,24 @@ int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, k
 
 int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret)
 {
-	kv_dirents list = { 0 };
+	kv_dirents *list;
 	struct kv_stat st;
 	const char *real;
 	int e = resolve_stat(r, guest, true, 0, &real, &st);
 
-	if (e == 0)
-		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, r->arena, &list) : -ENOTDIR;
 	if (e < 0)
 		return e;
-	if (list.n > 1)
-		qsort(list.v, list.n, sizeof(*list.v), by_name);
-	*ret = list;
+	list = kv_map_get(r->lists, real);
+	if (!list) {
+		list = kv_new(r->arena, kv_dirents);
+		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, r->arena, list) : -ENOTDIR;
+		if (e < 0)
+			return e;
+		if (list->n > 1)
+			qsort(list->v, list->n, sizeof(*list->v), by_name);
+		*kv_map_slot(r->lists, real) = list;
+	}
+	*ret = *list;
 	return 0;
 }
 

@@ -91,7 +91,7 @@ bool kv_root_is_file(struct kv_root *r, const char *guest);
 /* The path with every symlink resolved. With KV_NOFOLLOW the last component is kept as it is. */
 int kv_root_real(struct kv_root *r, const char *guest, unsigned flags, const char **ret);
 int kv_root_readlink(struct kv_root *r, const char *guest, const char **ret);
-/* Entries without "." and "..", sorted by name. */
+/* Entries without "." and "..", sorted by name; the array stays the root's and is not changed. */
 int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
 /* The same for a path that is resolved already and known to be a directory, in no order, memory
  * from a: for walks. */

@@ -147,6 +147,26 @@ static void test_layers_of_a_plan(void **state)
 	assert_string_equal(slurp("/etc/f"), "inside");
 }
 
+/* A root is a snapshot, and its layers are seen all the same. */
+static void test_list_is_remembered(void **state)
+{
+	size_t depth = kv_root_depth(root);
+	kv_dirents list = { 0 };
+
+	(void)state;
+	assert_int_equal(kv_root_list(root, "/lib", &list), 0);
+	assert_int_equal(list.n, 1);
+	put("/r/usr/lib/b.so", "B");
+	assert_int_equal(kv_root_list(root, "/usr/lib", &list), 0);
+	assert_int_equal(list.n, 1);
+	kv_root_lay_link(root, "/usr/lib/c.so", "a.so");
+	assert_int_equal(kv_root_list(root, "/lib", &list), 0);
+	assert_int_equal(list.n, 3);
+	kv_root_pop(root, depth);
+	assert_int_equal(kv_root_list(root, "/lib", &list), 0);
+	assert_int_equal(list.n, 2);
+}
+
 static void test_many_directories(void **state)
 {
 	/* More than the tree keeps open at a time. */
@@ -169,6 +189,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mount_covers_and_implies_parents, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_layers_of_a_plan, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_list_is_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_directories, setup, teardown),
 	};
 
