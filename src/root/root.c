@@ -24,6 +24,7 @@ struct layer {
 struct known_dir {
 	int error;
 	const char *real;
+	struct kv_stat st;
 };
 
 struct known_dev {
@@ -345,8 +346,8 @@ static int may_search(struct kv_root *r, const char *dir)
 }
 
 /*
- * The entry `name` of the resolved directory dir, followed where it is a link. Of a directory that
- * was met before *st has nothing but the type.
+ * The entry `name` of the resolved directory dir, followed where it is a link. For "", "." and ".."
+ * *st has nothing but the type, which is what a path that leads on needs.
  */
 static int enter(struct kv_root *r, const char *dir, const char *name, unsigned depth,
 		 const char **ret, struct kv_stat *st)
@@ -355,8 +356,8 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	const char *real, *text;
 	int e;
 
-	*st = (struct kv_stat){ .mode = S_IFDIR };
 	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
+		*st = (struct kv_stat){ .mode = S_IFDIR };
 		*ret = kv_streq(name, "..") ? kv_dirname(r->arena, dir) : dir;
 		return may_search(r, dir);
 	}
@@ -364,6 +365,7 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	k = kv_map_get(r->dirs, real);
 	if (k) { /* spelled otherwise, it was met before */
 		*ret = k->real;
+		*st = k->st;
 		return k->error;
 	}
 	e = lstat_real(r, real, st);
@@ -385,7 +387,7 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, const char **ret)
 {
 	struct known_dir *k;
-	struct kv_stat st;
+	struct kv_stat st = { 0 };
 	const char *parent = NULL;
 	size_t n = strlen(path);
 	int e;
@@ -410,7 +412,7 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 	/* What failed for the number of links followed so far may succeed from elsewhere. */
 	if (e != -ELOOP) {
 		k = kv_new(r->arena, struct known_dir);
-		*k = (struct known_dir){ e, e == 0 ? *ret : NULL };
+		*k = (struct known_dir){ e, e == 0 ? *ret : NULL, st };
 		*kv_map_slot(r->dirs, path) = k;
 		if (parent)
 			*kv_map_slot(r->dirs, kv_join(r->arena, parent, kv_basename(path))) = k;

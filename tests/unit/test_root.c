@@ -105,6 +105,27 @@ static void test_errors_are_those_of_a_process(void **state)
 	assert_int_equal(kv_root_stat(root, "relative", 0, &st), -EINVAL);
 }
 
+/* What a name is does not hang on what was asked before. */
+static void test_stat_is_whole_after_a_search(void **state)
+{
+	static const char *const same[] = { "/usr/lib", "/lib", "/lib/.", "/usr/../lib", "//lib/" };
+	struct stat host;
+	struct kv_stat st;
+
+	(void)state;
+	assert_int_equal(stat(at("/r/usr/lib"), &host), 0);
+	for (int again = 0; again < 2; again++) {
+		for (size_t i = 0; i < KV_ARRAY_SIZE(same); i++) {
+			assert_int_equal(kv_root_stat(root, same[i], 0, &st), 0);
+			assert_int_equal(st.dev, host.st_dev);
+			assert_int_equal(st.ino, host.st_ino);
+			assert_int_equal(st.mode, host.st_mode);
+			assert_int_equal(st.mtime_s, host.st_mtim.tv_sec);
+		}
+		assert_non_null(slurp("/lib/a.so")); /* both are directories met before, now */
+	}
+}
+
 static void test_mount_covers_and_implies_parents(void **state)
 {
 	struct kv_err err;
@@ -186,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_links_stay_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors_are_those_of_a_process, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_stat_is_whole_after_a_search, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mount_covers_and_implies_parents, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_layers_of_a_plan, setup, teardown),
