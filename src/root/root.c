@@ -363,7 +363,8 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	}
 	real = kv_join(r->arena, dir, name);
 	k = kv_map_get(r->dirs, real);
-	if (k) { /* spelled otherwise, it was met before */
+	/* Spelled otherwise, it was met before. What is no directory can be a file. */
+	if (k && k->error != -ENOTDIR) {
 		*ret = k->real;
 		*st = k->st;
 		return k->error;

@@ -126,6 +126,15 @@ static void test_stat_is_whole_after_a_search(void **state)
 	}
 }
 
+static void test_file_stays_one_after_a_search(void **state)
+{
+	(void)state;
+	assert_null(slurp("/etc/f/x"));
+	assert_true(kv_root_is_file(root, "/etc/f"));
+	assert_null(slurp("/abs/x"));
+	assert_string_equal(slurp("/abs"), "inside");
+}
+
 static void test_mount_covers_and_implies_parents(void **state)
 {
 	struct kv_err err;
@@ -208,6 +217,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_errors_are_those_of_a_process, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_stat_is_whole_after_a_search, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_file_stays_one_after_a_search, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_mount_covers_and_implies_parents, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_layers_of_a_plan, setup, teardown),
