@@ -83,25 +83,25 @@ static void populate(struct block *b, size_t used)
 	(void)madvise((char *)b + from, end - from, MADV_POPULATE_WRITE);
 }
 
-static struct block *map_block(size_t size)
+static void *map(size_t size)
 {
-	struct block *b = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (b == MAP_FAILED)
+	if (p == MAP_FAILED)
 		out_of_memory();
-	b->map = b;
-	b->mapped = size;
-	b->used = 0;
-	return b;
+	return p;
 }
 
 /* A block of its own for one large object, behind the front one, which is filled on. */
 static struct block *large_block(struct kv_arena *a, size_t size)
 {
-	struct block *b = map_block(sizeof(*b) + size);
+	struct block *b = map(sizeof(*b) + size);
 
+	b->map = b;
+	b->mapped = sizeof(*b) + size;
 	b->size = size;
+	b->used = size;
 	if (a->head) {
 		b->next = a->head->next;
 		a->head->next = b;
@@ -119,14 +119,10 @@ static struct block *large_block(struct kv_arena *a, size_t size)
  */
 static struct block *small_block(struct kv_arena *a)
 {
-	char *p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	struct block *b;
-
-	if (p == MAP_FAILED)
-		out_of_memory();
 	/* Twice the size holds an aligned one; the rest is address space and nothing else. */
-	b = (struct block *)(void *)(p + (HUGE - (uintptr_t)p % HUGE) % HUGE);
+	char *p = map(2 * HUGE);
+	struct block *b = (struct block *)(void *)(p + (HUGE - (uintptr_t)p % HUGE) % HUGE);
+
 	(void)madvise(b, HUGE, MADV_HUGEPAGE);
 	/* Written first: a read would map the page of zeros, to be copied at once. */
 	b->populated = 0;
@@ -169,11 +165,8 @@ void *kv_alloc_raw(struct kv_arena *a, size_t size)
 	if (KV_SANITIZED)
 		return alloc_checked(a, size);
 	size = rounded(size);
-	if (size > LARGE) {
-		b = large_block(a, size);
-		b->used = size;
-		return b->data;
-	}
+	if (size > LARGE)
+		return large_block(a, size)->data;
 	if (!b || b->size - b->used < size)
 		b = small_block(a);
 	p = (char *)b->data + b->used;
