@@ -48,6 +48,9 @@ void kv_opts_help(FILE *out, const struct kv_command *c);
 /* Prints "kvpath: ..." to stderr and returns the status. */
 int kv_fail(enum kv_status status, const char *fmt, ...) KV_PRINTF(2, 3);
 
+/* Where AWS' installer puts libfabric: the host's source unless --fabric names others. */
+#define KV_HOST_EFA "/opt/amazon/efa"
+
 /* A target that is open, with its mounts and environment. */
 struct kv_target {
 	const char *path;

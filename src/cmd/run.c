@@ -20,8 +20,6 @@ static const char *refused_python(const kv_strv *args)
 	return NULL;
 }
 
-#define HOST_EFA "/opt/amazon/efa"
-
 /* A host directory that shall be seen at its own place inside the target. */
 static int show(struct kv_opts *o, struct kv_prove_mount *mounts, size_t *n, const char *dir)
 {
@@ -62,8 +60,8 @@ static int enter(struct kv_opts *o)
 		if (r == KV_STATUS_OK)
 			o->fabrics.v[i] = kv_strdup(o->arena, mounts[req.n_mounts - 1].guest);
 	}
-	if (r == KV_STATUS_OK && !o->fabrics.n && access(HOST_EFA, R_OK | X_OK) == 0)
-		r = show(o, mounts, &req.n_mounts, HOST_EFA);
+	if (r == KV_STATUS_OK && !o->fabrics.n && access(KV_HOST_EFA, R_OK | X_OK) == 0)
+		r = show(o, mounts, &req.n_mounts, KV_HOST_EFA);
 	if (r != KV_STATUS_OK)
 		return r;
 	for (size_t i = 0; i < t.env.pairs.n; i++)

@@ -3,8 +3,6 @@
 
 #include "cmd/cmd.h"
 
-#define HOST_EFA "/opt/amazon/efa"
-
 extern char **environ;
 
 static int open_root(const struct kv_opts *o, const char *path, struct kv_target *ret)
@@ -44,9 +42,9 @@ static int find_sources(const struct kv_opts *o, struct kv_target *ret)
 		kv_vec_push(o->arena, &ret->sources, o->fabrics.v[i]);
 	}
 	/* A live root's own copy is found by the walk. */
-	if (!o->fabrics.n && !kv_root_is_live(ret->root) && stat(HOST_EFA, &st) == 0 &&
+	if (!o->fabrics.n && !kv_root_is_live(ret->root) && stat(KV_HOST_EFA, &st) == 0 &&
 	    S_ISDIR(st.st_mode))
-		kv_vec_push(o->arena, &ret->sources, kv_strdup(o->arena, HOST_EFA));
+		kv_vec_push(o->arena, &ret->sources, kv_strdup(o->arena, KV_HOST_EFA));
 	return KV_STATUS_OK;
 }
 

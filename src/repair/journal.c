@@ -109,9 +109,7 @@ static int take_back(struct kv_state *s, struct kv_gen *g, int code, struct kv_e
 int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
-	_state_ struct kv_state s = {
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
-	};
+	_state_ struct kv_state s = KV_STATE_CLOSED;
 	struct kv_gen *g = kv_gen_new(a);
 	size_t undone = 0;
 	bool did;
@@ -142,9 +140,7 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
-	_state_ struct kv_state s = {
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
-	};
+	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
 	size_t undone = 0;
 	bool did;
@@ -169,9 +165,7 @@ int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err)
 int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
-	_state_ struct kv_state s = {
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
-	};
+	_state_ struct kv_state s = KV_STATE_CLOSED;
 	size_t undone = 0;
 	bool did = false;
 	int r = kv_state_open(&s, a, root_fd, err);
@@ -186,9 +180,7 @@ int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err)
 int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
-	_state_ struct kv_state s = {
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
-	};
+	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
 	bool pending;
 	int r = kv_state_peek(&s, a, root_fd, err);
@@ -222,9 +214,7 @@ static void list_step(struct kv_arena *a, const struct kv_step *st, kv_strv *pat
 
 int kv_journal_list(struct kv_arena *a, int root_fd, kv_strv *ret, struct kv_err *err)
 {
-	_state_ struct kv_state s = {
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF
-	};
+	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
 	kv_strv paths = { 0 };
 	int r = kv_state_peek(&s, a, root_fd, err);

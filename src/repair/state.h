@@ -30,6 +30,12 @@ struct kv_state {
 	uint64_t deadline_ms; /* for locks */
 };
 
+/* None of it open. */
+#define KV_STATE_CLOSED                                                                            \
+	{                                                                                          \
+		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF                      \
+	}
+
 /* Locks the target and reads its state; finishes an interrupted making or removal first. */
 int kv_state_open(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv_err *err);
 /* Without lock, changing nothing; for reports. */

@@ -2,12 +2,7 @@
  * ld.so.cache on files made here, with the answers that glibc's source gives. The real ldconfig and
  * ld.so of many releases are asked by tests/oracle/cache.py.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include "loader/internal.h"
-
-#include <cmocka.h>
+#include "loader_fixture.h"
 
 #define NAMED ((uint64_t)1 << 62)
 #define X64   0x303
@@ -17,33 +12,6 @@ struct entry {
 	uint32_t flags, osversion;
 	uint64_t hwcap;
 };
-
-static struct kv_arena *arena;
-static struct kv_root *root;
-static struct kv_loader *loader;
-static char dir[] = "/tmp/kvpath-test-cache-XXXXXX";
-
-static int setup(void **state)
-{
-	struct kv_err err;
-
-	(void)state;
-	arena = kv_arena_new();
-	strcpy(dir + strlen(dir) - 6, "XXXXXX");
-	if (!mkdtemp(dir) || kv_root_open(arena, dir, &root, &err) < 0)
-		return -1;
-	loader = kv_loader_new(root, EM_X86_64, /* is64= */ true, /* be= */ false, 3);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	kv_root_close(root);
-	rmdir(dir);
-	kv_arena_free(arena);
-	return 0;
-}
 
 /* ---- a writer of caches ---- */
 

@@ -128,18 +128,19 @@ static void never_missing(const struct jtree *t, const char *where)
 			fail_msg("%s: no %s", where, replaced[i]);
 }
 
-static void one_apply(const struct variant *v, unsigned k, bool again, bool *ret_done)
+static bool one_apply(const struct variant *v, unsigned k, bool again)
 {
 	struct jtree t;
 	char where[128], *before;
+	bool done;
 
 	snprintf(where, sizeof(where), "%s: apply ended at %u", v->name, k);
 	jtree_make(&t, v->shape);
 	before = jtree_manifest(&t, false);
-	*ret_done = crash(APPLY, &t, k, where);
+	done = crash(APPLY, &t, k, where);
 	if (!v->test.no_link)
 		never_missing(&t, where);
-	if (!*ret_done) {
+	if (!done) {
 		if (again)
 			recover_with_crashes(&t, where);
 		else
@@ -151,32 +152,49 @@ static void one_apply(const struct variant *v, unsigned k, bool again, bool *ret
 	same(&t, before, false, where);
 	free(before);
 	jtree_drop(&t);
+	return done;
+}
+
+/* Ends at every k of every variant, until one is beyond the last change. */
+static void end_everywhere(const char *what, bool (*end_at)(const struct variant *v, unsigned k),
+			   unsigned at_least)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(variants); i++) {
+		unsigned k = 1;
+
+		kv_tree_test = variants[i].test;
+		while (!end_at(&variants[i], k)) {
+			k += stride;
+			assert_true(k < MAX_POINTS);
+		}
+		print_message("%s, %s: %u crash points\n", what, variants[i].name,
+			      (k - 1) / stride);
+		assert_true(k + stride > at_least);
+	}
+	kv_tree_test = (struct kv_tree_test){ 0 };
+}
+
+/* Whether the plan was through before its k-th change. */
+static bool apply_at(const struct variant *v, unsigned k)
+{
+	bool done = one_apply(v, k, /* again= */ false);
+
+	if (!done && (v->again || k % 8 == (size_t)(v - variants)))
+		one_apply(v, k, /* again= */ true);
+	return done;
 }
 
 static void apply_ended(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < KV_ARRAY_SIZE(variants); i++) {
-		bool done = false;
-		unsigned k;
-
-		kv_tree_test = variants[i].test;
-		for (k = 1; !done; k += stride) {
-			assert_true(k < MAX_POINTS);
-			one_apply(&variants[i], k, /* again= */ false, &done);
-			if (!done && (variants[i].again || k % 8 == i))
-				one_apply(&variants[i], k, /* again= */ true, &done);
-		}
-		print_message("apply, %s: %u crash points\n", variants[i].name, (k - 2) / stride);
-		assert_true(k > 30);
-	}
-	kv_tree_test = (struct kv_tree_test){ 0 };
+	end_everywhere("apply", apply_at, 30);
 }
 
-static void one_undo(const struct variant *v, unsigned k, bool *ret_done)
+static bool undo_at(const struct variant *v, unsigned k)
 {
 	struct jtree t;
 	char where[128], *before, *after, *have;
+	bool done;
 
 	snprintf(where, sizeof(where), "%s: undo ended at %u", v->name, k);
 	jtree_make(&t, v->shape);
@@ -184,8 +202,8 @@ static void one_undo(const struct variant *v, unsigned k, bool *ret_done)
 	must(APPLY, &t, where);
 	must(APPLY2, &t, where);
 	after = jtree_manifest(&t, true);
-	*ret_done = crash(UNDO, &t, k, where);
-	if (!*ret_done) {
+	done = crash(UNDO, &t, k, where);
+	if (!done) {
 		if (v->again || k % 4 == 0)
 			recover_with_crashes(&t, where);
 		else
@@ -200,25 +218,13 @@ static void one_undo(const struct variant *v, unsigned k, bool *ret_done)
 	free(before);
 	free(after);
 	jtree_drop(&t);
+	return done;
 }
 
 static void undo_ended(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < KV_ARRAY_SIZE(variants); i++) {
-		bool done = false;
-		unsigned k;
-
-		kv_tree_test = variants[i].test;
-		for (k = 1; !done; k += stride) {
-			assert_true(k < MAX_POINTS);
-			one_undo(&variants[i], k, &done);
-		}
-		print_message("undo of two plans, %s: %u crash points\n", variants[i].name,
-			      (k - 2) / stride);
-		assert_true(k > 20);
-	}
-	kv_tree_test = (struct kv_tree_test){ 0 };
+	end_everywhere("undo of two plans", undo_at, 20);
 }
 
 /* The second plan goes, the first stays. */

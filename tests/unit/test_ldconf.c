@@ -2,39 +2,7 @@
  * ld.so.conf on files laid here, and what is said of a stale cache. The real ldconfig of many
  * releases is asked by tests/oracle/cache.py.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include "loader/internal.h"
-
-#include <cmocka.h>
-
-static struct kv_arena *arena;
-static struct kv_root *root;
-static struct kv_loader *loader;
-static char dir[] = "/tmp/kvpath-test-ldconf-XXXXXX";
-
-static int setup(void **state)
-{
-	struct kv_err err;
-
-	(void)state;
-	arena = kv_arena_new();
-	strcpy(dir + strlen(dir) - 6, "XXXXXX");
-	if (!mkdtemp(dir) || kv_root_open(arena, dir, &root, &err) < 0)
-		return -1;
-	loader = kv_loader_new(root, EM_X86_64, /* is64= */ true, /* be= */ false, 3);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	kv_root_close(root);
-	rmdir(dir);
-	kv_arena_free(arena);
-	return 0;
-}
+#include "loader_fixture.h"
 
 static void lay(const char *guest, const char *text)
 {
