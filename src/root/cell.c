@@ -1,149 +1,120 @@
-/* Boxing in a child. */
+/* Starting, hearing and ending the child. */
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <locale.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "root/cell.h"
 
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#else
-#define ARCH 0
-#endif
+/* ---- the child ---- */
 
-#define ALLOW(nr)                                                                                  \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##nr, 0, 1),                                       \
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-#define DENY BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA))
-
-/*
- * What is not on the list fails with EPERM. A kernel without seccomp (or a container whose own
- * filter forbids another one) leaves the descriptors, the limits and no_new_privs: that is no
- * reason to refuse an image that the user could unpack with tar as well.
- */
-static void forbid_calls(void)
+/* The descriptors to their places, all others closed. */
+static bool place_fds(const struct kv_cell_job *job, int sock)
 {
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-		DENY,
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		ALLOW(read),
-		ALLOW(pread64),
-		ALLOW(write),
-		ALLOW(pwrite64),
-		ALLOW(lseek),
-		ALLOW(mmap),
-		ALLOW(munmap),
-		ALLOW(mremap),
-		ALLOW(mprotect), /* malloc's heaps */
-		ALLOW(madvise),
-		ALLOW(brk),
-		ALLOW(futex),
-		ALLOW(rt_sigreturn),
-		ALLOW(rt_sigprocmask), /* abort() */
-		ALLOW(getrandom),
-		ALLOW(exit),
-		ALLOW(exit_group),
-		DENY,
-	};
-	const struct sock_fprog prog = { KV_ARRAY_SIZE(code), code };
+	const int from[] = { job->in, sock, job->spool };
+	int high[KV_ARRAY_SIZE(from)];
 
-	if (ARCH && !KV_SANITIZED) /* the sanitizers' runtimes read /proc/self/maps to report */
-		(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
-}
-
-static void limit(int what, uint64_t most)
-{
-	const struct rlimit r = { most, most };
-
-	(void)setrlimit((__rlimit_resource_t)what, &r);
-}
-
-static void box_in(const struct kv_cell *b)
-{
-	/* pax headers are UTF-8; the locale's file can not be opened later. */
-	setlocale(LC_CTYPE, "C.UTF-8");
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	(void)prctl(PR_SET_DUMPABLE, 0);
-	signal(SIGXFSZ, SIG_IGN);
-	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_CPU, KV_CELL_CPU_S);
-	limit(RLIMIT_FSIZE, b->spool < 0 ? 0 : b->spool_max);
-	limit(RLIMIT_NOFILE, KV_CELL_SPOOL + 1);
-	if (!KV_SANITIZED) /* ASan reserves terabytes of addresses */
-		limit(RLIMIT_AS, KV_CELL_MEMORY);
-	forbid_calls();
-}
-
-/* The three descriptors to their places, all others closed. */
-static bool place_fds(const struct kv_cell *b, int out)
-{
-	const int from[] = { b->in, out, b->spool };
-	int high[3];
-
-	for (int i = 0; i < 3; i++) {
-		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, KV_CELL_SPOOL + 1);
+	for (int i = 0; i < (int)KV_ARRAY_SIZE(from); i++) {
+		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, _KV_CELL_END);
 		if (from[i] >= 0 && high[i] < 0)
 			return false;
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < (int)KV_ARRAY_SIZE(from); i++)
 		if (high[i] < 0)
 			close(KV_CELL_IN + i);
 		else if (dup2(high[i], KV_CELL_IN + i) < 0)
 			return false;
+	kv_close_from(_KV_CELL_END);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
 	if (!KV_SANITIZED)
 		close(STDERR_FILENO);
-	kv_close_from(KV_CELL_SPOOL + 1);
 	return true;
 }
 
-int kv_cell_start(struct kv_cell *b, struct kv_err *err)
+/* A handler of the program's must not outlive the fork: it would hide what the child dies of. */
+static void default_signals(void)
 {
-	int fds[2], e;
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+}
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return kv_err(err, -errno, "pipe: %s", strerror(errno));
-	b->pid = fork();
-	if (b->pid < 0) {
-		e = errno;
-		close(fds[0]);
-		close(fds[1]);
-		return kv_err(err, -e, "fork: %s", strerror(e));
+static _Noreturn void child(const struct kv_cell_job *job, int sock, pid_t parent)
+{
+	default_signals();
+	/* It does not outlive us, whatever becomes of us: getppid() closes the race. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && place_fds(job, sock))
+		job->run(job->ctx);
+	_exit(0);
+}
+
+/* ---- the parent ---- */
+
+int kv_cell_start(const struct kv_cell_job *job, struct kv_cell *ret, struct kv_err *err)
+{
+	struct timeval silence = { .tv_sec = job->deadline_s };
+	pid_t parent = getpid(), pid;
+	int socks[2], e;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
+		return kv_err(err, -errno, "a socket: %s", strerror(errno));
+	setsockopt(socks[0], SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence));
+	setsockopt(socks[0], SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof(silence));
+	/* What stdio holds back must not be written twice. */
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		child(job, socks[1], parent);
+	e = -errno;
+	close(socks[1]);
+	if (pid < 0) {
+		close(socks[0]);
+		return kv_err(err, e, "a process to read the image: %s", strerror(-e));
 	}
-	if (b->pid == 0) {
-		if (!place_fds(b, fds[1]))
-			_exit(1);
-		box_in(b);
-		b->run(b->ctx);
-		_exit(0);
-	}
-	close(fds[1]);
-	b->out = fds[0];
+	*ret = (struct kv_cell){ .pid = pid, .sock = socks[0] };
 	return 0;
 }
 
-int kv_cell_end(struct kv_cell *b, bool kill_it)
+ssize_t kv_cell_receive(struct kv_cell *c, void *buf, size_t n)
+{
+	ssize_t got;
+
+	while ((got = recv(c->sock, buf, n, MSG_TRUNC)) < 0 && errno == EINTR)
+		;
+	if (got < 0)
+		return -errno;
+	return (size_t)got > n ? -EMSGSIZE : got;
+}
+
+/* Waits for about a second. */
+static int own_end(struct kv_cell *c)
 {
 	int status = 0;
 
-	if (kill_it)
-		kill(b->pid, SIGKILL);
-	close(b->out);
-	while (waitpid(b->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	for (useconds_t us = 50; c->pid > 0 && us < 500000; us *= 2) {
+		pid_t done = waitpid(c->pid, &status, WNOHANG);
+
+		/* Where SIGCHLD is ignored nothing is left to wait for, nor to kill. */
+		if (done == c->pid || (done < 0 && errno == ECHILD))
+			c->pid = -1;
+		else
+			usleep(us);
+	}
 	return status;
+}
+
+int kv_cell_end(struct kv_cell *c, bool kill_it)
+{
+	int status = kill_it ? 0 : own_end(c);
+
+	kv_closep(&c->sock);
+	c->sock = -1;
+	if (c->pid <= 0)
+		return status;
+	kill(c->pid, SIGKILL);
+	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	c->pid = -1;
+	return 0;
 }

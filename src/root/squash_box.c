@@ -1,16 +1,15 @@
 /* Starting, asking and ending the process that reads an image. */
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "root/squash_box.h"
 
-/* Where the child finds what it may use. */
-enum { IMAGE_FD = 3, SOCK_FD = 4, END_FD };
+/* Largest honest need: a table of blocks, the blocks that are kept, xz's dictionary. */
+#define MAX_MEMORY ((uint64_t)384 << 20)
+#define MAX_CPU_S  120
 
 /* ---- the child ---- */
 
@@ -49,90 +48,56 @@ void kv_box_serve_squash(int image, int sock, uint8_t *window)
 		kv_sq_answer(s, &rq, window, &rp);
 }
 
-/* Leaves IMAGE_FD and SOCK_FD open, and under a sanitizer the stderr that it reports to. */
-static bool keep_fds(int image, int sock)
+void kv_box_confine(void)
 {
-	image = fcntl(image, F_DUPFD, END_FD);
-	sock = fcntl(sock, F_DUPFD, END_FD);
-	if (image < 0 || sock < 0 || dup2(image, IMAGE_FD) < 0 || dup2(sock, SOCK_FD) < 0)
-		return false;
-	kv_close_from(END_FD);
-	close(STDIN_FILENO);
-	close(STDOUT_FILENO);
-	if (!KV_SANITIZED)
-		close(STDERR_FILENO);
-	return true;
+	kv_cell_confine(&(struct kv_cell_limits){ .memory = MAX_MEMORY, .cpu_s = MAX_CPU_S });
 }
 
-/* A handler of the program's must not outlive the fork: it would hide what the child dies of. */
-static void default_signals(void)
+void kv_box_limit_memory(void)
 {
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
+	kv_cell_limit_memory(MAX_MEMORY);
 }
 
-static _Noreturn void child(int image, int sock, uint8_t *window, kv_box_serve *serve, pid_t parent)
+struct task {
+	kv_box_serve *serve;
+	uint8_t *window;
+};
+
+static void run_task(void *ctx)
 {
-	default_signals();
-	/* It does not outlive us, whatever becomes of us: getppid() closes the race. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && keep_fds(image, sock))
-		serve(IMAGE_FD, SOCK_FD, window);
-	_exit(0);
+	const struct task *t = ctx;
+
+	t->serve(KV_CELL_IN, KV_CELL_SOCK, t->window);
 }
 
 /* ---- the parent ---- */
 
-static int start(int image, kv_box_serve *serve, int socks[2], struct kv_box *b)
-{
-	pid_t parent = getpid();
-
-	b->window = mmap(NULL, KV_SQ_PAYLOAD, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			 -1, 0);
-	if (b->window == MAP_FAILED)
-		return -errno;
-	/* What stdio holds back must not be written twice. */
-	fflush(NULL);
-	b->pid = fork();
-	if (b->pid == 0)
-		child(image, socks[1], b->window, serve, parent);
-	if (b->pid > 0)
-		return 0;
-	munmap(b->window, KV_SQ_PAYLOAD);
-	return -errno;
-}
-
 int kv_box_start(int image, kv_box_serve *serve, unsigned deadline_s, struct kv_box *ret,
 		 struct kv_err *err)
 {
-	struct timeval silence = { .tv_sec = deadline_s };
-	struct kv_box b = { .pid = -1 };
-	int socks[2], e;
+	struct kv_box b = { 0 };
+	struct task task = { .serve = serve };
+	struct kv_cell_job job = {
+		.in = image,
+		.spool = -1,
+		.run = run_task,
+		.ctx = &task,
+		.deadline_s = deadline_s,
+	};
+	int e;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
-		return kv_err(err, -errno, "a socket: %s", strerror(errno));
-	setsockopt(socks[0], SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence));
-	setsockopt(socks[0], SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof(silence));
-	e = start(image, serve, socks, &b);
-	close(socks[1]);
+	b.window = mmap(NULL, KV_SQ_PAYLOAD, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			0);
+	if (b.window == MAP_FAILED)
+		return kv_err(err, -errno, "memory to share: %s", strerror(errno));
+	task.window = b.window;
+	e = kv_cell_start(&job, &b.cell, err);
 	if (e < 0) {
-		close(socks[0]);
-		return kv_err(err, e, "a process to read the image: %s", strerror(-e));
+		munmap(b.window, KV_SQ_PAYLOAD);
+		return e;
 	}
-	b.sock = socks[0];
 	*ret = b;
 	return 0;
-}
-
-static void end(struct kv_box *b)
-{
-	kv_closep(&b->sock);
-	b->sock = -1;
-	if (b->pid <= 0)
-		return;
-	kill(b->pid, SIGKILL);
-	while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	b->pid = -1;
 }
 
 int kv_box_cut(struct kv_box *b, const char *fmt, ...)
@@ -144,28 +109,15 @@ int kv_box_cut(struct kv_box *b, const char *fmt, ...)
 		vsnprintf(b->fault, sizeof(b->fault), fmt, ap);
 		va_end(ap);
 	}
-	end(b);
+	kv_cell_end(&b->cell, /* kill_it= */ true);
 	return -EIO;
 }
 
-/*
- * The other end says nothing any more. A child that is dying is waited for, since how it died is
- * worth telling; one that only closed the line or sent an empty message would be waited for
- * forever.
- */
+/* The other end says nothing any more. */
 static int lost(struct kv_box *b)
 {
-	int status = 0;
+	int status = kv_cell_end(&b->cell, /* kill_it= */ false);
 
-	for (int i = 0; b->pid > 0 && i < 400; i++) {
-		pid_t done = waitpid(b->pid, &status, WNOHANG);
-
-		/* Where SIGCHLD is ignored nothing is left to wait for, nor to kill. */
-		if (done == b->pid || (done < 0 && errno == ECHILD))
-			b->pid = -1;
-		else
-			usleep(2500);
-	}
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
 		return kv_box_cut(b, "reading the image took more processor time than it may");
 	if (WIFSIGNALED(status))
@@ -176,13 +128,11 @@ static int lost(struct kv_box *b)
 
 static int receive(struct kv_box *b, struct kv_sq_reply *ret)
 {
-	ssize_t n;
+	ssize_t n = kv_cell_receive(&b->cell, ret, sizeof(*ret));
 
-	while ((n = recv(b->sock, ret, sizeof(*ret), MSG_TRUNC)) < 0 && errno == EINTR)
-		;
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+	if (n == -EAGAIN)
 		return kv_box_cut(b, "the reader of the image has been silent for too long");
-	if (n <= 0)
+	if (n <= 0 && n != -EMSGSIZE)
 		return lost(b);
 	if (n != (ssize_t)sizeof(*ret) || ret->n > KV_SQ_PAYLOAD || ret->error > 0 ||
 	    ret->error < -4095)
@@ -199,16 +149,16 @@ int kv_box_ask(struct kv_box *b, const struct kv_sq_request *rq, struct kv_sq_re
 {
 	ssize_t n;
 
-	if (b->sock < 0)
+	if (b->cell.sock < 0)
 		return -EIO;
-	while ((n = send(b->sock, rq, sizeof(*rq), MSG_NOSIGNAL)) < 0 && errno == EINTR)
+	while ((n = send(b->cell.sock, rq, sizeof(*rq), MSG_NOSIGNAL)) < 0 && errno == EINTR)
 		;
 	return n == (ssize_t)sizeof(*rq) ? receive(b, ret) : lost(b);
 }
 
 void kv_box_stop(struct kv_box *b)
 {
-	end(b);
+	kv_cell_end(&b->cell, /* kill_it= */ true);
 	if (b->window)
 		munmap(b->window, KV_SQ_PAYLOAD);
 	b->window = NULL;

@@ -6,11 +6,11 @@
 #ifndef KV_ROOT_SQUASH_BOX_H
 #define KV_ROOT_SQUASH_BOX_H
 
+#include "root/cell.h"
 #include "root/squash_image.h"
 
 struct kv_box {
-	pid_t pid;
-	int sock;        /* -1 once the line is cut */
+	struct kv_cell cell;
 	uint8_t *window; /* KV_SQ_PAYLOAD bytes shared with the child, which may change them at any
 			    time: to be copied before they are looked at */
 	char fault[256]; /* why the line was cut, else "" */
@@ -40,10 +40,7 @@ int kv_box_ask(struct kv_box *b, const struct kv_sq_request *rq, struct kv_sq_re
 int kv_box_cut(struct kv_box *b, const char *fmt, ...) KV_PRINTF(2, 3);
 void kv_box_stop(struct kv_box *b);
 
-/*
- * Takes away from the calling process whatever reading an open file does not need, for good. The
- * fds other than those below n_fds must be closed already.
- */
+/* kv_cell_confine() with what reading an image needs. */
 void kv_box_confine(void);
 /* Its limit of memory alone, for tests that read images in their own process. */
 void kv_box_limit_memory(void);

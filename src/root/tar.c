@@ -1,5 +1,5 @@
-/* A pass over one archive: the boxed child, and the check of what it tells. */
-#include <poll.h>
+/* A pass over one archive: the confined child, and the check of what it tells. */
+#include <locale.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -7,7 +7,10 @@
 #include "root/cell.h"
 #include "root/tar.h"
 
-#define SILENCE_MS 60000 /* a child that says nothing for so long hangs */
+#define DEADLINE_S 60
+#define MAX_CPU_S  900
+#define MAX_MEMORY ((uint64_t)1 << 30)
+#define MESSAGE    65536
 
 /* ---- what both sides use ---- */
 
@@ -156,7 +159,7 @@ int kv_tar_feed(struct kv_tar_reader *r, const uint8_t *p, size_t n, struct kv_e
 
 struct out {
 	size_t n;
-	uint8_t buf[65536];
+	uint8_t buf[MESSAGE];
 };
 
 static bool emit(void *ctx, const void *bytes, size_t n)
@@ -164,7 +167,7 @@ static bool emit(void *ctx, const void *bytes, size_t n)
 	struct out *o = ctx;
 
 	if (!n || n > sizeof(o->buf) - o->n) {
-		if (kv_write_all(KV_CELL_OUT, o->buf, o->n) < 0)
+		if (kv_write_all(KV_CELL_SOCK, o->buf, o->n) < 0)
 			_exit(1); /* nobody listens */
 		o->n = 0;
 	}
@@ -179,35 +182,39 @@ static void child(void *ctx)
 	static struct out o;
 	struct kv_tar_job job = *(const struct kv_tar_job *)ctx;
 
+	/* pax headers are UTF-8; the locale's file can not be opened later. */
+	setlocale(LC_CTYPE, "C.UTF-8");
+	kv_cell_confine(&(struct kv_cell_limits){
+		.memory = MAX_MEMORY,
+		.cpu_s = MAX_CPU_S,
+		.spool = job.spool_fd < 0 ? 0 : job.spool_max,
+		/* libarchive and iconv() try what they can do without. */
+		.is_tolerant = true,
+	});
 	job.blob.fd = KV_CELL_IN;
 	job.spool_fd = job.spool_fd < 0 ? -1 : KV_CELL_SPOOL;
 	kv_tar_scan(&job, emit, &o);
-	if (o.n)
-		(void)!kv_write_all(KV_CELL_OUT, o.buf, o.n);
+	emit(&o, NULL, 0);
 }
 
 /* ---- the pass ---- */
 
-static int listen_to(int fd, struct kv_tar_reader *r, struct kv_err *err)
+static int listen_to(struct kv_cell *cell, struct kv_tar_reader *r, struct kv_err *err)
 {
-	static uint8_t buf[65536];
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	static uint8_t buf[MESSAGE];
 	int e = 0;
 
 	while (e == 0) {
-		ssize_t n;
-		int ready = poll(&p, 1, SILENCE_MS);
+		ssize_t n = kv_cell_receive(cell, buf, sizeof(buf));
 
-		if (ready == 0)
+		if (n == -EAGAIN)
 			return kv_err(err, -ETIMEDOUT, "its reader made no progress for %d s",
-				      SILENCE_MS / 1000);
-		n = ready < 0 ? -1 : read(fd, buf, sizeof(buf));
-		if (n < 0 && errno != EINTR)
-			return kv_err(err, -errno, "its reader: %s", strerror(errno));
+				      DEADLINE_S);
+		if (n < 0)
+			return kv_err(err, (int)n, "its reader: %s", strerror((int)-n));
 		if (n == 0)
 			break;
-		if (n > 0)
-			e = kv_tar_feed(r, buf, (size_t)n, err);
+		e = kv_tar_feed(r, buf, (size_t)n, err);
 	}
 	return e;
 }
@@ -215,12 +222,12 @@ static int listen_to(int fd, struct kv_tar_reader *r, struct kv_err *err)
 int kv_tar_pass(const struct kv_tar_job *job, kv_tar_take take, void *ctx, uint64_t *ret_spool_at,
 		struct kv_err *err)
 {
-	struct kv_cell cell = {
+	const struct kv_cell_job child_job = {
 		.in = job->blob.fd,
 		.spool = job->spool_fd,
-		.spool_max = job->spool_max,
 		.run = child,
 		.ctx = (void *)(uintptr_t)job,
+		.deadline_s = DEADLINE_S,
 	};
 	struct kv_tar_reader r = {
 		.blob_size = job->blob.size,
@@ -228,18 +235,19 @@ int kv_tar_pass(const struct kv_tar_job *job, kv_tar_take take, void *ctx, uint6
 		.take = take,
 		.ctx = ctx,
 	};
+	struct kv_cell cell;
 	int e, status;
 
-	e = kv_cell_start(&cell, err);
+	e = kv_cell_start(&child_job, &cell, err);
 	if (e < 0)
 		return e;
-	e = listen_to(cell.out, &r, err);
-	status = kv_cell_end(&cell, /* kill= */ e < 0);
+	e = listen_to(&cell, &r, err);
+	status = kv_cell_end(&cell, /* kill_it= */ e < 0);
 	if (e < 0)
 		return e;
 	if (!r.done && WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
 		return kv_err(err, -ETIMEDOUT, "reading it took more than %d s of processor time",
-			      KV_CELL_CPU_S);
+			      MAX_CPU_S);
 	if (!r.done || r.spool_at > job->spool_max)
 		return kv_err(err, -EBADMSG, "its reader ended early (status 0x%x)",
 			      (unsigned)status);
