@@ -207,11 +207,11 @@ char *kv_cat(struct kv_arena *a, const char *s, const char *t);
 int kv_version_cmp(const char *a, const char *b);
 /*
  * s with control bytes and invalid UTF-8 shown as \xNN, so that a target can neither drive a
- * terminal nor forge a line of a report.
+ * terminal nor forge a line of a report; s itself where nothing has to be changed.
  */
-char *kv_printable(struct kv_arena *a, const char *s);
+const char *kv_printable(struct kv_arena *a, const char *s);
 /* The same for text of many lines: newlines and tabs stay. */
-char *kv_printable_text(struct kv_arena *a, const char *s);
+const char *kv_printable_text(struct kv_arena *a, const char *s);
 
 /* Whether a pattern of glob(3) (* ? [] \\) matches one component of a path; takes at most the
  * square of the lengths. */

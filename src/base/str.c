@@ -89,11 +89,20 @@ static size_t utf8_len(const uint8_t *s)
 	return 0;
 }
 
-static char *printable(struct kv_arena *a, const char *s, const char *kept)
+static const char *printable(struct kv_arena *a, const char *s, const char *kept)
 {
-	char *out = kv_alloc_raw(a, strlen(s) * 4 + 1), *o = out;
+	const uint8_t *p = (const uint8_t *)s;
+	size_t n_plain;
+	char *out, *o;
 
-	for (const uint8_t *p = (const uint8_t *)s; *p;) {
+	while (*p >= 0x20 && *p < 0x7f)
+		p++;
+	if (!*p)
+		return s;
+	n_plain = (size_t)((const char *)p - s);
+	out = kv_alloc_raw(a, n_plain + strlen((const char *)p) * 4 + 1);
+	memcpy(out, s, n_plain);
+	for (o = out + n_plain; *p;) {
 		size_t n = utf8_len(p);
 
 		if (!n && !strchr(kept, *p)) {
@@ -107,12 +116,12 @@ static char *printable(struct kv_arena *a, const char *s, const char *kept)
 	return out;
 }
 
-char *kv_printable(struct kv_arena *a, const char *s)
+const char *kv_printable(struct kv_arena *a, const char *s)
 {
 	return printable(a, s, "");
 }
 
-char *kv_printable_text(struct kv_arena *a, const char *s)
+const char *kv_printable_text(struct kv_arena *a, const char *s)
 {
 	return printable(a, s, "\n\t");
 }

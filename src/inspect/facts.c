@@ -5,9 +5,17 @@
 
 void kv_elf_versions_of(struct kv_arena *a, const struct kv_elf *e, const char *file, kv_strv *ret)
 {
-	for (size_t i = 0; i < e->verneeds.n; i++)
-		if (kv_streq(e->verneeds.v[i].file, file))
-			kv_vec_push(a, ret, kv_strdup(a, e->verneeds.v[i].name));
+	bool is_same = false;
+
+	for (size_t i = 0; i < e->verneeds.n; i++) {
+		const struct kv_elf_verneed *v = &e->verneeds.v[i];
+
+		/* The needs of one file stand together and share its name. */
+		if (!i || v->file != v[-1].file)
+			is_same = kv_streq(v->file, file);
+		if (is_same)
+			kv_vec_push(a, ret, kv_strdup(a, v->name));
+	}
 }
 
 /* K=V lines; a value may stand in double quotes, as pam_env allows. */

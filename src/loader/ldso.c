@@ -50,10 +50,12 @@ static void find_dirs(struct kv_arena *a, struct kv_span s, kv_strv *ret)
 {
 	kv_strv run = { 0 };
 
-	for (size_t at = kv_span_find(s, 0, "/\0/", 3); at < s.n;
-	     at = kv_span_find(s, at + 1, "/\0/", 3)) {
-		size_t p = at;
+	for (const uint8_t *slash = s.p; (slash = memchr(slash, '/', s.n - (size_t)(slash - s.p)));
+	     slash++) {
+		size_t p = (size_t)(slash - s.p);
 
+		if (s.n - p < 3 || slash[1] || slash[2] != '/')
+			continue;
 		while (p > 0 && s.p[p - 1])
 			p--;
 		run.n = 0;

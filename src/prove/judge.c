@@ -30,12 +30,12 @@ static bool provider_is_efa(const char *provider)
 
 static const char *one_line(struct kv_arena *a, const char *s)
 {
-	char *line = kv_printable(a, s);
+	char *line = kv_strdup(a, s);
 
 	for (char *c = line; *c; c++)
 		if (*c == '\n' || *c == '\t')
 			*c = ' ';
-	return line;
+	return kv_printable(a, line);
 }
 
 static void list_step(struct kv_arena *a, struct kv_prove_result *ret, bool proven,

@@ -12,6 +12,7 @@
 #include "root/tree.h"
 
 #define MAX_KEPT_FDS 256
+#define LIST_AFTER   100 /* questions */
 
 /* A directory that was met. */
 struct dir {
@@ -111,7 +112,8 @@ static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, k
 
 /*
  * A loader's search asks the same few directories for names that are not there, hundreds of times.
- * From the eighth question on such a directory answers from its list.
+ * To list a directory costs as much as some hundred questions: one that was asked so often answers
+ * from its list.
  */
 static bool surely_lacks(struct dir_tree *t, const char *rel)
 {
@@ -120,7 +122,7 @@ static bool surely_lacks(struct dir_tree *t, const char *rel)
 	struct kv_dirent *e;
 
 	/* A name that is too long has an error of its own. */
-	if (++d->asked < 8 || strlen(kv_basename(rel)) > NAME_MAX)
+	if (++d->asked < LIST_AFTER || strlen(kv_basename(rel)) > NAME_MAX)
 		return false;
 	if (!d->listed) {
 		d->listed = true;
