@@ -244,12 +244,17 @@ void kv_env_put(struct kv_arena *a, struct kv_env *env, const char *pair);
 
 /* ---- threads ---- */
 
+struct kv_stage {
+	size_t n;
+	void (*fn)(void *arg, size_t i);
+};
+
 /*
- * Calls fn(arg, i) once for each i below n, in no order, on this thread and on one more for each
- * `worth` rounds, as far as there are processors; returns when all are done. fn must not touch
- * what another round writes: no arena, no root.
+ * One stage (of at most two) after the other: calls its fn(arg, i) once for each i below n, in no
+ * order, on this thread and on up to `helpers` more, as far as there are processors. Returns when
+ * all is done. A round must not touch what another one of its stage writes: no arena, no root.
  */
-void kv_parallel(size_t n, size_t worth, void (*fn)(void *arg, size_t i), void *arg);
+void kv_parallel(const struct kv_stage *stages, size_t n_stages, size_t helpers, void *arg);
 
 /* ---- fds and hashes ---- */
 

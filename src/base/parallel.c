@@ -5,23 +5,33 @@
 
 #include "base/base.h"
 
-#define MAX_HELPERS 7 /* more bring nothing: they wait for the same memory */
-#define STACK       ((size_t)128 << 10)
+/* To start a thread takes as long as some ten rounds of the loops that we have. */
+#define MAX_HELPERS 3
+#define MAX_STAGES  2
+#define STACK       ((size_t)256 << 10)
 
-struct loop {
-	void (*fn)(void *arg, size_t i);
+struct crew {
+	const struct kv_stage *stages;
+	size_t n_stages;
 	void *arg;
-	size_t n;
-	atomic_size_t next;
+	atomic_size_t next[MAX_STAGES], done[MAX_STAGES];
 };
 
 static void *work(void *arg)
 {
-	struct loop *l = arg;
-	size_t i;
+	struct crew *c = arg;
 
-	while ((i = atomic_fetch_add(&l->next, 1)) < l->n)
-		l->fn(l->arg, i);
+	for (size_t s = 0; s < c->n_stages; s++) {
+		const struct kv_stage *stage = &c->stages[s];
+		size_t i;
+
+		while ((i = atomic_fetch_add(&c->next[s], 1)) < stage->n) {
+			stage->fn(c->arg, i);
+			atomic_fetch_add(&c->done[s], 1);
+		}
+		while (atomic_load(&c->done[s]) < stage->n)
+			sched_yield();
+	}
 	return NULL;
 }
 
@@ -33,24 +43,20 @@ static size_t spare_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) - 1 : 0;
 }
 
-void kv_parallel(size_t n, size_t worth, void (*fn)(void *arg, size_t i), void *arg)
+void kv_parallel(const struct kv_stage *stages, size_t n_stages, size_t helpers, void *arg)
 {
-	struct loop l = { .fn = fn, .arg = arg, .n = n };
-	size_t want = n / worth, cpus, n_helpers = 0;
-	pthread_t helpers[MAX_HELPERS];
+	struct crew c = { .stages = stages, .n_stages = n_stages, .arg = arg };
+	size_t cpus = helpers ? spare_cpus() : 0, n = 0;
+	pthread_t threads[MAX_HELPERS];
 	pthread_attr_t attr;
 
-	want = want ? want - 1 : 0;
-	if (want && (cpus = spare_cpus()) < want)
-		want = cpus;
-	if (want > MAX_HELPERS)
-		want = MAX_HELPERS;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
-	while (n_helpers < want && pthread_create(&helpers[n_helpers], &attr, work, &l) == 0)
-		n_helpers++;
+	while (n < MAX_HELPERS && n < helpers && n < cpus &&
+	       pthread_create(&threads[n], &attr, work, &c) == 0)
+		n++;
 	pthread_attr_destroy(&attr);
-	work(&l);
-	while (n_helpers)
-		pthread_join(helpers[--n_helpers], NULL);
+	work(&c);
+	while (n)
+		pthread_join(threads[--n], NULL);
 }

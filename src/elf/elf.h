@@ -138,6 +138,12 @@ struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64
 bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);
+/*
+ * Makes room for the tables that were not read yet, so that kv_elf_n_syms() can then be called for
+ * several objects at once, each by one thread. False where they can not be read by any thread: the
+ * file is not the host's own.
+ */
+bool kv_elf_make_room(const struct kv_elf *e);
 /* Whether symbols can be looked up in it at all. */
 bool kv_elf_is_hashed(const struct kv_elf *e);
 /* Number of dynamic symbols, as the hash tables tell it. */
@@ -190,6 +196,7 @@ bool kv_elf_is_debug_readonly(const struct kv_elf *e);
 struct kv_elf_piece {
 	uint64_t off, n;
 	const uint8_t *p; /* NULL until it is asked for */
+	uint8_t *room;    /* NULL, or where it will be read to */
 };
 
 #define KV_ELF_PIECES 6
@@ -214,6 +221,12 @@ struct kv_elf_symtab {
 	struct kv_span bloom, buckets, chains;
 };
 
+/* Whether its tables are laid out like those of a 64-bit program of this machine. */
+static inline bool kv_elf_is_own_shape(const struct kv_elf *e)
+{
+	return e->is64 && e->be == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
 /*
  * Whether the object may define a symbol with this GNU hash, by the filter of DT_GNU_HASH: nine of
  * ten questions end here. True where there is no filter of the machine's own shape.
@@ -223,7 +236,7 @@ static inline bool kv_elf_may_define(const struct kv_elf *e, uint32_t h)
 	const struct kv_elf_symtab *t = e->symtab;
 	uint64_t filter;
 
-	if (!t->n_buckets || !e->is64 || e->be != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
+	if (!t->n_buckets || !kv_elf_is_own_shape(e))
 		return true;
 	memcpy(&filter, t->bloom.p + (size_t)(h / 64 & (t->n_bloom - 1)) * 8, 8);
 	return filter >> (h & 63) & filter >> ((h >> t->shift) & 63) & 1;

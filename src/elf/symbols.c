@@ -1,4 +1,6 @@
 /* Dynamic symbols, their hash tables (DT_GNU_HASH, DT_HASH), and questions about versions. */
+#include <pthread.h>
+
 #include "elf/elf.h"
 
 #define MAX_HASH ((uint64_t)64 << 20)
@@ -44,6 +46,9 @@ static bool split_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, stru
 	return false;
 }
 
+/* Threads may read the symbols of different objects; this is where they might meet. */
+static pthread_mutex_t arena_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /* All of DT_GNU_HASH: of the tables, or, where it is larger than was thought, by itself. */
 static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struct kv_span *ret)
 {
@@ -59,7 +64,9 @@ static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struc
 	if (ret->n >= need || !kv_elf_to_offset(e, t->gnu_hash_addr, &off, &left) ||
 	    left <= ret->n || need > MAX_HASH)
 		return true;
+	pthread_mutex_lock(&arena_lock);
 	*ret = kv_elf_read_at(e, t->arena, off, need < left ? need : left);
+	pthread_mutex_unlock(&arena_lock);
 	return true;
 }
 
@@ -121,7 +128,17 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 {
 	uint32_t name = 0, value = 0;
 	uint8_t info = 0;
+	Elf64_Sym own;
 
+	/* As this machine has them, all at once: there are tens of thousands. */
+	if (kv_elf_is_own_shape(e) && at <= symtab.n && symtab.n - at >= sizeof(own)) {
+		memcpy(&own, symtab.p + at, sizeof(own));
+		ret->shndx = own.st_shndx;
+		ret->value = own.st_value;
+		ret->type = own.st_info & 0xf;
+		ret->bind = own.st_info >> 4;
+		return own.st_name;
+	}
 	kv_span_u32(symtab, at, e->be, &name);
 	kv_span_u8(symtab, at + (e->is64 ? 4 : 12), &info);
 	kv_span_u16(symtab, at + (e->is64 ? 6 : 14), e->be, &ret->shndx);

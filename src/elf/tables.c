@@ -120,28 +120,45 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 		t->pieces[t->n_pieces++] = (struct kv_elf_piece){ .off = off, .n = n };
 }
 
-/*
- * Of a large piece few pages are looked at: it is mapped, if it is a host's file that holds all of
- * it. What the file lacks of one that is read is zero, as it is in the last page of a map.
- */
-static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
+/* Of a large piece few pages are looked at: it is mapped, if it is a host's file that holds all of
+ * it. */
+static void make_room(const struct kv_elf *e, struct kv_elf_piece *piece)
 {
 	struct kv_file *f = e->symtab->file;
 	struct kv_span s;
-	size_t got = 0;
-	uint8_t *p;
 
+	if (piece->p || piece->room || !f)
+		return;
+	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0)
+		piece->p = s.p;
+	else
+		piece->room = kv_alloc_raw(e->symtab->arena, (size_t)piece->n);
+}
+
+bool kv_elf_make_room(const struct kv_elf *e)
+{
+	struct kv_elf_symtab *t = e->symtab;
+
+	if (!t->file || kv_file_fd(t->file) < 0)
+		return false;
+	for (size_t i = 0; i < t->n_pieces; i++)
+		make_room(e, &t->pieces[i]);
+	return true;
+}
+
+/* What the file lacks of a piece is zero, as it is in the last page of a map. */
+static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
+{
+	struct kv_file *f = e->symtab->file;
+	size_t got = 0;
+
+	make_room(e, piece);
 	if (piece->p || !f)
 		return piece->p != NULL;
-	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0) {
-		piece->p = s.p;
-		return true;
-	}
-	p = kv_alloc_raw(e->symtab->arena, (size_t)piece->n);
-	if (kv_file_read(f, piece->off, p, (size_t)piece->n, &got) < 0)
+	if (kv_file_read(f, piece->off, piece->room, (size_t)piece->n, &got) < 0)
 		return false;
-	memset(p + got, 0, (size_t)piece->n - got);
-	piece->p = p;
+	memset(piece->room + got, 0, (size_t)piece->n - got);
+	piece->p = piece->room;
 	return true;
 }
 

@@ -6,7 +6,7 @@
  */
 #include "loader/symbols.h"
 
-#define SWEPT_AT_ONCE 16 /* objects for which a thread is worth its while */
+#define WORTH_A_THREAD 16 /* objects */
 
 /* ---- x86 ISA levels ---- */
 
@@ -220,8 +220,16 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, bool is_
 struct sweep {
 	struct kv_process *p;
 	const kv_objects *list, *fresh;
+	kv_objects unread;
 	bool *is_whole;
 };
+
+static void read_one(void *arg, size_t i)
+{
+	const struct sweep *w = arg;
+
+	(void)kv_elf_n_syms(w->unread.v[i]->elf);
+}
 
 static void sweep_one(void *arg, size_t i)
 {
@@ -239,13 +247,19 @@ static void sweep_one(void *arg, size_t i)
 
 static const bool *sweep(struct kv_process *p, const kv_objects *list, const kv_objects *fresh)
 {
-	struct sweep w = { p, list, fresh, kv_alloc_n(p->arena, fresh->n, sizeof(bool)) };
+	struct sweep w = { .p = p, .list = list, .fresh = fresh };
 
-	/* Threads read nothing from files. */
-	for (size_t i = 0; i < p->loaded.n; i++)
-		if (p->loaded.v[i]->elf)
-			(void)kv_elf_n_syms(p->loaded.v[i]->elf);
-	kv_parallel(fresh->n, SWEPT_AT_ONCE, sweep_one, &w);
+	w.is_whole = kv_alloc_n(p->arena, fresh->n, sizeof(bool));
+	for (size_t i = 0; i < p->loaded.n; i++) {
+		struct kv_object *o = p->loaded.v[i];
+
+		if (o->elf && kv_elf_make_room(o->elf))
+			kv_vec_push(p->arena, &w.unread, o);
+		else if (o->elf)
+			(void)kv_elf_n_syms(o->elf);
+	}
+	kv_parallel((const struct kv_stage[]){ { w.unread.n, read_one }, { fresh->n, sweep_one } },
+		    2, fresh->n / WORTH_A_THREAD, &w);
 	return w.is_whole;
 }
 
