@@ -190,6 +190,22 @@ static void put_texts(const struct tree *t, int indent, const char *const *texts
 	fputc('\n', t->out);
 }
 
+/* A line for each file that versions are needed of: theirs stand together in the list. */
+static void put_versions(const struct tree *t, const struct kv_object *o, int indent)
+{
+	const struct kv_elf_verneed *v = o->elf ? o->elf->verneeds.v : NULL;
+
+	for (size_t i = 0, end; o->elf && i < o->elf->verneeds.n; i = end) {
+		put_indent(t, indent);
+		fprintf(t->out, "needs %s with ", kv_printable(t->arena, v[i].file));
+		for (end = i; end < o->elf->verneeds.n && v[end].file == v[i].file; end++) {
+			fputs(end > i ? ", " : "", t->out);
+			fputs(kv_printable(t->arena, v[end].name), t->out);
+		}
+		fputc('\n', t->out);
+	}
+}
+
 static void put_object(const struct tree *t, const struct kv_object *o, int indent)
 {
 	struct kv_arena *a = t->arena;
@@ -207,16 +223,7 @@ static void put_object(const struct tree *t, const struct kv_object *o, int inde
 			  (const char *const[]){ "not ", kv_printable(a, d->path), " (",
 						 kv_rule_name[d->rule], ": ", d->why, ")", NULL });
 	}
-	for (size_t j = 0; o->elf && j < o->elf->needed.n; j++) {
-		const char *name = o->elf->needed.v[j];
-		kv_strv versions = { 0 };
-
-		kv_elf_versions_of(a, o->elf, name, &versions);
-		if (versions.n)
-			put_texts(t, indent + 4,
-				  (const char *const[]){ "needs ", kv_printable(a, name), " with ",
-							 join(a, &versions, ""), NULL });
-	}
+	put_versions(t, o, indent + 4);
 }
 
 /* Deeper ones than this are not set in further. */
