@@ -1,7 +1,7 @@
 /*
  * One source of files below a root: what a new kind of target (an image format, a recorded tree)
  * implements. Paths are relative to the tree's own root, without a leading '/', with no symlink on
- * the way ("" is the root itself): the resolver in root.c has walked them component by component.
+ * the way ("" is the root itself): the resolver (resolve.c) has walked them component by component.
  */
 #ifndef KV_ROOT_TREE_H
 #define KV_ROOT_TREE_H

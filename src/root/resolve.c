@@ -1,0 +1,141 @@
+/*
+ * The resolver: walks guest paths component by component through the base and what is laid over it,
+ * symlinks included, and remembers what every directory path came to.
+ */
+#include "root/internal.h"
+
+#define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
+#define MAX_PATH  4096
+
+/* What a directory path, as spelled, came to. */
+struct known_dir {
+	int error;
+	const char *real;
+	struct kv_stat st;
+};
+
+static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsigned depth,
+			const char **ret, struct kv_stat *st);
+
+/* Root may search every directory; others need its permission even for "..". */
+static int may_search(struct kv_root *r, const char *dir)
+{
+	const char *rel;
+	const struct kv_overlay *o = kv_overlay_at(r, dir, &rel);
+
+	if (!r->unprivileged || !o->tree || !o->tree->ops->search)
+		return 0;
+	return o->tree->ops->search(o->tree, rel);
+}
+
+/*
+ * The entry `name` of the resolved directory dir, followed where it is a link. For "", "." and ".."
+ * *st has nothing but the type, which is what a path that leads on needs.
+ */
+static int enter(struct kv_root *r, const char *dir, const char *name, unsigned depth,
+		 const char **ret, struct kv_stat *st)
+{
+	const struct known_dir *k;
+	const char *real, *text;
+	int e;
+
+	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
+		*st = (struct kv_stat){ .mode = S_IFDIR };
+		*ret = kv_streq(name, "..") ? kv_dirname(r->arena, dir) : dir;
+		return may_search(r, dir);
+	}
+	real = kv_join(r->arena, dir, name);
+	k = kv_map_get(r->dirs, real);
+	/* Spelled otherwise, it was met before. What is no directory can be a file. */
+	if (k && k->error != -ENOTDIR) {
+		*ret = k->real;
+		*st = k->st;
+		return k->error;
+	}
+	e = kv_overlay_lstat(r, real, st);
+	if (e < 0)
+		return e;
+	if (!S_ISLNK(st->mode)) {
+		*ret = real;
+		return 0;
+	}
+	if (depth >= MAX_LINKS)
+		return -ELOOP;
+	e = kv_overlay_readlink(r, real, &text);
+	if (e < 0)
+		return e;
+	return resolve_stat(r, text[0] == '/' ? text : kv_join(r->arena, dir, text), true,
+			    depth + 1, ret, st);
+}
+
+static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, const char **ret)
+{
+	struct known_dir *k;
+	struct kv_stat st = { 0 };
+	const char *parent = NULL;
+	size_t n = strlen(path);
+	int e;
+
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	if (n <= 1) {
+		*ret = "/";
+		return 0;
+	}
+	path = kv_strndup(r->arena, path, n);
+	k = kv_map_get(r->dirs, path);
+	if (k) {
+		*ret = k->real;
+		return k->error;
+	}
+	e = resolve_dir(r, kv_dirname(r->arena, path), depth, &parent);
+	if (e == 0)
+		e = enter(r, parent, kv_basename(path), depth, ret, &st);
+	if (e == 0 && !S_ISDIR(st.mode))
+		e = -ENOTDIR;
+	/* What failed for the number of links followed so far may succeed from elsewhere. */
+	if (e != -ELOOP) {
+		k = kv_new(r->arena, struct known_dir);
+		*k = (struct known_dir){ e, e == 0 ? *ret : NULL, st };
+		*kv_map_slot(r->dirs, path) = k;
+		if (parent)
+			*kv_map_slot(r->dirs, kv_join(r->arena, parent, kv_basename(path))) = k;
+	}
+	return e;
+}
+
+static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsigned depth,
+			const char **ret, struct kv_stat *st)
+{
+	const char *slash, *dir, *name;
+	int e;
+
+	if (path[0] != '/')
+		return -EINVAL;
+	if (strlen(path) >= MAX_PATH)
+		return -ENAMETOOLONG;
+	slash = strrchr(path, '/');
+	name = slash + 1;
+	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
+		e = resolve_dir(r, path, depth, ret);
+		return e < 0 ? e : kv_overlay_lstat(r, *ret, st);
+	}
+	e = resolve_dir(r, kv_strndup(r->arena, path, (size_t)(slash - path)), depth, &dir);
+	if (e < 0)
+		return e;
+	if (follow)
+		return enter(r, dir, name, depth, ret, st);
+	*ret = kv_join(r->arena, dir, name);
+	return kv_overlay_lstat(r, *ret, st);
+}
+
+int kv_root_resolve(struct kv_root *r, const char *path, unsigned flags, const char **ret,
+		    struct kv_stat *st)
+{
+	return resolve_stat(r, path, !(flags & KV_NOFOLLOW), 0, ret, st);
+}
+
+int kv_root_resolve_dir(struct kv_root *r, const char *path, const char **ret)
+{
+	return resolve_dir(r, path, 0, ret);
+}
