@@ -78,9 +78,7 @@ static bool is_plain(const char *process)
 /* NIXL looks for its plugins by this name. */
 static bool may_be_plugin(const char *file)
 {
-	const char *name = kv_basename(file);
-
-	return strchr(file, '/') && kv_starts(name, "libplugin_") && kv_ends(name, ".so");
+	return strchr(file, '/') && kv_is_plugin(kv_basename(file));
 }
 
 static int status_of(const struct kv_load *l)

@@ -44,6 +44,12 @@ typedef KV_VEC(struct kv_fabric) kv_fabrics;
 
 /* ---- NIXL ---- */
 
+/* Whether NIXL would look for a plugin by this file name. */
+static inline bool kv_is_plugin(const char *name)
+{
+	return kv_starts(name, "libplugin_") && kv_ends(name, ".so");
+}
+
 struct kv_plugin {
 	const char *name;    /* "LIBFABRIC" */
 	const char *path;    /* resolved */

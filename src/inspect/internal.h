@@ -18,8 +18,8 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
 		   struct kv_stack *ret);
 
-/* Decides which of the NIXLs of one site directory, from number first on, `import nixl` takes. */
-void kv_choose_active(struct kv_facts *f, size_t first, const char *meta);
+/* The backend that a plugin's file, libplugin_NAME.so, is for. */
+const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 
 /* What `import torch` maps, where torch is in the site directory. */
 void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site);

@@ -95,6 +95,12 @@ static const char *find_python(struct kv_facts *f, const char *site, const char 
 	return NULL;
 }
 
+const char *kv_plugin_backend(struct kv_facts *f, const char *file)
+{
+	return kv_strndup(f->arena, file + strlen("libplugin_"),
+			  strlen(file) - strlen("libplugin_.so"));
+}
+
 static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 {
 	kv_dirents list = { 0 };
@@ -105,15 +111,14 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 	kv_vec_each (d, &list) {
 		struct kv_plugin *p;
 		const char *spelled, *path;
-		size_t len = strlen(d->name);
 
-		if (!kv_starts(d->name, "libplugin_") || !kv_ends(d->name, ".so"))
+		if (!kv_is_plugin(d->name))
 			continue;
 		spelled = kv_join(f->arena, n->plugin_dir, d->name);
 		if (kv_root_real(f->root, spelled, 0, &path) < 0)
 			path = spelled;
 		p = kv_vec_add(f->arena, &n->plugins);
-		p->name = kv_strndup(f->arena, d->name + 10, len - 13);
+		p->name = kv_plugin_backend(f, d->name);
 		p->spelled = spelled;
 		p->path = path;
 		p->elf = kv_loader_elf(f->loader, spelled, NULL);
@@ -268,6 +273,33 @@ static const char *find_bindings(struct kv_facts *f, const char *dir)
 	return NULL;
 }
 
+/*
+ * Several CUDA variants side by side: `import nixl` takes nixl_cu13 first, whatever CUDA there is
+ * (up to 1.4); the 1.5 metapackage asks for the CUDA version (detect_cuda_major). The one whose
+ * libcudart the process finds stands for that question, as it can not be asked without running it.
+ * first: number of the site directory's first; meta: the metapackage's version, if there is one.
+ */
+static void choose_active(struct kv_facts *f, size_t first, const char *meta)
+{
+	bool by_cuda = !meta || kv_version_cmp(meta, "1.5.0") >= 0;
+	size_t best = f->nixls.n;
+
+	for (size_t i = first; i < f->nixls.n; i++) {
+		struct kv_nixl *n = &f->nixls.v[i];
+		bool no_cudart = n->wanted && n->wanted->load.missing &&
+				 kv_starts(n->wanted->load.missing, "libcudart.so.");
+
+		n->active = false;
+		if (by_cuda && no_cudart)
+			continue;
+		if (best == f->nixls.n || strcmp(n->module, f->nixls.v[best].module) > 0)
+			best = i;
+	}
+	if (best == f->nixls.n)
+		best = f->nixls.n - 1; /* sorted by name: the highest CUDA */
+	f->nixls.v[best].active = true;
+}
+
 static void find_in_site(struct kv_facts *f, const char *site)
 {
 	kv_dirents list = { 0 };
@@ -308,33 +340,7 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		run_python(f, n);
 	}
 	if (f->nixls.n - first > 1)
-		kv_choose_active(f, first, meta);
-}
-
-/*
- * Several CUDA variants side by side: `import nixl` takes nixl_cu13 first, whatever CUDA there is
- * (up to 1.4); the 1.5 metapackage asks for the CUDA version (detect_cuda_major). The one whose
- * libcudart the process finds stands for that question, as it can not be asked without running it.
- */
-void kv_choose_active(struct kv_facts *f, size_t first, const char *meta)
-{
-	bool by_cuda = !meta || kv_version_cmp(meta, "1.5.0") >= 0;
-	size_t best = f->nixls.n;
-
-	for (size_t i = first; i < f->nixls.n; i++) {
-		struct kv_nixl *n = &f->nixls.v[i];
-		bool no_cudart = n->wanted && n->wanted->load.missing &&
-				 kv_starts(n->wanted->load.missing, "libcudart.so.");
-
-		n->active = false;
-		if (by_cuda && no_cudart)
-			continue;
-		if (best == f->nixls.n || strcmp(n->module, f->nixls.v[best].module) > 0)
-			best = i;
-	}
-	if (best == f->nixls.n)
-		best = f->nixls.n - 1; /* sorted by name: the highest CUDA */
-	f->nixls.v[best].active = true;
+		choose_active(f, first, meta);
 }
 
 static bool is_known_libnixl(const struct kv_facts *f, const char *real)
@@ -369,71 +375,4 @@ void kv_find_nixls(struct kv_facts *f)
 	for (size_t i = 0; i < f->scan->sites.n; i++)
 		find_in_site(f, f->scan->sites.v[i]);
 	find_bare_trees(f);
-}
-
-static bool is_in_plugin_dir(const struct kv_facts *f, const char *path)
-{
-	for (size_t i = 0; i < f->nixls.n; i++)
-		for (size_t j = 0; j < f->nixls.v[i].plugins.n; j++)
-			if (kv_streq(f->nixls.v[i].plugins.v[j].path, path))
-				return true;
-	return false;
-}
-
-/* The NIXL whose own tree holds a library of that name: then the plugin belongs there. */
-static const struct kv_nixl *home_of(const struct kv_facts *f, const char *missing)
-{
-	for (size_t i = 0; missing && i < f->nixls.n; i++) {
-		const struct kv_nixl *n = &f->nixls.v[i];
-		const char *bundled =
-			n->site ? kv_strf(f->arena, "%s/%s.libs/%s", n->site, n->module, missing)
-				: NULL;
-
-		if (n->lib_dir && kv_root_is_file(f->root, kv_join(f->arena, n->lib_dir, missing)))
-			return n;
-		if (bundled && kv_root_is_file(f->root, bundled))
-			return n;
-	}
-	return NULL;
-}
-
-/* A wheel carries a second copy of each plugin below NAME.libs, which nothing loads from there. */
-static bool is_wheel_spare(const struct kv_facts *f, const char *path)
-{
-	for (size_t i = 0; i < f->nixls.n; i++) {
-		const struct kv_nixl *n = &f->nixls.v[i];
-
-		if (n->site &&
-		    kv_starts(path, kv_strf(f->arena, "%s/%s.libs/", n->site, n->module)))
-			return true;
-	}
-	return false;
-}
-
-void kv_find_orphans(struct kv_facts *f)
-{
-	struct kv_process_opts opts = { .env = f->env,
-					.assumed = f->live ? NULL : kv_assumed_libs };
-	struct kv_process *proc = NULL;
-	struct kv_load start;
-
-	for (size_t i = 0; i < f->scan->plugins.n; i++) {
-		const char *path = f->scan->plugins.v[i], *base = kv_basename(path);
-		struct kv_orphan *o;
-		struct kv_mark mark;
-
-		if (is_in_plugin_dir(f, path) || is_wheel_spare(f, path))
-			continue;
-		if (!proc)
-			proc = kv_process_start(f->loader, &opts, &start);
-		if (!start.object)
-			return;
-		o = kv_vec_add(f->arena, &f->orphans);
-		o->path = path;
-		o->name = kv_strndup(f->arena, base + 10, strlen(base) - 13);
-		mark = kv_process_mark(proc);
-		kv_process_dlopen(proc, path, NULL, 0, &o->load);
-		kv_process_rewind(proc, mark);
-		o->home = home_of(f, o->load.missing);
-	}
 }

@@ -73,7 +73,7 @@ static void take_file(struct walk *w, const char *path, const char *name)
 
 	if (kv_streq(name, "libnixl.so"))
 		list = &s->libnixls;
-	else if (kv_starts(name, "libplugin_") && kv_ends(name, ".so"))
+	else if (kv_is_plugin(name))
 		list = &s->plugins;
 	else if (kv_starts(name, "libfabric") && strstr(name, ".so"))
 		list = &s->libfabrics;
