@@ -1,4 +1,5 @@
 /* JSON documents: each has a schema with a version; fields are added, never renamed. */
+#include "report/places.h"
 #include "report/report.h"
 
 /* A target's string as JSON: control bytes and invalid UTF-8 escaped. NULL becomes null. */
@@ -113,6 +114,7 @@ static json_t *tried_json(struct kv_arena *a, const kv_trieds *tried)
 json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 		    const struct kv_load *l)
 {
+	struct kv_places fresh = kv_places_of(a, &l->fresh);
 	json_t *loaded = json_array();
 
 	for (size_t i = 0; i < l->fresh.n; i++) {
@@ -129,11 +131,8 @@ json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 	}
 	for (size_t i = 0; i < l->list.n; i++) {
 		const struct kv_object *o = l->list.v[i];
-		bool fresh = false;
 
-		for (size_t j = 0; j < l->fresh.n; j++)
-			fresh |= l->fresh.v[j] == o;
-		if (!fresh)
+		if (!kv_place(&fresh, o))
 			json_array_append_new(
 				loaded,
 				json_pack("{s:o, s:o, s:o, s:s, s:[]}", "path", text(a, o->name),

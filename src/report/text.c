@@ -1,5 +1,6 @@
 /* Reports for people: the verdict last, where the eye is; every fact with the file that it was read
  * from. */
+#include "report/places.h"
 #include "report/report.h"
 
 enum tone { BOLD, RED, GREEN, YELLOW, DIM, PLAIN };
@@ -151,23 +152,15 @@ struct tree {
 
 static void plant(struct tree *t)
 {
-	size_t n = t->objects->n, *place, most = 0;
+	size_t n = t->objects->n;
+	struct kv_places places = kv_places_of(t->arena, t->objects);
 	size_t *last = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
 
 	t->child = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
 	t->sibling = kv_alloc_n(t->arena, n + 1, sizeof(size_t));
-	for (size_t i = 0; i < n; i++)
-		if (t->objects->v[i]->index > most)
-			most = t->objects->v[i]->index;
-	place = kv_alloc_n(t->arena, most + 1, sizeof(size_t));
-	for (size_t i = 0; i < n; i++)
-		place[t->objects->v[i]->index] = i + 1;
 	for (size_t i = 0; i < n; i++) {
-		const struct kv_object *by = t->objects->v[i]->requested_by;
-		size_t at = by && by->index <= most ? place[by->index] : 0;
+		size_t at = kv_place(&places, t->objects->v[i]->requested_by);
 
-		if (at && t->objects->v[at - 1] != by)
-			at = 0;
 		*(last[at] ? &t->sibling[last[at]] : &t->child[at]) = i + 1;
 		last[at] = i + 1;
 	}
