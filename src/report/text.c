@@ -75,8 +75,8 @@ static void put_fabrics(FILE *out, const struct kv_facts *f, struct kv_style st)
 
 		fprintf(out, "  %-8s %s\n           %s, %s, providers %s%s\n",
 			kv_source_name[fab->source], kv_printable(f->arena, fab->path),
-			fab->release ? fab->release : "release unknown", fab->abi,
-			join(f->arena, &fab->providers, "none"),
+			fab->release ? kv_printable(f->arena, fab->release) : "release unknown",
+			kv_printable(f->arena, fab->abi), join(f->arena, &fab->providers, "none"),
 			fab->cuda ? ", CUDA" : ", no CUDA");
 		if (fab->blocked)
 			fprintf(out, "           refused: %s\n",
@@ -126,7 +126,8 @@ void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings
 	for (size_t i = 0; i < f->devices.n; i++)
 		fprintf(out, "device %s (%s) %s: %s\n",
 			kv_printable(f->arena, f->devices.v[i].name),
-			kv_printable(f->arena, f->devices.v[i].kind), f->devices.v[i].node,
+			kv_printable(f->arena, f->devices.v[i].kind),
+			kv_printable(f->arena, f->devices.v[i].node),
 			f->devices.v[i].usable ? "usable" : f->devices.v[i].problem);
 	fputc('\n', out);
 	for (size_t i = 0; i < fi->list.n; i++)
@@ -138,7 +139,7 @@ static void put_tried(FILE *out, struct kv_arena *a, const kv_trieds *tried, con
 {
 	for (size_t i = 0; i < tried->n; i++)
 		fprintf(out, "%snot %s (%s: %s)\n", indent, kv_printable(a, tried->v[i].path),
-			kv_rule_name[tried->v[i].rule], tried->v[i].why);
+			kv_rule_name[tried->v[i].rule], kv_printable(a, tried->v[i].why));
 }
 
 /* The tree of who asked first: each object stands below it, once. */
@@ -214,7 +215,8 @@ static void put_object(const struct tree *t, const struct kv_object *o, int inde
 
 		put_texts(t, indent + 6,
 			  (const char *const[]){ "not ", kv_printable(a, d->path), " (",
-						 kv_rule_name[d->rule], ": ", d->why, ")", NULL });
+						 kv_rule_name[d->rule], ": ",
+						 kv_printable(a, d->why), ")", NULL });
 	}
 	put_versions(t, o, indent + 4);
 }

@@ -37,6 +37,19 @@ lib() {
 	json '.missing_tried[] | select(.rule == "cache") | .why | contains("/opt/kvnew")'
 }
 
+@test "names of a target do not reach a terminal as they are" {
+	[ "$(id -u)" = 0 ] || skip "needs root to build a container"
+	local dir=$'/opt/kv\e[31mred'
+	container
+	lib "$BATS_TEST_TMPDIR/red/libkvtestred.so.1" libkvtestred.so.1
+	echo "$dir" >"$BATS_TEST_TMPDIR/kvred.conf"
+	kv why --process bare --mount "$BATS_TEST_TMPDIR/red:$dir" \
+		--mount "$BATS_TEST_TMPDIR/kvred.conf:/etc/ld.so.conf.d/kvred.conf" "$container" libkvtestred.so.1
+	ended 1
+	says '/opt/kv\x1b[31mred'
+	[[ $out != *$'\e'* ]] || fail "an escape sequence"
+}
+
 @test "the libraries that torch preloads are there before NIXL comes" {
 	local site=/usr/local/lib/python3.11/dist-packages work=$BATS_TEST_TMPDIR
 	container
