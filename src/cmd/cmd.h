@@ -77,7 +77,7 @@ void kv_target_close(struct kv_target *t);
 /* Walks the target and collects its facts. */
 struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
 
-/* Directory of the running kvpath's own files: "libexec/kvpath/kvpath-probe" beside its bin. */
+/* Where kvpath-probe lies: $KVPATH_PROBE, else libexec/kvpath beside the bin of this kvpath. */
 const char *kv_probe_path(struct kv_arena *a);
 
 #endif

@@ -13,8 +13,9 @@ static void print_help(FILE *out)
 {
 	fputs("kvpath: which path do your KV caches take? Find it, fix it, prove it.\n\n"
 	      "Usage: kvpath COMMAND [OPTIONS] [TARGET]\n\n"
-	      "TARGET is a container's root directory, an image (.sqsh), which is only read, or / "
-	      "(the default),\nwhere kvpath runs.\n\nCommands:\n",
+	      "TARGET is a container's root directory, or / (the default), where kvpath runs, or "
+	      "an image, which is\nonly read: squashfs (.sqsh), an OCI layout, a docker or OCI "
+	      "archive.\n\nCommands:\n",
 	      out);
 	for (size_t i = 0; i < KV_ARRAY_SIZE(commands); i++)
 		fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);

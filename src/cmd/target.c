@@ -3,8 +3,6 @@
 
 #include "cmd/cmd.h"
 
-extern char **environ;
-
 static int open_root(const struct kv_opts *o, const char *path, struct kv_target *ret)
 {
 	struct kv_err err = { 0 };

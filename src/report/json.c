@@ -111,35 +111,36 @@ static json_t *tried_json(struct kv_arena *a, const kv_trieds *tried)
 	return arr;
 }
 
+/* by: who asked for it, NULL for the process itself. */
+static json_t *object_json(struct kv_arena *a, const struct kv_object *o,
+			   const struct kv_object *by, enum kv_rule rule, const kv_trieds *tried)
+{
+	return json_pack("{s:o, s:o, s:o, s:s, s:o}", "path", text(a, o->name), "soname",
+			 text(a, o->elf ? o->elf->soname : NULL), "requested_by",
+			 text(a, by ? by->name : NULL), "rule", kv_rule_name[rule], "tried",
+			 tried_json(a, tried));
+}
+
 json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 		    const struct kv_load *l)
 {
 	struct kv_places fresh = kv_places_of(a, &l->fresh);
+	const kv_trieds none = { 0 };
 	json_t *loaded = json_array();
 
 	for (size_t i = 0; i < l->fresh.n; i++) {
 		const struct kv_object *o = l->fresh.v[i];
+		bool is_first = l->list.n && o == l->list.v[0];
 
-		json_array_append_new(
-			loaded,
-			json_pack(
-				"{s:o, s:o, s:o, s:s, s:o}", "path", text(a, o->name), "soname",
-				text(a, o->elf ? o->elf->soname : NULL), "requested_by",
-				text(a, o->requested_by && o != l->list.v[0] ? o->requested_by->name
-									     : NULL),
-				"rule", kv_rule_name[o->rule], "tried", tried_json(a, &o->tried)));
+		json_array_append_new(loaded, object_json(a, o, is_first ? NULL : o->requested_by,
+							  o->rule, &o->tried));
 	}
 	for (size_t i = 0; i < l->list.n; i++) {
 		const struct kv_object *o = l->list.v[i];
 
 		if (!kv_place(&fresh, o))
 			json_array_append_new(
-				loaded,
-				json_pack("{s:o, s:o, s:o, s:s, s:[]}", "path", text(a, o->name),
-					  "soname", text(a, o->elf ? o->elf->soname : NULL),
-					  "requested_by",
-					  text(a, o->requested_by ? o->requested_by->name : NULL),
-					  "rule", kv_rule_name[KV_RULE_LOADED], "tried"));
+				loaded, object_json(a, o, o->requested_by, KV_RULE_LOADED, &none));
 	}
 	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "schema", "kvpath.why/1", "file",
 			 text(a, file), "process", process, "loads", kv_loads_name[l->loads],

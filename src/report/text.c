@@ -22,6 +22,11 @@ static enum tone tone_of_verdict(const char *verdict)
 	return kv_streq(verdict, "unknown") ? YELLOW : GREEN;
 }
 
+static enum tone tone_of_loads(enum kv_loads loads)
+{
+	return loads == KV_LOADS_YES ? GREEN : loads == KV_LOADS_UNKNOWN ? YELLOW : RED;
+}
+
 static const char *join(struct kv_arena *a, const kv_strv *list, const char *none)
 {
 	size_t n = 1;
@@ -52,12 +57,10 @@ static void put_nixl(FILE *out, struct kv_arena *a, const struct kv_nixl *n, con
 		fprintf(out, "  plugins   %s\n", kv_printable(a, n->plugin_dir));
 	for (size_t i = 0; i < n->plugins.n; i++) {
 		const struct kv_plugin *p = &n->plugins.v[i];
-		enum tone tone = p->load.loads == KV_LOADS_YES       ? GREEN
-				 : p->load.loads == KV_LOADS_UNKNOWN ? YELLOW
-								     : RED;
 
 		fprintf(out, "    %-12s ", kv_printable(a, p->name));
-		put(out, st, kv_streq(p->name, backend) ? tone : DIM, kv_loads_name[p->load.loads]);
+		put(out, st, kv_streq(p->name, backend) ? tone_of_loads(p->load.loads) : DIM,
+		    kv_loads_name[p->load.loads]);
 		if (p->load.error)
 			fprintf(out, "%*s%s", (int)(9 - strlen(kv_loads_name[p->load.loads])), "",
 				kv_printable(a, p->load.error));
@@ -260,7 +263,7 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 
 	put(out, st, BOLD, kv_printable(a, file));
 	fprintf(out, " in a %s process: ", process);
-	put(out, st, l->loads == KV_LOADS_YES ? GREEN : RED, kv_loads_name[l->loads]);
+	put(out, st, tone_of_loads(l->loads), kv_loads_name[l->loads]);
 	fputc('\n', out);
 	plant(&t);
 	put_below(&t, 0, 2);

@@ -1,5 +1,5 @@
 /* The table of image formats. */
-#include "root/image.h"
+#include "root/oci.h"
 #include "root/squash.h"
 
 static const struct kv_image_format *const formats[] = {

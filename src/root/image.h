@@ -18,14 +18,11 @@ struct kv_image_format {
 	bool (*is)(int fd, const struct stat *st);
 	/*
 	 * Opens it as a tree with memory from a. The tree takes fd over where this succeeds, and
-	 * only then. host_path is for messages, and for formats that need their neighbours. err
-	 * says in one line what is wrong, without the path: callers put it in front.
+	 * only then. err says in one line what is wrong, without the path: callers put it in
+	 * front.
 	 */
-	int (*open)(struct kv_arena *a, int fd, const char *host_path, struct kv_tree **ret,
-		    struct kv_err *err);
+	int (*open)(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err);
 };
-
-extern const struct kv_image_format kv_oci_layout_format, kv_oci_archive_format;
 
 /* The format that knows fd, NULL where none does. */
 const struct kv_image_format *kv_image_probe(int fd, const struct stat *st);

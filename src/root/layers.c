@@ -207,11 +207,6 @@ void kv_layers_begin(struct kv_layers *l)
 	l->layer++;
 }
 
-size_t kv_layers_count(const struct kv_layers *l)
-{
-	return l->n_entries;
-}
-
 /* ---- questions ---- */
 
 /* The node at rel, which has no links on its way. */

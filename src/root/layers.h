@@ -29,7 +29,6 @@ void kv_layers_free(struct kv_layers *l);
 void kv_layers_begin(struct kv_layers *l);
 /* An entry of the current layer. */
 int kv_layers_put(struct kv_layers *l, const struct kv_tar_entry *e, struct kv_err *err);
-size_t kv_layers_count(const struct kv_layers *l);
 
 /* Questions as of struct kv_tree_ops. */
 int kv_layers_lstat(const struct kv_layers *l, const char *rel, struct kv_stat *ret);

@@ -169,13 +169,11 @@ static bool is_layout(int fd, const struct stat *st)
 	       has(fd, "blobs") && !has(fd, "usr") && !has(fd, "etc");
 }
 
-static int open_layout(struct kv_arena *a, int fd, const char *host_path, struct kv_tree **ret,
-		       struct kv_err *err)
+static int open_layout(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err)
 {
 	struct kv_oci_source *s;
 	int e = kv_oci_source_dir(a, fd, &s, err);
 
-	(void)host_path;
 	return e < 0 ? e : open_source(a, s, fd, ret, err);
 }
 
@@ -194,13 +192,11 @@ static bool is_archive(int fd, const struct stat *st)
 		memcmp(magic, "ustar", sizeof(magic)) == 0);
 }
 
-static int open_archive(struct kv_arena *a, int fd, const char *host_path, struct kv_tree **ret,
-			struct kv_err *err)
+static int open_archive(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err)
 {
 	struct kv_oci_source *s;
 	int e = kv_oci_source_tar(a, fd, &s, err);
 
-	(void)host_path;
 	return e < 0 ? e : open_source(a, s, fd, ret, err);
 }
 

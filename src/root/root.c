@@ -17,7 +17,7 @@ static int open_image(struct kv_root *r, const char *host_path, int *fd, const s
 		return kv_err(err, -ENOTSUP,
 			      "%s: neither a directory nor an image that kvpath reads (%s)",
 			      host_path, kv_image_names(r->arena));
-	e = format->open(r->arena, *fd, host_path, ret, &why);
+	e = format->open(r->arena, *fd, ret, &why);
 	if (e < 0)
 		return kv_err(err, e, "%s: %s", host_path, why.msg);
 	kv_steal_fd(fd);

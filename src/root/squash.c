@@ -210,14 +210,12 @@ static bool is_squash(int fd, const struct stat *st)
 	       n == 4 && memcmp(magic, "hsqs", 4) == 0;
 }
 
-static int open_squash(struct kv_arena *a, int fd, const char *host_path, struct kv_tree **ret,
-		       struct kv_err *err)
+static int open_squash(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err)
 {
 	struct kv_sq_reply hello;
 	struct kv_box box;
 	int e = kv_box_start(fd, kv_box_serve_squash, KV_BOX_DEADLINE_S, &box, err);
 
-	(void)host_path;
 	if (e < 0)
 		return e;
 	e = kv_box_hello(&box, &hello);

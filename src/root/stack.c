@@ -174,7 +174,7 @@ static int read_some(struct stack_file *f, uint64_t off, void *buf, size_t n, si
 {
 	const struct kv_tar_range *g = range_at(f->content, off);
 	const struct kv_blob *b = &f->stack->blobs.v[f->content->layer - 1].blob;
-	bool spooled = f->content->place == KV_PLACE_SPOOL;
+	bool spooled;
 	int e = g ? 0 : fetch(f);
 
 	if (e < 0)

@@ -1,6 +1,6 @@
 /*
  * One layer of an image: a tar stream, plain or compressed with gzip or zstd, read once from start
- * to end by a child process that can do nothing else (tar_child.c). What it tells is checked here
+ * to end by a child process that can do nothing else (tar_scan.c). What it tells is checked here
  * again, as if the child belonged to whoever wrote the archive.
  *
  * A plain archive has random access: an entry's bytes are read from the archive itself whenever
