@@ -28,11 +28,11 @@ static int run(struct kv_opts *o)
 	r = kv_target_intact(&t);
 	if (r != KV_STATUS_OK)
 		return r;
-	if (o->json && kv_json_print(stdout, kv_json_check(f, &findings)) < 0)
-		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
-	if (!o->json)
+	if (o->json)
+		r = kv_print_json(kv_json_check(f, &findings));
+	else
 		kv_text_check(stdout, f, &findings, o->style);
-	return status_of(o, &findings);
+	return r == KV_STATUS_OK ? status_of(o, &findings) : r;
 }
 
 const struct kv_command kv_cmd_check = {

@@ -47,6 +47,8 @@ void kv_opts_help(FILE *out, const struct kv_command *c);
 
 /* Prints "kvpath: ..." to stderr and returns the status. */
 int kv_fail(enum kv_status status, const char *fmt, ...) KV_PRINTF(2, 3);
+/* Prints and drops the document. KV_STATUS_OK, or the status of having said that it could not. */
+int kv_print_json(json_t *doc);
 
 /* Where AWS' installer puts libfabric: the host's source unless --fabric names others. */
 #define KV_HOST_EFA "/opt/amazon/efa"

@@ -49,13 +49,12 @@ static int print_json(const struct kv_opts *o, const struct kv_target *t, const 
 	for (size_t i = 0; i < p->findings.list.n; i++)
 		if (p->findings.list.v[i].severity == KV_ERROR)
 			json_array_append_new(left, json_string(p->findings.list.v[i].id));
-	return kv_json_print(stdout, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*, s:o, s:o}",
-					       "schema", "kvpath.fix/1", "target",
-					       kv_printable(o->arena, t->path), "done", done,
-					       "verdict", kv_verdict_name[p->findings.verdict],
-					       "operations", ops_json(o, p), "reason",
-					       p->reason ? kv_printable(o->arena, p->reason) : NULL,
-					       "refused", refused, "findings_left", left));
+	return kv_print_json(
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*, s:o, s:o}", "schema", "kvpath.fix/1",
+			  "target", kv_printable(o->arena, t->path), "done", done, "verdict",
+			  kv_verdict_name[p->findings.verdict], "operations", ops_json(o, p),
+			  "reason", p->reason ? kv_printable(o->arena, p->reason) : NULL, "refused",
+			  refused, "findings_left", left));
 }
 
 static void print_text(const struct kv_opts *o, const struct kv_plan *p, const char *done)
@@ -83,10 +82,14 @@ static void print_text(const struct kv_opts *o, const struct kv_plan *p, const c
 static int report(const struct kv_opts *o, const struct kv_target *t, const struct kv_plan *p,
 		  const char *done)
 {
-	if (o->json && print_json(o, t, p, done) < 0)
-		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
-	if (!o->json)
+	int r = KV_STATUS_OK;
+
+	if (o->json)
+		r = print_json(o, t, p, done);
+	else
 		print_text(o, p, done);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (p->reason)
 		return KV_STATUS_OFF;
 	/* A source that was insisted on is done as asked, also where it leaves a finding for people

@@ -56,18 +56,6 @@ static const struct option_def {
 	{ "help", NULL, "print this help", OPT_HELP },
 };
 
-int kv_fail(enum kv_status status, const char *fmt, ...)
-{
-	struct kv_arena *a = kv_arena_new();
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "kvpath: %s\n", kv_printable(a, kv_vstrf(a, fmt, ap)));
-	va_end(ap);
-	kv_arena_free(a);
-	return status;
-}
-
 static bool takes(const struct kv_command *c, const char *option)
 {
 	size_t n = strlen(option);

@@ -53,11 +53,11 @@ static int print_result(const struct kv_opts *o, const struct kv_prove_result *r
 			printf("asked     %s: it carried the bytes; the fabric was not tried\n",
 			       o->provider);
 		kv_text_prove(stdout, o->arena, r, o->backend, mem, o->style);
-		return 0;
+		return KV_STATUS_OK;
 	}
 	doc = kv_json_prove(o->arena, r, o->backend, mem);
 	json_object_set_new(doc, "findings", found ? json_pack("[s]", fi.id) : json_array());
-	return kv_json_print(stdout, doc);
+	return kv_print_json(doc);
 }
 
 static void fill(const struct kv_opts *o, const struct kv_target *t, const struct kv_nixl *n,
@@ -127,9 +127,8 @@ static int run(struct kv_opts *o)
 		fprintf(stderr, "%s\n", kv_printable_text(o->arena, result.log));
 	if (is_as_asked(o, &result))
 		result.verdict = "unknown";
-	if (print_result(o, &result, req.mem) < 0)
-		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
-	return status_of(o, &result);
+	r = print_result(o, &result, req.mem);
+	return r == KV_STATUS_OK ? status_of(o, &result) : r;
 }
 
 const struct kv_command kv_cmd_prove = {

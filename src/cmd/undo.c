@@ -22,11 +22,9 @@ static int run(struct kv_opts *o)
 				       "%s", err.msg);
 	}
 	if (o->json)
-		return kv_json_print(stdout, json_pack("{s:s, s:s, s:I}", "schema", "kvpath.undo/1",
-						       "target", kv_printable(o->arena, t.path),
-						       "undone", (json_int_t)undone)) < 0
-			       ? KV_STATUS_UNKNOWN
-			       : KV_STATUS_OK;
+		return kv_print_json(json_pack("{s:s, s:s, s:I}", "schema", "kvpath.undo/1",
+					       "target", kv_printable(o->arena, t.path), "undone",
+					       (json_int_t)undone));
 	if (undone)
 		printf("%zu operations taken back\n", undone);
 	else

@@ -88,12 +88,50 @@ static int status_of(const struct kv_load *l)
 					      : KV_STATUS_OFF;
 }
 
+/* FILE as a path from the target's root, and where it leads; a bare name stays as it is. */
+static int find_file(const struct kv_opts *o, const struct kv_target *t, const char **file,
+		     const char **ret_real)
+{
+	int e;
+
+	if (!strchr(*file, '/'))
+		return KV_STATUS_OK;
+	if (**file != '/')
+		*file = kv_strf(o->arena, "/%s", *file);
+	e = kv_root_real(t->root, *file, 0, ret_real);
+	if (e == 0)
+		return KV_STATUS_OK;
+	/* Then what the loader says of it is what was asked. */
+	if (o->process && kv_streq(o->process, "bare"))
+		return KV_STATUS_OK;
+	if (kv_target_intact(t) != KV_STATUS_OK)
+		return KV_STATUS_UNKNOWN;
+	return kv_fail(KV_STATUS_USAGE, "%s: %s in %s", *file, strerror(-e), t->path);
+}
+
+/* Loads FILE in the process that was asked for, else in the one that would open it. */
+static int load_file(const struct kv_opts *o, struct kv_target *t, const char *file,
+		     const char *real, const char **ret_process, struct kv_load *ret)
+{
+	bool plain = o->process ? is_plain(o->process) : !may_be_plugin(file);
+	const struct kv_facts *f = plain ? NULL : kv_target_facts(o, t);
+
+	if (f && !o->process && why_plugin(f, real, ret_process, ret))
+		return KV_STATUS_OK;
+	*ret_process = o->process ? o->process : "bare";
+	if (plain || !o->process)
+		why_plain(t, file, kv_streq(*ret_process, "program"), ret);
+	else if (!why_in(f, file, kv_streq(o->process, "python"), ret) && !kv_root_fault(t->root))
+		return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", o->process,
+			       t->path);
+	return KV_STATUS_OK;
+}
+
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
-	const char *file, *real = NULL, *process = o->process;
+	const char *file, *real = NULL, *process = NULL;
 	struct kv_load load = { 0 };
-	struct kv_facts *f;
 	int r;
 
 	if (o->args.n < 1 || o->args.n > 2)
@@ -101,42 +139,19 @@ static int run(struct kv_opts *o)
 			       "why: a FILE is expected, a TARGET before it is optional");
 	file = o->args.v[o->args.n - 1];
 	r = kv_target_open(o, o->args.n == 2 ? o->args.v[0] : NULL, &t);
+	if (r == KV_STATUS_OK)
+		r = find_file(o, &t, &file, &real);
+	if (r == KV_STATUS_OK)
+		r = load_file(o, &t, file, real, &process, &load);
+	if (r == KV_STATUS_OK)
+		r = kv_target_intact(&t);
 	if (r != KV_STATUS_OK)
 		return r;
-	if (strchr(file, '/')) {
-		if (file[0] != '/')
-			file = kv_strf(o->arena, "/%s", file);
-		r = kv_root_real(t.root, file, 0, &real);
-		if (r < 0 && process && kv_streq(process, "bare"))
-			real = file; /* what the loader says of it is what was asked */
-		else if (r < 0 && kv_target_intact(&t) != KV_STATUS_OK)
-			return KV_STATUS_UNKNOWN;
-		else if (r < 0)
-			return kv_fail(KV_STATUS_USAGE, "%s: %s in %s", file, strerror(-r), t.path);
-	}
-	if (process ? is_plain(process) : !may_be_plugin(file)) {
-		process = process ? process : "bare";
-		why_plain(&t, file, kv_streq(process, "program"), &load);
-	} else {
-		f = kv_target_facts(o, &t);
-		if (!process && why_plugin(f, real, &process, &load))
-			;
-		else if (!process)
-			why_plain(&t, file, false, &load);
-		else if (!why_in(f, file, kv_streq(process, "python"), &load) &&
-			 !kv_root_fault(t.root))
-			return kv_fail(KV_STATUS_USAGE, "--process %s: no such NIXL in %s", process,
-				       t.path);
-	}
-	process = process ? process : "bare";
-	r = kv_target_intact(&t);
-	if (r != KV_STATUS_OK)
-		return r;
-	if (o->json && kv_json_print(stdout, kv_json_why(o->arena, file, process, &load)) < 0)
-		return kv_fail(KV_STATUS_UNKNOWN, "the report could not be written");
-	if (!o->json)
+	if (o->json)
+		r = kv_print_json(kv_json_why(o->arena, file, process, &load));
+	else
 		kv_text_why(stdout, o->arena, file, process, &load, o->style);
-	return status_of(&load);
+	return r == KV_STATUS_OK ? status_of(&load) : r;
 }
 
 const struct kv_command kv_cmd_why = {

@@ -163,9 +163,13 @@ commands="check why fix undo run prove explain render"
 
 @test "results that cannot be written are an error" {
 	[ -e /dev/full ] || skip "no /dev/full"
-	status=0
-	"$KVPATH" explain KV101 >/dev/full 2>"$BATS_TEST_TMPDIR/err" || status=$?
-	out='' err=$(cat "$BATS_TEST_TMPDIR/err") ran="kvpath explain KV101 >/dev/full"
-	[ "$status" != 0 ] || fail "status 0"
-	one_line
+	local args
+	for args in "explain KV101" "why --json / libc.so.6"; do
+		status=0
+		# shellcheck disable=SC2086 # words of a command line
+		"$KVPATH" $args >/dev/full 2>"$BATS_TEST_TMPDIR/err" || status=$?
+		out='' err=$(cat "$BATS_TEST_TMPDIR/err") ran="kvpath $args >/dev/full"
+		[ "$status" != 0 ] || fail "status 0"
+		one_line
+	done
 }
