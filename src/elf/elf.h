@@ -31,6 +31,7 @@ struct kv_elf_sym {
 	uint64_t value;
 	uint16_t shndx;
 	uint8_t type, bind;
+	bool hidden; /* STV_HIDDEN or STV_INTERNAL: for its own object alone */
 	uint16_t
 		version; /* the versym entry with its hidden bit; 1 (global) where there are none */
 };
@@ -134,7 +135,8 @@ void kv_elf_release(const struct kv_elf *e);
  */
 struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n);
 
-/* Steps to the next undefined symbol that is not local; to the first one from a zeroed r. */
+/* Steps to the next undefined symbol that other objects have to define; to the first one from a
+ * zeroed r. */
 bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);

@@ -127,20 +127,11 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 		       struct kv_elf_sym *ret)
 {
 	uint32_t name = 0, value = 0;
-	uint8_t info = 0;
-	Elf64_Sym own;
+	uint8_t info = 0, other = 0;
 
-	/* As this machine has them, all at once: there are tens of thousands. */
-	if (kv_elf_is_own_shape(e) && at <= symtab.n && symtab.n - at >= sizeof(own)) {
-		memcpy(&own, symtab.p + at, sizeof(own));
-		ret->shndx = own.st_shndx;
-		ret->value = own.st_value;
-		ret->type = own.st_info & 0xf;
-		ret->bind = own.st_info >> 4;
-		return own.st_name;
-	}
 	kv_span_u32(symtab, at, e->be, &name);
 	kv_span_u8(symtab, at + (e->is64 ? 4 : 12), &info);
+	kv_span_u8(symtab, at + (e->is64 ? 5 : 13), &other);
 	kv_span_u16(symtab, at + (e->is64 ? 6 : 14), e->be, &ret->shndx);
 	if (e->is64) {
 		kv_span_u64(symtab, at + 8, e->be, &ret->value);
@@ -150,6 +141,7 @@ static uint32_t sym_at(const struct kv_elf *e, struct kv_span symtab, uint64_t a
 	}
 	ret->type = info & 0xf;
 	ret->bind = info >> 4;
+	ret->hidden = (other & 3) == STV_HIDDEN || (other & 3) == STV_INTERNAL;
 	return name;
 }
 
@@ -215,7 +207,7 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
 		uint16_t version = 1;
 
 		r->name = name_at(t, sym_at(e, t->symtab, i * entry_size(e), &sym));
-		if (sym.bind == STB_LOCAL || !r->name || !*r->name)
+		if (sym.bind == STB_LOCAL || sym.hidden || !r->name || !*r->name)
 			continue;
 		len = strlen(r->name);
 		r->passed += len;
@@ -350,7 +342,7 @@ bool kv_elf_imports(const struct kv_elf *e, const char *name)
 static bool is_defined(const struct kv_elf_sym *sym, void *arg)
 {
 	(void)arg;
-	return sym->shndx != SHN_UNDEF;
+	return sym->shndx != SHN_UNDEF && !sym->hidden;
 }
 
 bool kv_elf_exports(const struct kv_elf *e, const char *name)

@@ -45,10 +45,11 @@ static bool is_definition(const struct kv_elf_sym *sym)
 	       (sym->value || sym->shndx == SHN_ABS || sym->type == STT_TLS);
 }
 
-/* Local symbols are ignored (do_lookup_x()). */
+/* Local and hidden symbols are ignored (do_lookup_x()). */
 static bool binds(const struct kv_elf_sym *sym)
 {
-	return sym->bind == STB_GLOBAL || sym->bind == STB_WEAK || sym->bind == STB_GNU_UNIQUE;
+	return !sym->hidden && (sym->bind == STB_GLOBAL || sym->bind == STB_WEAK ||
+				sym->bind == STB_GNU_UNIQUE);
 }
 
 /* check_match() */

@@ -13,7 +13,9 @@ RELOC = {"64": 1, "glob": 6, "jump": 7, "dtpmod": 16, "dtpoff": 17, "tpoff": 18}
 TYPES = {"notype": 0, "object": 1, "func": 2, "tls": 6, "ifunc": 10}
 FLAGS = {"origin": 1, "symbolic": 2, "textrel": 4, "bind_now": 8, "static_tls": 16}
 FLAGS_1 = {"now": 1, "global": 2, "nodelete": 8, "initfirst": 0x20, "noopen": 0x40,
-           "origin": 0x80, "nodeflib": 0x800, "pie": 0x08000000}
+           "origin": 0x80, "interpose": 0x400, "nodeflib": 0x800, "nodump": 0x1000,
+           "pie": 0x08000000}
+VISIBILITY = {"internal": 1, "hidden": 2, "protected": 3}
 DT = {"needed": 1, "pltrelsz": 2, "pltgot": 3, "hash": 4, "strtab": 5, "symtab": 6, "rela": 7,
       "relasz": 8, "relaent": 9, "strsz": 10, "syment": 11, "soname": 14, "rpath": 15,
       "symbolic": 16, "pltrel": 20, "textrel": 22, "jmprel": 23, "bind_now": 24, "runpath": 29,
@@ -44,18 +46,20 @@ class Versions:
         self.need_index = {}
         for u in obj.get("undefs", []):
             if u.get("v"):
-                self.need(u.get("file", "libc.so.6"), u["v"], u.get("weakver", False))
+                self.need(u.get("file", "libc.so.6"), u["v"], u.get("weakver", False),
+                          u.get("hiddenver", False))
         for v in obj.get("verneeds", []):
             self.need(v["file"], v["n"], v.get("weak", False))
         if obj.get("relr") and obj.get("relr_marker"):
             self.need("libc.so.6", "GLIBC_ABI_DT_RELR", False)
         self.used = bool(self.defs or self.needs or obj.get("versym"))
 
-    def need(self, file, name, weak):
+    def need(self, file, name, weak, hidden=False):
         if (file, name) in self.need_index:
             return
         self.need_index[file, name] = self.next
-        self.needs.setdefault(file, []).append((name, weak, self.next))
+        number = self.next | (0x8000 if hidden else 0)
+        self.needs.setdefault(file, []).append((name, weak, number))
         self.next += 1
 
 
@@ -79,12 +83,12 @@ class Writer:
 
     # ---- symbols ----
 
-    def symbol(self, name, bind, kind, shndx, value, size):
+    def symbol(self, name, bind, kind, shndx, value, size, other=0):
         info = bind << 4 | kind
         off = self.strings.add(name)
         if self.is32:
-            return self.pack("IIIBBH", off, value, size, info, 0, shndx)
-        return self.pack("IBBHQQ", off, info, 0, shndx, value, size)
+            return self.pack("IIIBBH", off, value, size, info, other, shndx)
+        return self.pack("IBBHQQ", off, info, other, shndx, value, size)
 
     def symbols(self):
         """Undefined ones first; the defined ones in the order that DT_GNU_HASH wants."""
@@ -95,18 +99,23 @@ class Writer:
         for u in o.get("undefs", []):
             self.undef_index.append(len(table))
             table.append(self.symbol(u["n"], 2 if u.get("weak") else 1,
-                                     TYPES[u.get("type", "notype")], 0, 0, 0))
+                                     TYPES[u.get("type", "notype")], 0, 0, 0,
+                                     VISIBILITY.get(u.get("vis"), 0)))
             index = v.need_index[u.get("file", "libc.so.6"), u["v"]] if u.get("v") else 1
             versym.append(u.get("versym", index))
         first = len(table)
         defs, buckets, ghash = gnu_hash_table(o.get("defs", []), first, self.is32, self.order)
         names = [u["n"] for u in o.get("undefs", [])]
+        self.own_index = []
         for d in defs:
             tls = d.get("type") == "tls"
+            if d.get("reloc"):
+                self.own_index.append((d["reloc"], len(table)))
             table.append(self.symbol(d["n"], {"weak": 2, "local": 0, "unique": 10}.get(
                 d.get("bind"), 1), TYPES[d.get("type", "func")],
                 0xfff1 if d.get("abs") else 1,
-                0 if d.get("zero") or tls else self.text_at(), 8))
+                0 if d.get("zero") or tls else self.text_at(), 8,
+                VISIBILITY.get(d.get("vis"), 0)))
             index = v.index[d["v"]] if d.get("v") else 1
             versym.append(d.get("versym", index | (0x8000 if d.get("hidden") else 0)))
             names.append(d["n"])
@@ -132,6 +141,8 @@ class Writer:
             kind = u.get("reloc", "glob")
             if kind:
                 (jmprel if kind == "jump" else rela).append((RELOC[kind], sym))
+        for kind, sym in self.own_index:
+            (jmprel if kind == "jump" else rela).append((RELOC[kind], sym))
         for kind in self.o.get("tls_relocs", []):
             rela.append((RELOC[kind], 0))
         return rela, jmprel
