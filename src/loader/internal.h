@@ -29,7 +29,9 @@ struct kv_process {
 	struct kv_loader *l;
 	struct kv_arena *arena;
 	kv_objects loaded; /* the link map: glibc's _ns_loaded list */
-	struct kv_object *main;
+	struct kv_object *main, *interp; /* interp: ld.so itself; NULL where there is none */
+	/* Where a copy of ld.so is taken for it: dlopen() calls what only ld.so has set up. */
+	const struct kv_object *second_rtld;
 	const struct kv_search_list *library_path; /* LD_LIBRARY_PATH; NULL */
 	const struct kv_search_list *default_path;
 	const char *const *assumed;
@@ -206,6 +208,8 @@ bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load 
  */
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
 			 struct kv_load *ret);
+/* Whether libc comes up in the process that has just been relocated (rtld.c). */
+bool kv_check_rtld(struct kv_process *p, struct kv_load *ret);
 /* Lays out the static TLS block of the start-up's objects (tls.c). */
 void kv_tls_start(struct kv_process *p);
 /* Whether the static TLS block has room for the thread-local data of all of them. */

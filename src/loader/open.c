@@ -56,6 +56,12 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 	bool good;
 
 	*ret = (struct kv_load){ 0 };
+	if (p->second_rtld) {
+		kv_load_fail(p, ret, KV_LOADS_ABORT, p->second_rtld->name,
+			     "libc takes this second copy of ld.so for the loader, whose state "
+			     "nobody has set up: SIGSEGV in dlopen()");
+		return;
+	}
 	p->err = 0;
 	for (size_t i = 0; i < mark.loaded; i++)
 		kv_vec_push(p->arena, &ret->before, p->loaded.v[i]);

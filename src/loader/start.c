@@ -4,7 +4,7 @@
 #define MAX_PRELOAD ((size_t)1 << 20)
 
 /* The interpreter is in the link map before anything else is searched for. */
-static struct kv_object *map_interpreter(struct kv_process *p)
+static void map_interpreter(struct kv_process *p)
 {
 	const char *path = p->main->elf && p->main->elf->interp ? p->main->elf->interp
 								: kv_loader_ldso(p->l)->path;
@@ -12,11 +12,10 @@ static struct kv_object *map_interpreter(struct kv_process *p)
 	struct kv_object *o;
 
 	if (!elf)
-		return NULL;
-	o = kv_new_object(p, path, path, elf);
+		return;
+	o = p->interp = kv_new_object(p, path, path, elf);
 	o->rule = KV_RULE_MAIN;
 	o->needs_mapped = o->relocated = o->has_no_id = true;
-	return o;
 }
 
 static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
@@ -76,7 +75,7 @@ static bool map_preload(struct kv_process *p, const char *name, struct kv_load *
 		*ret = failed;
 		return false;
 	}
-	if (!o || o->in_list || o->is_main || o == p->loaded.v[1])
+	if (!o || o->in_list || o->is_main || o == p->interp)
 		return true;
 	o->rule = KV_RULE_PRELOAD;
 	o->in_list = true;
@@ -151,13 +150,13 @@ static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load
 	}
 	kv_sort(p, &ret->list, p->main, &order);
 	kv_tls_start(p);
-	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, !now || !*now, ret);
+	return kv_check_isa(p, &order, ret) &&
+	       kv_check_relocation(p, &order, !now || !*now, ret) && kv_check_rtld(p, ret);
 }
 
 static bool map_all(struct kv_process *p, const struct kv_process_opts *opts, struct kv_load *ret)
 {
-	struct kv_object *interp = map_interpreter(p);
-
+	map_interpreter(p);
 	kv_vec_push(p->arena, &ret->list, p->main);
 	if (!map_preloads(p, opts->env, ret))
 		return false;
@@ -172,7 +171,7 @@ static bool map_all(struct kv_process *p, const struct kv_process_opts *opts, st
 	}
 	if (!kv_map_deps(p, KV_MAP_LIBRARY, ret))
 		return false;
-	place_interpreter(p, interp, &ret->list);
+	place_interpreter(p, p->interp, &ret->list);
 	return true;
 }
 
