@@ -201,7 +201,7 @@ static void read_needs_of(struct dynamic *d, struct kv_span s, uint64_t at, cons
 		    !kv_span_u32(s, at + 8, e->be, &name) || !kv_span_u32(s, at + 12, e->be, &next))
 			return;
 		kv_vec_push(e->symtab->arena, &e->verneeds,
-			    ((struct kv_elf_verneed){
+			    ((struct kv_elf_version){
 				    .file = file,
 				    .name = version_at(d, name),
 				    .hash = hash,
@@ -258,7 +258,7 @@ static void read_verdefs(struct dynamic *d)
 		    !kv_span_u32(s, at + aux, e->be, &name))
 			return;
 		kv_vec_push(e->symtab->arena, &e->verdefs,
-			    ((struct kv_elf_verdef){
+			    ((struct kv_elf_version){
 				    .name = version_at(d, name),
 				    .hash = hash,
 				    .index = index & 0x7fff,

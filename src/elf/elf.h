@@ -10,20 +10,15 @@
 
 #include "root/root.h"
 
-struct kv_elf_verneed {
-	const char *file; /* vn_file */
+/* A version that is needed of another object, or one that is defined. */
+struct kv_elf_version {
+	const char *file; /* vn_file; NULL where it is defined */
 	const char *name;
 	uint32_t hash;
-	bool weak;      /* VER_FLG_WEAK */
+	bool weak;      /* VER_FLG_WEAK of a need */
 	bool hidden;    /* bit 15 of vna_other */
-	uint16_t index; /* vna_other without the hidden bit */
-};
-
-struct kv_elf_verdef {
-	const char *name;
-	uint32_t hash;
-	uint16_t index;
-	bool base;
+	bool base;      /* VER_FLG_BASE of a definition */
+	uint16_t index; /* vna_other without the hidden bit, or vd_ndx */
 };
 
 struct kv_elf_sym {
@@ -97,8 +92,8 @@ struct kv_elf {
 	KV_VEC(struct kv_elf_dep) deps; /* what is needed, and filters, in order */
 	uint64_t flags, flags_1;
 	bool has_strtab, has_verdef, has_verneed, has_relr, has_init_array, bind_now;
-	KV_VEC(struct kv_elf_verneed) verneeds;
-	KV_VEC(struct kv_elf_verdef) verdefs;
+	KV_VEC(struct kv_elf_version) verneeds;
+	KV_VEC(struct kv_elf_version) verdefs;
 
 	struct kv_elf_symtab *symtab; /* see symbols.c */
 };

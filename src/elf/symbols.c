@@ -180,18 +180,33 @@ static const char *name_at(const struct kv_elf_symtab *t, uint64_t off)
 	return kv_span_str(t->strtab, off);
 }
 
-/* Index of the first undefined symbol behind i, 0: none. Every symbol is asked, so the one field is
- * looked at by itself. SHN_UNDEF is 0 in either byte order. */
+/*
+ * Index of the first symbol behind i that may be undefined, 0: none. Every symbol is asked, so the
+ * fields are looked at by themselves: SHN_UNDEF is 0 in either byte order, and so is the value with
+ * which ld.so takes none for a definition.
+ */
 static size_t next_undefined(const struct kv_elf *e, size_t i)
 {
+	static const uint8_t zero[8];
 	struct kv_span s = e->symtab->symtab;
-	size_t size = entry_size(e);
-	const uint8_t *p = s.p + (i + 1) * size + (e->is64 ? 6 : 14);
+	size_t size = entry_size(e), width = e->is64 ? 8 : 4;
+	bool hashed = kv_elf_is_hashed(e);
 
-	for (; p < s.p + s.n; p += size)
-		if (!(p[0] | p[1]))
+	for (const uint8_t *p = s.p + (i + 1) * size; p < s.p + s.n; p += size) {
+		const uint8_t *shndx = p + (e->is64 ? 6 : 14), *value = p + (e->is64 ? 8 : 4);
+
+		if (!(shndx[0] | shndx[1]) || !memcmp(value, zero, width) || !hashed)
 			return (size_t)(p - s.p) / size;
+	}
 	return 0;
+}
+
+/* Whether ld.so may look elsewhere for it, although it is defined: nothing finds what is in no hash
+ * table. */
+static bool is_undefined(const struct kv_elf *e, const struct kv_elf_sym *sym)
+{
+	return sym->shndx == SHN_UNDEF || !kv_elf_is_hashed(e) ||
+	       (!sym->value && sym->type != STT_TLS);
 }
 
 bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
@@ -207,7 +222,8 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
 		uint16_t version = 1;
 
 		r->name = name_at(t, sym_at(e, t->symtab, i * entry_size(e), &sym));
-		if (sym.bind == STB_LOCAL || sym.hidden || !r->name || !*r->name)
+		if (sym.bind == STB_LOCAL || sym.hidden || !is_undefined(e, &sym) || !r->name ||
+		    !*r->name)
 			continue;
 		len = strlen(r->name);
 		r->passed += len;

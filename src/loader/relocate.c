@@ -132,13 +132,13 @@ static void report(struct relocating *w, struct kv_load *ret)
 {
 	struct kv_process *p = w->s->p;
 	const struct kv_object *o = w->s->from;
-	const struct kv_elf_verneed *v = w->ref ? kv_scope_version(w->s, w->ref->version) : NULL;
+	const struct kv_elf_version *v = w->ref ? kv_scope_version(w->s, w->ref->version) : NULL;
 
 	ret->requirer = o;
 	switch (w->fault) {
 	case RELOC_SYMBOL:
 		ret->missing_symbol = w->ref->name;
-		ret->provider = v ? kv_process_named(p, v->file) : NULL;
+		ret->provider = v && v->file ? kv_process_named(p, v->file) : NULL;
 		if (kv_is_link_time_fault(w->s, w->ref))
 			kv_load_fail(p, ret, KV_LOADS_NO, o->name,
 				     kv_strf(p->arena,

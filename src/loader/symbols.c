@@ -9,7 +9,8 @@
 
 struct match {
 	const struct kv_object *in;
-	const struct kv_elf_verneed *version; /* NULL: an unversioned reference */
+	const struct kv_elf_version *version; /* NULL: an unversioned reference */
+	bool takes_absolute;                  /* also where its value is 0: since 2.28 (BZ 19818) */
 	unsigned n_default;  /* default versions seen by an unversioned reference */
 	bool matched, found; /* some symbol fits; it is one that others may bind to */
 	bool default_binds;  /* so is the first of the default versions */
@@ -21,7 +22,7 @@ static const char *version_name(const struct kv_elf *e, uint16_t index, uint32_t
 	*ret_hash = 0;
 	for (size_t i = 0; i < e->verdefs.n; i++) {
 		/* Definitions are numbered from 1 in order, nearly always. */
-		const struct kv_elf_verdef *d = &e->verdefs.v[(i + index - 1) % e->verdefs.n];
+		const struct kv_elf_version *d = &e->verdefs.v[(i + index - 1) % e->verdefs.n];
 
 		if (d->index != index || d->base)
 			continue;
@@ -36,20 +37,20 @@ static const char *version_name(const struct kv_elf *e, uint16_t index, uint32_t
 	return NULL;
 }
 
-static bool is_definition(const struct kv_elf_sym *sym)
+static bool is_definition(const struct kv_elf_sym *sym, bool takes_absolute)
 {
 	const unsigned types = 1 << STT_NOTYPE | 1 << STT_OBJECT | 1 << STT_FUNC | 1 << STT_COMMON |
 			       1 << STT_TLS | 1 << STT_GNU_IFUNC;
 
 	return sym->shndx != SHN_UNDEF && (types >> sym->type & 1) &&
-	       (sym->value || sym->shndx == SHN_ABS || sym->type == STT_TLS);
+	       (sym->value || (takes_absolute && sym->shndx == SHN_ABS) || sym->type == STT_TLS);
 }
 
 /* Local and hidden symbols are ignored (do_lookup_x()). */
 static bool binds(const struct kv_elf_sym *sym)
 {
-	return !sym->hidden && (sym->bind == STB_GLOBAL || sym->bind == STB_WEAK ||
-				sym->bind == STB_GNU_UNIQUE);
+	return !sym->hidden &&
+	       (sym->bind == STB_GLOBAL || sym->bind == STB_WEAK || sym->bind == STB_GNU_UNIQUE);
 }
 
 /* check_match() */
@@ -60,7 +61,7 @@ static bool fits(const struct kv_elf_sym *sym, struct match *m)
 	const char *name;
 	uint32_t hash;
 
-	if (!is_definition(sym))
+	if (!is_definition(sym, m->takes_absolute))
 		return false;
 	if (!kv_elf_has_versym(e))
 		return true;
@@ -88,10 +89,12 @@ static bool matches(const struct kv_elf_sym *sym, void *arg)
 	return m->matched;
 }
 
-static struct match look_into(const struct kv_object *o, const struct kv_elf_ref *r,
-			      const struct kv_elf_verneed *version)
+static struct match look_into(const struct kv_scope *s, const struct kv_object *o,
+			      const struct kv_elf_ref *r, const struct kv_elf_version *version)
 {
-	struct match m = { .in = o, .version = version };
+	struct match m = { .in = o,
+			   .version = version,
+			   .takes_absolute = kv_loader_ldso(s->p->l)->version >= 28 };
 
 	if (o->elf && !kv_elf_lookup(o->elf, r->name, r->hash, matches, &m)) {
 		m.matched = m.n_default == 1;
@@ -110,7 +113,7 @@ void kv_scope_from(struct kv_scope *s, const struct kv_object *from)
 	memset(s->named, 0, sizeof(s->named));
 	memset(s->version, 0, sizeof(s->version));
 	for (size_t i = 0; kv_elf_has_versym(e) && i < e->verneeds.n; i++) {
-		const struct kv_elf_verneed *v = &e->verneeds.v[i];
+		const struct kv_elf_version *v = &e->verneeds.v[i];
 
 		if (v->index >= KV_ARRAY_SIZE(s->version) || !v->hash)
 			continue;
@@ -119,26 +122,32 @@ void kv_scope_from(struct kv_scope *s, const struct kv_object *from)
 	}
 }
 
-const struct kv_elf_verneed *kv_scope_version(const struct kv_scope *s, uint16_t index)
+const struct kv_elf_version *kv_scope_version(const struct kv_scope *s, uint16_t index)
 {
 	const struct kv_elf *e = s->from->elf;
 
-	if (index < KV_ARRAY_SIZE(s->version))
+	if (index < KV_ARRAY_SIZE(s->version) && s->version[index])
 		return s->version[index];
+	if (index < 2 || !kv_elf_has_versym(e))
+		return NULL;
 	for (size_t i = 0; i < e->verneeds.n; i++)
 		if (e->verneeds.v[i].index == index && e->verneeds.v[i].hash)
 			return &e->verneeds.v[i];
+	/* Of one of its own definitions, which ld.so does not take for one. */
+	for (size_t i = 0; i < e->verdefs.n; i++)
+		if (e->verdefs.v[i].index == index && !e->verdefs.v[i].base)
+			return &e->verdefs.v[i];
 	return NULL;
 }
 
 static const struct kv_object *named_by(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
-	const struct kv_elf_verneed *v;
+	const struct kv_elf_version *v;
 
 	if (r->version < KV_ARRAY_SIZE(s->named))
 		return s->named[r->version];
 	v = kv_scope_version(s, r->version);
-	return v ? kv_process_named(s->p, v->file) : NULL;
+	return v && v->file ? kv_process_named(s->p, v->file) : NULL;
 }
 
 /* ---- one reference ---- */
@@ -158,17 +167,18 @@ bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
 	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_loader_ldso(s->p->l)->version < 41;
 }
 
-static bool is_defined_in(const struct kv_object *o, const struct kv_elf_ref *r,
-			  const struct kv_elf_verneed *version)
+static bool is_defined_in(const struct kv_scope *s, const struct kv_object *o,
+			  const struct kv_elf_ref *r, const struct kv_elf_version *version)
 {
-	return o->elf && kv_elf_may_define(o->elf, r->hash) && look_into(o, r, version).found;
+	return o->elf && kv_elf_may_define(o->elf, r->hash) && look_into(s, o, r, version).found;
 }
 
-static const struct kv_object *find_in(const kv_objects *list, const struct kv_elf_ref *r,
-				       const struct kv_elf_verneed *version)
+static const struct kv_object *find_in(const struct kv_scope *s, const kv_objects *list,
+				       const struct kv_elf_ref *r,
+				       const struct kv_elf_version *version)
 {
 	for (size_t i = 0; i < list->n; i++)
-		if (is_defined_in(list->v[i], r, version))
+		if (is_defined_in(s, list->v[i], r, version))
 			return list->v[i];
 	return NULL;
 }
@@ -176,23 +186,23 @@ static const struct kv_object *find_in(const kv_objects *list, const struct kv_e
 bool kv_is_defined(const struct kv_scope *s, const struct kv_elf_ref *r,
 		   const struct kv_object **last)
 {
-	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	const struct kv_elf_version *version = kv_scope_version(s, r->version);
 	const struct kv_object *named = named_by(s, r);
 
 	if (kv_may_abort(s, r))
 		return false;
-	if (named && is_defined_in(named, r, version))
+	if (named && is_defined_in(s, named, r, version))
 		return true;
 	/* Before 2.30 only the object that the reference names counts. */
 	if (named && kv_loader_ldso(s->p->l)->version < 30)
 		return false;
-	if (*last && is_defined_in(*last, r, version))
+	if (*last && is_defined_in(s, *last, r, version))
 		return true;
-	*last = find_in(&s->from->needs, r, version);
+	*last = find_in(s, &s->from->needs, r, version);
 	if (!*last)
-		*last = find_in(s->list, r, version);
+		*last = find_in(s, s->list, r, version);
 	for (size_t i = 0; !*last && i < s->p->loaded.n; i++)
-		if (s->p->loaded.v[i]->global && is_defined_in(s->p->loaded.v[i], r, version))
+		if (s->p->loaded.v[i]->global && is_defined_in(s, s->p->loaded.v[i], r, version))
 			*last = s->p->loaded.v[i];
 	return *last != NULL;
 }
@@ -215,16 +225,16 @@ static bool is_assumed_symbol(const struct kv_scope *s, const char *name)
 
 bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
-	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	const struct kv_elf_version *version = kv_scope_version(s, r->version);
 	const struct kv_object *named = named_by(s, r);
 
 	return version && named && named->elf && kv_loader_ldso(s->p->l)->version < 30 &&
-	       kv_elf_is_hashed(named->elf) && !look_into(named, r, version).matched;
+	       kv_elf_is_hashed(named->elf) && !look_into(s, named, r, version).matched;
 }
 
 struct kv_binding kv_bind_symbol(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
-	const struct kv_elf_verneed *version = kv_scope_version(s, r->version);
+	const struct kv_elf_version *version = kv_scope_version(s, r->version);
 
 	/* Scope order: what is global, then the search list of the load. */
 	for (size_t i = 0; i < s->p->loaded.n + s->list->n; i++) {
@@ -236,7 +246,7 @@ struct kv_binding kv_bind_symbol(const struct kv_scope *s, const struct kv_elf_r
 		if (i < s->p->loaded.n && !o->global)
 			continue;
 		is_named = o == named_by(s, r);
-		m = look_into(o, r, version);
+		m = look_into(s, o, r, version);
 		if (m.matched && version && is_named && kv_may_abort(s, r))
 			return (struct kv_binding){ .found = true, .aborts = true };
 		if (m.found)

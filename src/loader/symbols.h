@@ -10,13 +10,13 @@ struct kv_scope {
 	const kv_objects *list; /* search list of the load */
 	const struct kv_object *from;
 	const struct kv_object *named[64]; /* version index -> the loaded object of its vn_file */
-	const struct kv_elf_verneed *version[64];
+	const struct kv_elf_version *version[64];
 };
 
 /* Turns to the references of this object, which has an elf. */
 void kv_scope_from(struct kv_scope *s, const struct kv_object *from);
 /* The version that a reference with this number asks for; NULL for none. */
-const struct kv_elf_verneed *kv_scope_version(const struct kv_scope *s, uint16_t index);
+const struct kv_elf_version *kv_scope_version(const struct kv_scope *s, uint16_t index);
 
 /* Whether the load fails without it. */
 bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r);

@@ -18,7 +18,7 @@ static bool abort_no_provider(const struct kv_object *o, const char *file, struc
 	return false;
 }
 
-static bool defines(const struct kv_elf *e, const struct kv_elf_verneed *v)
+static bool defines(const struct kv_elf *e, const struct kv_elf_version *v)
 {
 	for (size_t i = 0; i < e->verdefs.n; i++)
 		if (e->verdefs.v[i].hash == v->hash && kv_streq(e->verdefs.v[i].name, v->name))
@@ -34,7 +34,7 @@ static void add_fault(struct kv_process *p, struct kv_load *ret, const char *tex
 }
 
 static void missing_version(struct kv_process *p, const struct kv_object *o,
-			    const struct kv_object *provider, const struct kv_elf_verneed *v,
+			    const struct kv_object *provider, const struct kv_elf_version *v,
 			    struct kv_load *ret)
 {
 	if (!ret->missing_version) {
@@ -66,7 +66,7 @@ static bool check_object(struct kv_process *p, const struct kv_object *o, bool a
 			 struct kv_load *ret)
 {
 	for (size_t i = 0; i < o->elf->verneeds.n; i++) {
-		const struct kv_elf_verneed *v = &o->elf->verneeds.v[i];
+		const struct kv_elf_version *v = &o->elf->verneeds.v[i];
 		const struct kv_object *provider = kv_process_named(p, v->file);
 
 		if (!provider)

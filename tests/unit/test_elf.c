@@ -76,10 +76,10 @@ static void test_max_versions_compare_by_number(void **state)
 	struct kv_elf e = { 0 };
 
 	(void)state;
-	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_verdef){ .name = "FABRIC_1.9" }));
-	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_verdef){ .name = "FABRIC_1.10" }));
-	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_verdef){ .name = "FABRIC_1.2" }));
-	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_verdef){ .name = "FABRIC_PRIVATE" }));
+	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_version){ .name = "FABRIC_1.9" }));
+	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_version){ .name = "FABRIC_1.10" }));
+	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_version){ .name = "FABRIC_1.2" }));
+	kv_vec_push(arena, &e.verdefs, ((struct kv_elf_version){ .name = "FABRIC_PRIVATE" }));
 	assert_string_equal(kv_elf_max_def(&e, "FABRIC_"), "FABRIC_1.10");
 	assert_null(kv_elf_max_need(&e, "FABRIC_"));
 }
