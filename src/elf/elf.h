@@ -54,6 +54,7 @@ struct kv_elf_ref {
 	uint32_t sym;     /* index in the symbol table */
 	uint16_t version; /* its versym entry without the hidden bit */
 	bool weak;        /* only those that ask for a version are listed */
+	bool tls;         /* STT_TLS */
 	uint64_t passed;  /* bytes of names so far */
 };
 

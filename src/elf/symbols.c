@@ -233,6 +233,7 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
 		r->sym = (uint32_t)i;
 		r->version = version & 0x7fff;
 		r->weak = sym.bind == STB_WEAK;
+		r->tls = sym.type == STT_TLS;
 		if (r->weak && r->version < 2)
 			continue;
 		r->hash = kv_elf_gnu_hash_n(r->name, len);

@@ -35,6 +35,7 @@ struct kv_process {
 	const struct kv_search_list *library_path; /* LD_LIBRARY_PATH; NULL */
 	const struct kv_search_list *default_path;
 	const char *const *assumed;
+	const char *tunables; /* GLIBC_TUNABLES; NULL */
 	struct kv_map *by_name;           /* the object that a name led to last time */
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
 	int err;          /* errno of the last attempt at a file, as ld.so would have it in errno */
@@ -43,6 +44,7 @@ struct kv_process {
 	bool starting;    /* ld.so is not yet done: it has no strerror() of libc's */
 	unsigned stack_flags;                   /* PF_X where the stack is executable */
 	uint64_t tls_used, tls_size, tls_align; /* the static TLS block (tls.c) */
+	uint64_t tls_optional; /* of it, what those may still take who can do without */
 };
 
 /* ---- one file (verify.c) ---- */
@@ -72,6 +74,10 @@ enum kv_mapping {
 	KV_MAP_LIBRARY, /* at start-up: needed or preloaded */
 	KV_MAP_DLOPEN,  /* by dlopen, or needed by what that opened */
 };
+
+/* glibc.rtld.execstack: whether objects get an executable stack. */
+enum kv_stack_mode { KV_STACK_REFUSED, KV_STACK_AT_START, KV_STACK_FORCED };
+enum kv_stack_mode kv_stack_mode(const struct kv_process *p);
 
 /* The part of _dl_map_object_from_fd() that can fail. Errors bear the name that was asked for. */
 enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum kv_mapping kind,
@@ -109,6 +115,10 @@ const char *kv_expand(struct kv_process *p, const char *text, const char *origin
 /* The path in the root that a process there means: the working directory of a foreign process is
  * taken to be "/". */
 const char *kv_guest(struct kv_arena *a, const char *path);
+
+/* A number of GLIBC_TUNABLES, within its bounds; what it is by default (tunables.c). */
+uint64_t kv_tunable(const struct kv_process *p, const char *name, uint64_t least, uint64_t most,
+		    uint64_t standard);
 
 /* ---- the search (search.c) ---- */
 
@@ -214,7 +224,8 @@ bool kv_check_rtld(struct kv_process *p, struct kv_load *ret);
 void kv_tls_start(struct kv_process *p);
 /* Whether the static TLS block has room for the thread-local data of all of them. */
 bool kv_tls_fits(const struct kv_process *p, const kv_objects *list);
-/* _dl_try_allocate_static_tls(): false where the block has no room left. */
-bool kv_tls_make_static(struct kv_process *p, struct kv_object *o);
+/* _dl_try_allocate_static_tls(): false where the block has no room left. optional: the object can
+ * do without. */
+bool kv_tls_make_static(struct kv_process *p, struct kv_object *o, bool optional);
 
 #endif

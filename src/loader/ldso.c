@@ -121,6 +121,22 @@ static void read_strings(struct kv_loader *l, const struct kv_elf *e, struct kv_
 	}
 }
 
+/* Whether a text stands anywhere in the loader, its tables of data included. */
+static bool says(struct kv_loader *l, const struct kv_elf *e, const char *text)
+{
+	for (size_t i = 0; i < e->loads.n; i++) {
+		const struct kv_elf_segment *seg = &e->loads.v[i];
+		struct kv_span s;
+
+		if (seg->filesz > MAX_LDSO)
+			continue;
+		s = kv_elf_read_at(e, l->arena, seg->offset, seg->filesz);
+		if (kv_span_find(s, 0, text, strlen(text)) < s.n)
+			return true;
+	}
+	return false;
+}
+
 /* Before 2.33 ld.so carries no banner, but libc.so.6 does. The newest node that a libc defines
  * dates it from below. */
 static unsigned version_of_libc(struct kv_loader *l, const kv_strv *dirs)
@@ -186,6 +202,8 @@ const struct kv_ldso *kv_loader_ldso(struct kv_loader *l)
 	if (!so->version && so->dirs.n)
 		so->version = version_of_libc(l, &so->dirs);
 	so->is_glibc = so->version != 0;
+	so->has_tls_tunables = so->version >= 32 ||
+			       (so->is_glibc && e && says(l, e, "glibc.rtld.optional_static_tls"));
 	if (!so->is_glibc)
 		so->unknown_why = why_unknown(l, so);
 	if (so->dirs.n < 2)

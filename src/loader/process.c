@@ -62,7 +62,8 @@ const struct kv_object *kv_process_named(struct kv_process *p, const char *name)
 
 struct kv_mark kv_process_mark(const struct kv_process *p)
 {
-	return (struct kv_mark){ p->loaded.n, p->named.n, p->tls_used, p->stack_flags };
+	return (struct kv_mark){ p->loaded.n, p->named.n, p->tls_used, p->tls_optional,
+				 p->stack_flags };
 }
 
 void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
@@ -77,6 +78,7 @@ void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
 	}
 	p->loaded.n = mark.loaded;
 	p->tls_used = mark.tls_used;
+	p->tls_optional = mark.tls_optional;
 	p->stack_flags = mark.stack_flags;
 }
 

@@ -30,7 +30,7 @@ bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load 
 
 /* ---- relocations ---- */
 
-enum reloc_fault { RELOC_OK, RELOC_SYMBOL, RELOC_ABORT, RELOC_TLS, RELOC_CUT };
+enum reloc_fault { RELOC_OK, RELOC_SYMBOL, RELOC_ABORT, RELOC_TLS, RELOC_NO_TLS, RELOC_CUT };
 
 struct missing {
 	struct kv_elf_ref ref; /* without a name where the symbol is there */
@@ -54,6 +54,13 @@ static bool is_tpoff(const struct kv_loader *l, uint32_t type)
 	       (l->machine == EM_AARCH64 && type == R_AARCH64_TLS_TPREL);
 }
 
+/* Descriptors: the block goes there where it finds room (TRY_STATIC_TLS). */
+static bool is_tlsdesc(const struct kv_loader *l, uint32_t type)
+{
+	return (l->machine == EM_X86_64 && type == R_X86_64_TLSDESC) ||
+	       (l->machine == EM_AARCH64 && type == R_AARCH64_TLSDESC);
+}
+
 /* The object whose thread-local symbol it is; NULL where it is not known. */
 static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
 {
@@ -66,17 +73,22 @@ static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
 	return p->loaded.v[w->s->from->index];
 }
 
-static bool has_no_tls_room(struct relocating *w, const struct kv_elf_reloc *r)
+static enum reloc_fault place_tls(struct relocating *w, const struct kv_elf_reloc *r)
 {
+	struct kv_process *p = w->s->p;
+	bool optional = is_tlsdesc(p->l, r->type);
 	struct kv_object *o;
 
-	if (!w->tls || !is_tpoff(w->s->p->l, r->type))
-		return false;
+	if (!w->tls || !(optional || is_tpoff(p->l, r->type)))
+		return RELOC_OK;
 	o = tls_owner(w, r->sym);
-	if (!o || !o->elf->tls.memsz || kv_tls_make_static(w->s->p, o))
-		return false;
+	if (!o || !o->elf)
+		return RELOC_OK;
 	w->tls_owner = o;
-	return true;
+	/* x86 divides by the alignment of the segment that is not there. */
+	if (!o->elf->tls.memsz)
+		return p->l->machine == EM_X86_64 ? RELOC_NO_TLS : RELOC_OK;
+	return kv_tls_make_static(p, o, optional) || optional ? RELOC_OK : RELOC_TLS;
 }
 
 static bool apply(const struct kv_elf_reloc *r, void *arg)
@@ -91,8 +103,8 @@ static bool apply(const struct kv_elf_reloc *r, void *arg)
 	} else if (w->missing && r->sym < w->n_syms && w->missing[r->sym].ref.name) {
 		w->ref = &w->missing[r->sym].ref;
 		w->fault = w->missing[r->sym].aborts ? RELOC_ABORT : RELOC_SYMBOL;
-	} else if (has_no_tls_room(w, r)) {
-		w->fault = RELOC_TLS;
+	} else {
+		w->fault = place_tls(w, r);
 	}
 	return w->fault != RELOC_OK;
 }
@@ -161,6 +173,10 @@ static void report(struct relocating *w, struct kv_load *ret)
 		kv_load_fail(p, ret, KV_LOADS_NO, w->tls_owner->name,
 			     "cannot allocate memory in static TLS block");
 		break;
+	case RELOC_NO_TLS:
+		kv_load_fail(p, ret, KV_LOADS_ABORT, w->tls_owner->name,
+			     "its thread-local data is referred to, of which it has none: SIGFPE");
+		break;
 	default:
 		kv_load_fail(p, ret, KV_LOADS_ABORT, o->name,
 			     "the file is shorter than its program headers say: SIGBUS");
@@ -187,17 +203,24 @@ static bool has_dead_constructors(struct kv_process *p, const struct kv_elf *e)
 	return e->has_relr && e->has_init_array && kv_loader_ldso(p->l)->version < 36;
 }
 
-static bool check_object(struct kv_scope *s, const struct kv_object *o, bool is_whole, bool lazy,
-			 bool tls_is_tight, struct kv_load *ret)
+/* What is known of an object's references without asking in ld.so's order. */
+struct swept {
+	bool is_whole; /* all are defined */
+	bool has_tls;  /* some may be to thread-local data of others */
+};
+
+static bool check_object(struct kv_scope *s, const struct kv_object *o, struct swept swept,
+			 bool lazy, bool tls_is_tight, struct kv_load *ret)
 {
 	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now };
 
 	kv_scope_from(s, o);
-	if (!is_whole)
+	if (!swept.is_whole)
 		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
-	 * it is too large. */
-	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight;
+	 * it is too large, or takes room through descriptors. */
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight || swept.has_tls ||
+		(o->elf->tls.memsz && !s->p->starting);
 	if (has_dead_constructors(s->p, o->elf)) {
 		kv_load_fail(s->p, ret, KV_LOADS_ABORT, o->name,
 			     "its relative relocations (DT_RELR) are not known to this glibc: "
@@ -221,7 +244,7 @@ struct sweep {
 	struct kv_process *p;
 	const kv_objects *list, *fresh;
 	kv_objects unread;
-	bool *is_whole;
+	struct swept *swept;
 };
 
 static void read_one(void *arg, size_t i)
@@ -235,21 +258,26 @@ static void sweep_one(void *arg, size_t i)
 {
 	const struct sweep *w = arg;
 	struct kv_scope s = { .p = w->p, .list = w->list };
+	struct swept got = { .is_whole = true };
 	const struct kv_object *last = NULL;
 	struct kv_elf_ref r = { 0 };
 
 	kv_scope_from(&s, w->fresh->v[i]);
-	w->is_whole[i] = true;
-	while (w->is_whole[i] && kv_elf_next_ref(s.from->elf, &r))
-		w->is_whole[i] = kv_is_defined(&s, &r, &last) ||
-				 (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
+	while (got.is_whole && kv_elf_next_ref(s.from->elf, &r)) {
+		got.is_whole = kv_is_defined(&s, &r, &last) ||
+			       (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
+		got.has_tls |= r.tls;
+	}
+	got.has_tls |= !got.is_whole;
+	w->swept[i] = got;
 }
 
-static const bool *sweep(struct kv_process *p, const kv_objects *list, const kv_objects *fresh)
+static const struct swept *sweep(struct kv_process *p, const kv_objects *list,
+				 const kv_objects *fresh)
 {
 	struct sweep w = { .p = p, .list = list, .fresh = fresh };
 
-	w.is_whole = kv_alloc_n(p->arena, fresh->n, sizeof(bool));
+	w.swept = kv_alloc_n(p->arena, fresh->n, sizeof(*w.swept));
 	for (size_t i = 0; i < p->loaded.n; i++) {
 		struct kv_object *o = p->loaded.v[i];
 
@@ -260,7 +288,7 @@ static const bool *sweep(struct kv_process *p, const kv_objects *list, const kv_
 	}
 	kv_parallel((const struct kv_stage[]){ { w.unread.n, read_one }, { fresh->n, sweep_one } },
 		    2, fresh->n / WORTH_A_THREAD, &w);
-	return w.is_whole;
+	return w.swept;
 }
 
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
@@ -269,15 +297,15 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
 	bool tls_is_tight = false;
-	const bool *is_whole;
+	const struct swept *swept;
 
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
 	tls_is_tight = !kv_tls_fits(p, &fresh);
-	is_whole = sweep(p, &ret->list, &fresh);
+	swept = sweep(p, &ret->list, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], is_whole[i], lazy, tls_is_tight, ret))
+		if (!check_object(&s, fresh.v[i], swept[i], lazy, tls_is_tight, ret))
 			return false;
 	return true;
 }

@@ -17,8 +17,8 @@ static bool needs(const struct kv_object *o, const struct kv_object *dep,
 }
 
 /*
- * Until 2.34: each object is moved behind the last one that needs it, with a count of how often a
- * place was looked at, which ends the turning of cycles.
+ * Until 2.34, and with glibc.rtld.dynamic_sort=1: each object is moved behind the last one that
+ * needs it, with a count of how often a place was looked at, which ends the turning of cycles.
  */
 static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n)
 {
@@ -102,7 +102,7 @@ void kv_sort(struct kv_process *p, const kv_objects *list, struct kv_object *fir
 			kv_vec_push(p->arena, ret, list->v[i]);
 	}
 	soname = ret->v[0]->elf ? ret->v[0]->elf->soname : NULL;
-	if (version < 35)
+	if (version < 35 || kv_tunable(p, "glibc.rtld.dynamic_sort", 1, 2, 2) == 1)
 		sort_by_moving(p->arena, ret->v, ret->n);
 	else
 		sort_depth_first(p->arena, ret->v, ret->n,

@@ -59,6 +59,11 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 	o->is_main = o->global = o->has_no_id = true;
 	if (opened.elf->has_stack)
 		p->stack_flags = opened.elf->stack_flags & PF_X;
+	if (p->stack_flags && kv_stack_mode(p) == KV_STACK_REFUSED) {
+		kv_load_fail(p, ret, KV_LOADS_NO, exe,
+			     "Fatal glibc error: executable stack is not allowed");
+		return false;
+	}
 	return true;
 }
 
@@ -150,8 +155,8 @@ static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load
 	}
 	kv_sort(p, &ret->list, p->main, &order);
 	kv_tls_start(p);
-	return kv_check_isa(p, &order, ret) &&
-	       kv_check_relocation(p, &order, !now || !*now, ret) && kv_check_rtld(p, ret);
+	return kv_check_isa(p, &order, ret) && kv_check_relocation(p, &order, !now || !*now, ret) &&
+	       kv_check_rtld(p, ret);
 }
 
 static bool map_all(struct kv_process *p, const struct kv_process_opts *opts, struct kv_load *ret)
@@ -186,6 +191,7 @@ struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process
 	p->l = l;
 	p->arena = l->arena;
 	p->assumed = opts->assumed;
+	p->tunables = opts->env ? kv_env_get(opts->env, "GLIBC_TUNABLES") : NULL;
 	p->by_name = kv_map_new(p->arena);
 	p->starting = true;
 	if (!map_main(p, opts->exe, ret))
@@ -194,6 +200,8 @@ struct kv_process *kv_process_start(struct kv_loader *l, const struct kv_process
 		kv_load_fail(p, ret, KV_LOADS_UNKNOWN, name, kv_loader_ldso(l)->unknown_why);
 		return p;
 	}
+	if (kv_stack_mode(p) == KV_STACK_FORCED)
+		p->stack_flags |= PF_X;
 	if (path && *path)
 		p->library_path = kv_search_list(p, path, ":;", p->main->origin);
 	if (!map_all(p, opts, ret)) {

@@ -5,8 +5,10 @@
  */
 #include "loader/internal.h"
 
-/* What is left for dlopen: 64 + DL_NNS * 100 until 2.31, 3 * 144 + 4 * 144 + 512 + 144 since. */
+/* What is left for dlopen: 64 + DL_NNS * 100 until 2.31; since then as much by default. */
 #define SURPLUS 1664
+/* How much of it a namespace has for others than libc. */
+#define OTHER_IE_TLS 144
 
 /* struct pthread is a multiple of this, and the block's alignment at least this. */
 #define TCB_ALIGN 64
@@ -83,6 +85,20 @@ static uint64_t place_above(struct layout *lay, const struct kv_elf_tls *tls)
 	return off - first;
 }
 
+/* _dl_tls_static_surplus_init(). Before it, who can do without took what there was. */
+static uint64_t surplus(const struct kv_process *p, uint64_t *ret_optional)
+{
+	uint64_t libc = kv_loader_ldso(p->l)->version < 35 ? 192 : 144, spaces;
+
+	*ret_optional = UINT64_MAX;
+	if (!kv_loader_ldso(p->l)->has_tls_tunables)
+		return SURPLUS;
+	spaces = kv_tunable(p, "glibc.rtld.nns", 1, 16, 4);
+	*ret_optional = kv_tunable(p, "glibc.rtld.optional_static_tls", 0, SIZE_MAX, 512);
+	return SURPLUS - 512 + *ret_optional - 4 * (libc + OTHER_IE_TLS) +
+	       spaces * (libc + OTHER_IE_TLS);
+}
+
 void kv_tls_start(struct kv_process *p)
 {
 	bool above = is_above(p->l);
@@ -101,7 +117,7 @@ void kv_tls_start(struct kv_process *p)
 	if (kv_loader_ldso(p->l)->version >= 41)
 		lay.offset = round_up(lay.offset + RSEQ, RSEQ);
 	p->tls_used = lay.offset;
-	p->tls_size = round_up(lay.offset + SURPLUS, lay.max_align);
+	p->tls_size = round_up(lay.offset + surplus(p, &p->tls_optional), lay.max_align);
 	p->tls_align = lay.max_align;
 }
 
@@ -112,35 +128,45 @@ bool kv_tls_fits(const struct kv_process *p, const kv_objects *list)
 	for (size_t i = 0; i < list->n; i++) {
 		struct kv_object copy = *list->v[i];
 
-		if (copy.elf->tls.memsz && !kv_tls_make_static(&then, &copy))
+		if (copy.elf->tls.memsz && !kv_tls_make_static(&then, &copy, false))
 			return false;
 	}
 	return true;
 }
 
-bool kv_tls_make_static(struct kv_process *p, struct kv_object *o)
+/* Bytes of the block that the object would take; 0 where it has no room. *ret_at: the offset. */
+static uint64_t room_for(const struct kv_process *p, const struct kv_elf_tls *tls, uint64_t *ret_at)
 {
-	const struct kv_elf_tls *tls = &o->elf->tls;
 	uint64_t free = p->tls_size - p->tls_used, align = tls->align ? tls->align : 1, size, use;
 
-	if (o->tls_offset)
-		return true;
 	if (align > p->tls_align)
-		return false;
+		return 0;
 	if (is_above(p->l)) {
-		uint64_t at = round_up(p->tls_used, align);
-
-		if (at > p->tls_size || p->tls_size - at < tls->memsz)
-			return false;
-		o->tls_offset = at;
-		p->tls_used = at + tls->memsz;
-		return true;
+		*ret_at = round_up(p->tls_used, align);
+		if (*ret_at > p->tls_size || p->tls_size - *ret_at < tls->memsz)
+			return 0;
+		return *ret_at + tls->memsz - p->tls_used;
 	}
 	size = tls->memsz + first_byte(tls);
 	if (free < size)
-		return false;
+		return 0;
 	use = free - (free - size) / align * align - first_byte(tls);
+	*ret_at = p->tls_used + use;
+	return use;
+}
+
+bool kv_tls_make_static(struct kv_process *p, struct kv_object *o, bool optional)
+{
+	uint64_t use, at;
+
+	if (o->tls_offset)
+		return true;
+	use = room_for(p, &o->elf->tls, &at);
+	if (!use || (optional && use > p->tls_optional))
+		return false;
+	if (optional && kv_loader_ldso(p->l)->has_tls_tunables)
+		p->tls_optional -= use;
 	p->tls_used += use;
-	o->tls_offset = p->tls_used;
+	o->tls_offset = at;
 	return true;
 }

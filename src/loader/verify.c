@@ -197,6 +197,15 @@ static unsigned stack_flags_of(const struct kv_loader *l, const struct kv_elf *e
 	return l->machine == EM_AARCH64 || l->machine == EM_RISCV ? 0 : PF_X;
 }
 
+/* Since 2.41; that it can be forced came into that release's branch, and all others. */
+enum kv_stack_mode kv_stack_mode(const struct kv_process *p)
+{
+	if (kv_loader_ldso(p->l)->version < 41)
+		return KV_STACK_AT_START;
+	return (enum kv_stack_mode)kv_tunable(p, "glibc.rtld.execstack", KV_STACK_REFUSED,
+					      KV_STACK_FORCED, KV_STACK_AT_START);
+}
+
 enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum kv_mapping kind,
 			      const char **ret_why)
 {
@@ -231,7 +240,8 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 		*ret_why = "shared object cannot be dlopen()ed";
 	if (!*ret_why && (stack_flags_of(p->l, e) & ~p->stack_flags & PF_X)) {
 		/* Since 2.41 dlopen leaves the stack as it is (0ca8785a28). */
-		if (kind == KV_MAP_DLOPEN && kv_loader_ldso(p->l)->version >= 41)
+		if ((kind == KV_MAP_DLOPEN && kv_loader_ldso(p->l)->version >= 41) ||
+		    kv_stack_mode(p) == KV_STACK_REFUSED)
 			*ret_why = "cannot enable executable stack as shared object requires: "
 				   "Invalid argument";
 		else

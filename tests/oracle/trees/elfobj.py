@@ -9,7 +9,8 @@ import struct
 from elftables import Strings, gnu_hash_table, hash_table, verdef_table, verneed_table
 
 PAGE = 4096
-RELOC = {"64": 1, "glob": 6, "jump": 7, "dtpmod": 16, "dtpoff": 17, "tpoff": 18}
+RELOC = {"64": 1, "glob": 6, "jump": 7, "dtpmod": 16, "dtpoff": 17, "tpoff": 18,
+         "tlsdesc": 36}
 TYPES = {"notype": 0, "object": 1, "func": 2, "tls": 6, "ifunc": 10}
 FLAGS = {"origin": 1, "symbolic": 2, "textrel": 4, "bind_now": 8, "static_tls": 16}
 FLAGS_1 = {"now": 1, "global": 2, "nodelete": 8, "initfirst": 0x20, "noopen": 0x40,
@@ -150,7 +151,7 @@ class Writer:
     def reloc_bytes(self, relocs, slot):
         out = b""
         for i, (kind, sym) in enumerate(relocs):
-            out += self.pack("QQq", slot + 8 * i, sym << 32 | kind, 0)
+            out += self.pack("QQq", slot + 16 * i, sym << 32 | kind, 0)
         return out
 
     def notes(self):
@@ -211,9 +212,10 @@ class Writer:
         rw_data = rw + 24
         dyn = self.dynamic_entries(fixed, n_rela, n_jmp, n_relr)
         slots = self.base + rw_data + len(dyn) * 2 * self.wsize
+        # A slot has room for a descriptor.
         fill = {"rela": self.reloc_bytes(rela, slots),
-                "jmprel": self.reloc_bytes(jmprel, slots + 8 * n_rela),
-                "relr": self.pack("Q", slots + 8 * (n_rela + n_jmp)) if n_relr else b""}
+                "jmprel": self.reloc_bytes(jmprel, slots + 16 * n_rela),
+                "relr": self.pack("Q", slots + 16 * (n_rela + n_jmp)) if n_relr else b""}
         out = bytearray(ro_end)
         for name, data in self.blobs:
             data = fill.get(name, data)
@@ -221,7 +223,7 @@ class Writer:
         out = out.ljust(rw_data, b"\0")
         for tag, value in dyn:
             out += self.pack("WW", tag, value)
-        out += b"\0" * (8 * (n_rela + n_jmp + n_relr) + 16)
+        out += b"\0" * (16 * (n_rela + n_jmp + n_relr) + 16)
         out[0:head] = self.header(phnum) + self.phdrs(ro_end, rw, len(dyn), len(out))
         return self.damage(bytes(out))
 
