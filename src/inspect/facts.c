@@ -8,7 +8,7 @@ void kv_elf_versions_of(struct kv_arena *a, const struct kv_elf *e, const char *
 	bool is_same = false;
 
 	for (size_t i = 0; i < e->verneeds.n; i++) {
-		const struct kv_elf_verneed *v = &e->verneeds.v[i];
+		const struct kv_elf_version *v = &e->verneeds.v[i];
 
 		/* The needs of one file stand together and share its name. */
 		if (!i || v->file != v[-1].file)

@@ -190,7 +190,7 @@ static void put_texts(const struct tree *t, int indent, const char *const *texts
 /* A line for each file that versions are needed of: theirs stand together in the list. */
 static void put_versions(const struct tree *t, const struct kv_object *o, int indent)
 {
-	const struct kv_elf_verneed *v = o->elf ? o->elf->verneeds.v : NULL;
+	const struct kv_elf_version *v = o->elf ? o->elf->verneeds.v : NULL;
 
 	for (size_t i = 0, end; o->elf && i < o->elf->verneeds.n; i = end) {
 		put_indent(t, indent);
