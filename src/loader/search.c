@@ -34,7 +34,9 @@ static enum kv_dir_state state_of(struct search *s, const char *prefix)
 {
 	const char *guest = kv_guest(s->p->arena, prefix);
 	struct kv_stat st;
-	int r = kv_root_stat(s->p->l->root, guest, 0, &st);
+	/* Until 2.38 the slash of "/" was cut off, and there is no "". */
+	bool is_nothing = kv_streq(prefix, "/") && kv_loader_ldso(s->p->l)->version < 39;
+	int r = is_nothing ? -ENOENT : kv_root_stat(s->p->l->root, guest, 0, &st);
 
 	if (r < 0)
 		s->p->err = -r;
