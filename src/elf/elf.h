@@ -175,10 +175,10 @@ struct kv_elf_reloc {
 	bool plt; /* of DT_JMPREL */
 };
 
-/* Calls fn with each relocation in ld.so's order, until it returns true. False where they can not
- * be read. */
-bool kv_elf_relocs(const struct kv_elf *e, bool (*fn)(const struct kv_elf_reloc *r, void *arg),
-		   void *arg);
+/* Calls fn with each relocation in ld.so's order, until it returns true; with `only`, with those of
+ * these two types. False where they can not be read. */
+bool kv_elf_relocs(const struct kv_elf *e, const uint32_t only[2],
+		   bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg);
 
 /* Whether the bytes that the file has for [vaddr, vaddr + n) end before it: touching it would raise
  * SIGBUS. What lies in the file's last page counts as there. */

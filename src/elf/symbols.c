@@ -99,7 +99,7 @@ static size_t count_by_relocs(const struct kv_elf *e)
 	struct kv_span s;
 	size_t n;
 
-	kv_elf_relocs(e, note_highest, &h);
+	kv_elf_relocs(e, NULL, note_highest, &h);
 	if (!kv_elf_table(e, e->symtab->symtab_addr, 0, &s))
 		return 0;
 	n = s.n / entry_size(e);
@@ -187,15 +187,18 @@ static const char *name_at(const struct kv_elf_symtab *t, uint64_t off)
  */
 static size_t next_undefined(const struct kv_elf *e, size_t i)
 {
-	static const uint8_t zero[8];
 	struct kv_span s = e->symtab->symtab;
-	size_t size = entry_size(e), width = e->is64 ? 8 : 4;
+	size_t size = entry_size(e);
 	bool hashed = kv_elf_is_hashed(e);
+	uint32_t low, high = 0;
 
 	for (const uint8_t *p = s.p + (i + 1) * size; p < s.p + s.n; p += size) {
 		const uint8_t *shndx = p + (e->is64 ? 6 : 14), *value = p + (e->is64 ? 8 : 4);
 
-		if (!(shndx[0] | shndx[1]) || !memcmp(value, zero, width) || !hashed)
+		memcpy(&low, value, 4);
+		if (e->is64)
+			memcpy(&high, value + 4, 4);
+		if (!(shndx[0] | shndx[1]) || !(low | high) || !hashed)
 			return (size_t)(p - s.p) / size;
 	}
 	return 0;

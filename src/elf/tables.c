@@ -232,7 +232,7 @@ bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_
 }
 
 /* The relocations of one table, in chunks. 1: fn wants no more. */
-static int relocs_of(const struct kv_elf *e, size_t which, uint8_t *chunk,
+static int relocs_of(const struct kv_elf *e, size_t which, const uint32_t *only, uint8_t *chunk,
 		     bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg)
 {
 	const struct kv_elf_symtab *t = e->symtab;
@@ -250,11 +250,12 @@ static int relocs_of(const struct kv_elf *e, size_t which, uint8_t *chunk,
 
 		if (kv_file_read(t->file, off + done, chunk, (size_t)n, &s.n) < 0)
 			return -EIO;
-		for (uint64_t at = 0;
-		     kv_elf_word(e, s, at, &r.offset) && kv_elf_word(e, s, at + w, &info);
-		     at += step) {
-			r.sym = (uint32_t)(e->is64 ? info >> 32 : info >> 8);
+		for (uint64_t at = 0; kv_elf_word(e, s, at + w, &info); at += step) {
 			r.type = (uint32_t)(e->is64 ? info & 0xffffffff : info & 0xff);
+			if (only && r.type != only[0] && r.type != only[1])
+				continue;
+			r.sym = (uint32_t)(e->is64 ? info >> 32 : info >> 8);
+			kv_elf_word(e, s, at, &r.offset);
 			if (fn(&r, arg))
 				return 1;
 		}
@@ -266,14 +267,14 @@ static int relocs_of(const struct kv_elf *e, size_t which, uint8_t *chunk,
 	return 0;
 }
 
-bool kv_elf_relocs(const struct kv_elf *e, bool (*fn)(const struct kv_elf_reloc *r, void *arg),
-		   void *arg)
+bool kv_elf_relocs(const struct kv_elf *e, const uint32_t only[2],
+		   bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg)
 {
 	uint8_t chunk[RELOCS];
 	bool good = true;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(e->symtab->relocs); i++) {
-		int r = relocs_of(e, i, chunk, fn, arg);
+		int r = relocs_of(e, i, only, chunk, fn, arg);
 
 		if (r > 0)
 			break;

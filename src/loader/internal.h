@@ -25,26 +25,35 @@ struct kv_loader {
 	kv_strv hwcaps; /* subdirectories that are tried, best first; the last is "" */
 };
 
+/* The objects that a dlopen relocated, last first, where it looked for symbols, and what it left of
+ * the static TLS block. */
+struct kv_relocation {
+	kv_objects list, fresh;
+	struct kv_tls_room after;
+};
+
 struct kv_process {
 	struct kv_loader *l;
 	struct kv_arena *arena;
-	kv_objects loaded; /* the link map: glibc's _ns_loaded list */
+	kv_objects loaded;               /* the link map: glibc's _ns_loaded list */
 	struct kv_object *main, *interp; /* interp: ld.so itself; NULL where there is none */
 	/* Where a copy of ld.so is taken for it: dlopen() calls what only ld.so has set up. */
 	const struct kv_object *second_rtld;
 	const struct kv_search_list *library_path; /* LD_LIBRARY_PATH; NULL */
 	const struct kv_search_list *default_path;
 	const char *const *assumed;
-	const char *tunables; /* GLIBC_TUNABLES; NULL */
+	const char *tunables;             /* GLIBC_TUNABLES; NULL */
 	struct kv_map *by_name;           /* the object that a name led to last time */
 	KV_VEC(struct kv_object *) named; /* log of names added to objects, for rewinding */
 	int err;          /* errno of the last attempt at a file, as ld.so would have it in errno */
 	bool tls_lost;    /* an object that was refused had got a number for its TLS */
 	bool cache_asked; /* ld.so.cache is opened when it is first needed */
 	bool starting;    /* ld.so is not yet done: it has no strerror() of libc's */
-	unsigned stack_flags;                   /* PF_X where the stack is executable */
-	uint64_t tls_used, tls_size, tls_align; /* the static TLS block (tls.c) */
-	uint64_t tls_optional; /* of it, what those may still take who can do without */
+	unsigned stack_flags;         /* PF_X where the stack is executable */
+	uint64_t tls_size, tls_align; /* the static TLS block (tls.c) */
+	struct kv_tls_room tls, tls_at_start;
+	KV_VEC(struct kv_relocation) relocations; /* since the start */
+	size_t n_exact; /* of them, those after which the room is known to the byte */
 };
 
 /* ---- one file (verify.c) ---- */
@@ -220,10 +229,12 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 			 struct kv_load *ret);
 /* Whether libc comes up in the process that has just been relocated (rtld.c). */
 bool kv_check_rtld(struct kv_process *p, struct kv_load *ret);
+/* Takes the process back to n relocations; tls is what was known of the room then. */
+void kv_forget_relocations(struct kv_process *p, size_t n, struct kv_tls_room tls);
 /* Lays out the static TLS block of the start-up's objects (tls.c). */
 void kv_tls_start(struct kv_process *p);
-/* Whether the static TLS block has room for the thread-local data of all of them. */
-bool kv_tls_fits(const struct kv_process *p, const kv_objects *list);
+/* Whether the static TLS block has room for the thread-local data of all that is mapped. */
+bool kv_tls_fits(const struct kv_process *p);
 /* _dl_try_allocate_static_tls(): false where the block has no room left. optional: the object can
  * do without. */
 bool kv_tls_make_static(struct kv_process *p, struct kv_object *o, bool optional);

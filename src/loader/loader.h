@@ -92,8 +92,8 @@ struct kv_ldso {
 	unsigned version; /* minor of glibc 2.x; 0 where it could not be read */
 	kv_strv dirs;     /* default directories, each with its trailing '/' */
 	const char *lib;  /* $LIB */
-	/* Whether GLIBC_TUNABLES says how much of the static TLS block is left to dlopen: since 2.32,
-	 * and in older ones that took it over. */
+	/* Whether GLIBC_TUNABLES says how much of the static TLS block is left to dlopen:
+	 * since 2.32, and in older ones that took it over. */
 	bool has_tls_tunables;
 	bool is_debian; /* Debian's own, or a derivative's, with directories by multiarch triplet */
 	/* Whether the root's loader was read and is glibc's. Where it is not, unknown_why says what
@@ -152,10 +152,16 @@ enum { KV_DLOPEN_GLOBAL = 1 };
 void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_object *caller,
 		       unsigned flags, struct kv_load *ret);
 
+/* Of the static TLS block: what is in use, and what of the rest those may take who can do without.
+ */
+struct kv_tls_room {
+	uint64_t used, optional;
+};
+
 /* Takes the process back to a point: what was mapped since is unmapped. */
 struct kv_mark {
-	size_t loaded, named;
-	uint64_t tls_used, tls_optional;
+	size_t loaded, named, relocations;
+	struct kv_tls_room tls;
 	unsigned stack_flags;
 };
 struct kv_mark kv_process_mark(const struct kv_process *p);

@@ -62,7 +62,7 @@ const struct kv_object *kv_process_named(struct kv_process *p, const char *name)
 
 struct kv_mark kv_process_mark(const struct kv_process *p)
 {
-	return (struct kv_mark){ p->loaded.n, p->named.n, p->tls_used, p->tls_optional,
+	return (struct kv_mark){ p->loaded.n, p->named.n, p->relocations.n, p->tls,
 				 p->stack_flags };
 }
 
@@ -77,8 +77,7 @@ void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
 		o->names.n--;
 	}
 	p->loaded.n = mark.loaded;
-	p->tls_used = mark.tls_used;
-	p->tls_optional = mark.tls_optional;
+	kv_forget_relocations(p, mark.relocations, mark.tls);
 	p->stack_flags = mark.stack_flags;
 }
 

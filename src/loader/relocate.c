@@ -47,18 +47,20 @@ struct relocating {
 	const struct kv_object *tls_owner; /* whose block has no room */
 };
 
-/* Relocations against the thread pointer: the block has to be in the static part. */
-static bool is_tpoff(const struct kv_loader *l, uint32_t type)
-{
-	return (l->machine == EM_X86_64 && type == R_X86_64_TPOFF64) ||
-	       (l->machine == EM_AARCH64 && type == R_AARCH64_TLS_TPREL);
-}
+/*
+ * Relocations against the thread pointer: the block has to be in the static part. And descriptors:
+ * it goes there where it finds room (TRY_STATIC_TLS).
+ */
+enum { TPOFF, TLSDESC };
 
-/* Descriptors: the block goes there where it finds room (TRY_STATIC_TLS). */
-static bool is_tlsdesc(const struct kv_loader *l, uint32_t type)
+static const uint32_t *tls_types(const struct kv_loader *l)
 {
-	return (l->machine == EM_X86_64 && type == R_X86_64_TLSDESC) ||
-	       (l->machine == EM_AARCH64 && type == R_AARCH64_TLSDESC);
+	static const uint32_t
+		x86_64[] = { [TPOFF] = R_X86_64_TPOFF64, [TLSDESC] = R_X86_64_TLSDESC },
+		aarch64[] = { [TPOFF] = R_AARCH64_TLS_TPREL, [TLSDESC] = R_AARCH64_TLSDESC },
+		others[2];
+
+	return l->machine == EM_X86_64 ? x86_64 : l->machine == EM_AARCH64 ? aarch64 : others;
 }
 
 /* The object whose thread-local symbol it is; NULL where it is not known. */
@@ -76,10 +78,11 @@ static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
 static enum reloc_fault place_tls(struct relocating *w, const struct kv_elf_reloc *r)
 {
 	struct kv_process *p = w->s->p;
-	bool optional = is_tlsdesc(p->l, r->type);
+	const uint32_t *types = tls_types(p->l);
+	bool optional = r->type == types[TLSDESC];
 	struct kv_object *o;
 
-	if (!w->tls || !(optional || is_tpoff(p->l, r->type)))
+	if (!r->type || !w->tls || !(optional || r->type == types[TPOFF]))
 		return RELOC_OK;
 	o = tls_owner(w, r->sym);
 	if (!o || !o->elf)
@@ -132,7 +135,7 @@ static void find_missing(struct relocating *w)
 
 	w->n_syms = kv_elf_n_syms(e);
 	while (kv_elf_next_ref(e, &r)) {
-		if (kv_is_defined(w->s, &r, &last) || !is_fatal(w->s, &r, &aborts))
+		if (kv_likely_definer(w->s, &r, &last) || !is_fatal(w->s, &r, &aborts))
 			continue;
 		if (!w->missing)
 			w->missing = kv_alloc_n(w->s->p->arena, w->n_syms, sizeof(*w->missing));
@@ -206,7 +209,7 @@ static bool has_dead_constructors(struct kv_process *p, const struct kv_elf *e)
 /* What is known of an object's references without asking in ld.so's order. */
 struct swept {
 	bool is_whole; /* all are defined */
-	bool has_tls;  /* some may be to thread-local data of others */
+	bool lost_tls; /* some may be to thread-local data that their object has not */
 };
 
 static bool check_object(struct kv_scope *s, const struct kv_object *o, struct swept swept,
@@ -218,9 +221,8 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, struct s
 	if (!swept.is_whole)
 		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
-	 * it is too large, or takes room through descriptors. */
-	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight || swept.has_tls ||
-		(o->elf->tls.memsz && !s->p->starting);
+	 * room is short. */
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight || swept.lost_tls;
 	if (has_dead_constructors(s->p, o->elf)) {
 		kv_load_fail(s->p, ret, KV_LOADS_ABORT, o->name,
 			     "its relative relocations (DT_RELR) are not known to this glibc: "
@@ -232,7 +234,8 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, struct s
 	if (is_table_cut(o->elf))
 		w.fault = RELOC_CUT;
 	else
-		kv_elf_relocs(o->elf, apply, &w);
+		kv_elf_relocs(o->elf, w.missing || o->elf->truncated ? NULL : tls_types(s->p->l),
+			      apply, &w);
 	if (w.fault == RELOC_OK)
 		return true;
 	report(&w, ret);
@@ -264,11 +267,12 @@ static void sweep_one(void *arg, size_t i)
 
 	kv_scope_from(&s, w->fresh->v[i]);
 	while (got.is_whole && kv_elf_next_ref(s.from->elf, &r)) {
-		got.is_whole = kv_is_defined(&s, &r, &last) ||
-			       (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
-		got.has_tls |= r.tls;
+		const struct kv_object *in = kv_likely_definer(&s, &r, &last);
+
+		got.is_whole = in || (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
+		got.lost_tls |= r.tls && !(in && in->elf->tls.memsz);
 	}
-	got.has_tls |= !got.is_whole;
+	got.lost_tls |= !got.is_whole;
 	w->swept[i] = got;
 }
 
@@ -291,6 +295,52 @@ static const struct swept *sweep(struct kv_process *p, const kv_objects *list,
 	return w.swept;
 }
 
+/* ---- room for thread-local data ---- */
+
+static bool place_only(const struct kv_elf_reloc *r, void *arg)
+{
+	(void)place_tls(arg, r);
+	return false;
+}
+
+static struct kv_tls_room room_after(const struct kv_process *p, size_t n)
+{
+	return n ? p->relocations.v[n - 1].after : p->tls_at_start;
+}
+
+/*
+ * Descriptors take room where they find some, so that what there is depends on every relocation
+ * since the start. They are read only once it matters: when not all might have room.
+ */
+static void place_all_tls(struct kv_process *p)
+{
+	p->tls = room_after(p, p->n_exact);
+	for (size_t i = p->n_exact; i < p->relocations.n; i++)
+		for (size_t j = 0; j < p->relocations.v[i].fresh.n; j++)
+			p->relocations.v[i].fresh.v[j]->tls_offset = 0;
+	for (; p->n_exact < p->relocations.n; p->n_exact++) {
+		struct kv_relocation *done = &p->relocations.v[p->n_exact];
+		struct kv_scope s = { .p = p, .list = &done->list };
+
+		for (size_t j = done->fresh.n; j-- > 0;) {
+			struct relocating w = { .s = &s, .tls = true };
+
+			kv_scope_from(&s, done->fresh.v[j]);
+			kv_elf_relocs(s.from->elf, tls_types(p->l), place_only, &w);
+		}
+		done->after = p->tls;
+	}
+}
+
+void kv_forget_relocations(struct kv_process *p, size_t n, struct kv_tls_room tls)
+{
+	bool is_exact = p->n_exact >= n;
+
+	p->relocations.n = n;
+	p->tls = is_exact ? room_after(p, n) : tls;
+	p->n_exact = is_exact ? n : p->n_exact;
+}
+
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
 			 struct kv_load *ret)
 {
@@ -302,10 +352,17 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
-	tls_is_tight = !kv_tls_fits(p, &fresh);
+	tls_is_tight = !kv_tls_fits(p);
+	if (tls_is_tight)
+		place_all_tls(p);
 	swept = sweep(p, &ret->list, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
 		if (!check_object(&s, fresh.v[i], swept[i], lazy, tls_is_tight, ret))
 			return false;
+	if (p->starting)
+		return true;
+	kv_vec_push(p->arena, &p->relocations,
+		    ((struct kv_relocation){ ret->list, fresh, p->tls }));
+	p->n_exact += tls_is_tight;
 	return true;
 }

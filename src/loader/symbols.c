@@ -3,7 +3,7 @@
  *
  * A hundred libraries refer some ten thousand times to symbols, and nearly always only whether a
  * definition exists matters, not which one wins. So the likely objects are asked first
- * (kv_is_defined()); ld.so's order is followed for what is not found that way.
+ * (kv_likely_definer()); ld.so's order is followed for what is not found that way.
  */
 #include "loader/symbols.h"
 
@@ -183,28 +183,28 @@ static const struct kv_object *find_in(const struct kv_scope *s, const kv_object
 	return NULL;
 }
 
-bool kv_is_defined(const struct kv_scope *s, const struct kv_elf_ref *r,
-		   const struct kv_object **last)
+const struct kv_object *kv_likely_definer(const struct kv_scope *s, const struct kv_elf_ref *r,
+					  const struct kv_object **last)
 {
 	const struct kv_elf_version *version = kv_scope_version(s, r->version);
 	const struct kv_object *named = named_by(s, r);
 
 	if (kv_may_abort(s, r))
-		return false;
+		return NULL;
 	if (named && is_defined_in(s, named, r, version))
-		return true;
+		return named;
 	/* Before 2.30 only the object that the reference names counts. */
 	if (named && kv_loader_ldso(s->p->l)->version < 30)
-		return false;
+		return NULL;
 	if (*last && is_defined_in(s, *last, r, version))
-		return true;
+		return *last;
 	*last = find_in(s, &s->from->needs, r, version);
 	if (!*last)
 		*last = find_in(s, s->list, r, version);
 	for (size_t i = 0; !*last && i < s->p->loaded.n; i++)
 		if (s->p->loaded.v[i]->global && is_defined_in(s, s->p->loaded.v[i], r, version))
 			*last = s->p->loaded.v[i];
-	return *last != NULL;
+	return *last;
 }
 
 /*

@@ -116,19 +116,20 @@ void kv_tls_start(struct kv_process *p)
 	}
 	if (kv_loader_ldso(p->l)->version >= 41)
 		lay.offset = round_up(lay.offset + RSEQ, RSEQ);
-	p->tls_used = lay.offset;
-	p->tls_size = round_up(lay.offset + surplus(p, &p->tls_optional), lay.max_align);
+	p->tls.used = lay.offset;
+	p->tls_size = round_up(lay.offset + surplus(p, &p->tls.optional), lay.max_align);
 	p->tls_align = lay.max_align;
+	p->tls_at_start = p->tls;
 }
 
-bool kv_tls_fits(const struct kv_process *p, const kv_objects *list)
+bool kv_tls_fits(const struct kv_process *p)
 {
 	struct kv_process then = *p;
 
-	for (size_t i = 0; i < list->n; i++) {
-		struct kv_object copy = *list->v[i];
+	for (size_t i = 0; i < p->loaded.n; i++) {
+		struct kv_object copy = *p->loaded.v[i];
 
-		if (copy.elf->tls.memsz && !kv_tls_make_static(&then, &copy, false))
+		if (copy.elf && copy.elf->tls.memsz && !kv_tls_make_static(&then, &copy, false))
 			return false;
 	}
 	return true;
@@ -137,21 +138,21 @@ bool kv_tls_fits(const struct kv_process *p, const kv_objects *list)
 /* Bytes of the block that the object would take; 0 where it has no room. *ret_at: the offset. */
 static uint64_t room_for(const struct kv_process *p, const struct kv_elf_tls *tls, uint64_t *ret_at)
 {
-	uint64_t free = p->tls_size - p->tls_used, align = tls->align ? tls->align : 1, size, use;
+	uint64_t free = p->tls_size - p->tls.used, align = tls->align ? tls->align : 1, size, use;
 
 	if (align > p->tls_align)
 		return 0;
 	if (is_above(p->l)) {
-		*ret_at = round_up(p->tls_used, align);
+		*ret_at = round_up(p->tls.used, align);
 		if (*ret_at > p->tls_size || p->tls_size - *ret_at < tls->memsz)
 			return 0;
-		return *ret_at + tls->memsz - p->tls_used;
+		return *ret_at + tls->memsz - p->tls.used;
 	}
 	size = tls->memsz + first_byte(tls);
 	if (free < size)
 		return 0;
 	use = free - (free - size) / align * align - first_byte(tls);
-	*ret_at = p->tls_used + use;
+	*ret_at = p->tls.used + use;
 	return use;
 }
 
@@ -162,11 +163,11 @@ bool kv_tls_make_static(struct kv_process *p, struct kv_object *o, bool optional
 	if (o->tls_offset)
 		return true;
 	use = room_for(p, &o->elf->tls, &at);
-	if (!use || (optional && use > p->tls_optional))
+	if (!use || (optional && use > p->tls.optional))
 		return false;
 	if (optional && kv_loader_ldso(p->l)->has_tls_tunables)
-		p->tls_optional -= use;
-	p->tls_used += use;
+		p->tls.optional -= use;
+	p->tls.used += use;
 	o->tls_offset = at;
 	return true;
 }

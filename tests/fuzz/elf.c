@@ -79,7 +79,7 @@ static void ask_symbols(const struct kv_elf *e)
 		use(r.name);
 	(void)kv_elf_imports(e, "malloc");
 	(void)kv_elf_exports(e, "fi_getinfo");
-	(void)kv_elf_relocs(e, on_reloc, (void *)(uintptr_t)e);
+	(void)kv_elf_relocs(e, NULL, on_reloc, (void *)(uintptr_t)e);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
