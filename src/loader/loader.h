@@ -68,6 +68,7 @@ struct kv_object {
 	/* Search paths, split and expanded when first used; see dirs.c. */
 	const struct kv_search_list *rpath_list, *runpath_list;
 	bool in_list, visited; /* marks of the load at work */
+	bool again;            /* moved by it, so that its needs are gone through once more */
 	uint64_t tls_offset;   /* in the static TLS block; 0: not there */
 };
 

@@ -6,6 +6,8 @@
 
 /* More objects than this in one process is not a process but an attack on us. */
 #define MAX_OBJECTS 10000
+/* How often filtees may be put before their filters in one load. */
+#define MAX_MOVES 10000
 
 /* ---- names ---- */
 
@@ -292,6 +294,16 @@ static bool filtee_first(struct kv_load *ret)
 	return false;
 }
 
+static bool moves_forever(const struct kv_object *o, struct kv_load *ret)
+{
+	ret->loads = KV_LOADS_ABORT;
+	ret->requirer = o;
+	ret->error =
+		"_dl_map_object_deps: filters of each other, which ld.so puts before each other "
+		"until its stack ends: SIGSEGV";
+	return false;
+}
+
 /* The same for an object that was loaded along before: its filtees are looked for again. */
 static bool has_filtee(struct kv_process *p, const struct kv_object *o)
 {
@@ -326,7 +338,8 @@ static bool map_filtee(struct kv_process *p, enum kv_mapping kind, const struct 
 		ret->tried = failed.tried;
 		return false;
 	}
-	kv_vec_push(p->arena, &by->needs, o);
+	if (!by->needs_mapped)
+		kv_vec_push(p->arena, &by->needs, o);
 	now = position(&ret->list, o);
 	if (now <= *at)
 		return true;
@@ -337,6 +350,7 @@ static bool map_filtee(struct kv_process *p, enum kv_mapping kind, const struct 
 		memmove(&ret->list.v[now], &ret->list.v[now + 1],
 			(ret->list.n - 1 - now) * sizeof(o));
 		ret->list.n--;
+		o->again = o->needs_mapped;
 	}
 	if (*ret_first > *at)
 		*ret_first = *at;
@@ -352,6 +366,7 @@ static bool map_needs(struct kv_process *p, enum kv_mapping kind, size_t at, siz
 {
 	struct kv_object *o = ret->list.v[at];
 
+	o->again = false;
 	*ret_next = SIZE_MAX;
 	for (size_t i = 0; o->elf && i < o->elf->deps.n; i++) {
 		const struct kv_elf_dep *dep = &o->elf->deps.v[i];
@@ -372,7 +387,8 @@ static bool map_needs(struct kv_process *p, enum kv_mapping kind, size_t at, siz
 		need = kv_map_object(p, name, o, kind, false, ret);
 		if (!need)
 			return false;
-		kv_vec_push(p->arena, &o->needs, need);
+		if (!o->needs_mapped)
+			kv_vec_push(p->arena, &o->needs, need);
 		if (!need->in_list)
 			kv_vec_push(p->arena, &ret->list, need);
 		need->in_list = true;
@@ -387,7 +403,7 @@ static bool map_needs(struct kv_process *p, enum kv_mapping kind, size_t at, siz
 bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret)
 {
 	bool good = true;
-	size_t next;
+	size_t next, moves = 0;
 
 	p->err = 0;
 	for (size_t i = 0; i < ret->list.n; i++)
@@ -396,8 +412,11 @@ bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret
 		struct kv_object *o = ret->list.v[i];
 
 		next = i + 1;
-		if (!o->needs_mapped) {
-			good = map_needs(p, kind, i, &next, ret);
+		if (!o->needs_mapped || o->again) {
+			/* Filters of each other move each other forever. */
+			good = moves < MAX_MOVES ? map_needs(p, kind, i, &next, ret)
+						 : moves_forever(o, ret);
+			moves += next <= i;
 			continue;
 		}
 		if (i == 0 && kind == KV_MAP_DLOPEN && has_filtee(p, o)) {
