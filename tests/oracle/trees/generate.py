@@ -11,6 +11,10 @@ DIRS = ["/lib", "/usr/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu"
 LEGACY = ["tls", "haswell", "avx512_1", "x86_64", "xeon_phi"]
 HWCAPS = ["glibc-hwcaps/x86-64-v1", "glibc-hwcaps/x86-64-v2", "glibc-hwcaps/x86-64-v3",
           "glibc-hwcaps/x86-64-v4", "glibc-hwcaps/other"]
+TUNABLES = ["glibc.rtld.optional_static_tls=4096", "glibc.rtld.optional_static_tls=0",
+            "glibc.rtld.nns=1", "glibc.rtld.nns=16", "glibc.rtld.execstack=0",
+            "glibc.rtld.execstack=1", "glibc.rtld.execstack=2", "glibc.rtld.dynamic_sort=1",
+            "glibc.rtld.dynamic_sort=2", "glibc.malloc.check=1", "none=1", "none"]
 
 
 def hwcaps_dir(r):
@@ -97,6 +101,8 @@ class Tree:
         pool = [d for n in wanted for d in self.where.get(n, [])] + self.links
         d = r.choice(pool) if pool and chance(r, 0.9) else r.choice(DIRS + ["/nowhere"])
         roll = r.random()
+        if roll > 0.98:  # no directory
+            return r.choice([p for p in self.files])
         if origin and roll < 0.25:
             up = r.choice(["$ORIGIN/..", "${ORIGIN}/..", "$ORIGIN/../.."])
             return up + r.choice([d, "/" + d.rsplit("/", 1)[1], ""])
@@ -144,7 +150,7 @@ class Tree:
             if chance(r, 0.03):
                 node["needed"] = node["needed"] + [r.choice(node["needed"] + [
                     path.rsplit("/", 1)[1], "", "lib" + "x" * 300 + ".so", ".", "..", "/"])]
-            if chance(r, 0.02):
+            if chance(r, 0.05):
                 node[r.choice(["filter", "auxiliary"])] = r.choice([n for n, _ in self.libs] +
                                                                    ["libnone.so.1", "libm.so.6"])
 
@@ -161,7 +167,12 @@ class Tree:
         r, env = self.r, {}
         names = [n for n, _ in self.libs]
         if chance(r, 0.4):
-            env["LD_LIBRARY_PATH"] = self.search_path(names, ":::;", False)
+            env["LD_LIBRARY_PATH"] = self.search_path(names, ":::;", chance(r, 0.1))
+        if chance(r, 0.04):
+            env["LD_BIND_NOW"] = r.choice(["1", "", "0"])
+        if chance(r, 0.04):
+            env["GLIBC_TUNABLES"] = ":".join(r.choice(TUNABLES)
+                                             for _ in range(r.choice([1, 1, 2])))
         if chance(r, 0.15):
             paths = [p for p, n in self.files.items() if n["t"] != "dir"]
             env["LD_PRELOAD"] = r.choice([":", " "]).join(
@@ -175,6 +186,22 @@ class Tree:
             self.files["/etc/ld.so.preload"] = {"t": "text", "s": text}
         if env:
             self.t["env"] = env
+
+    def own_files(self):
+        """Files of the release's own in further places."""
+        r = self.r
+        if chance(r, 0.06):
+            name = r.choice(["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0"])
+            path = f"{r.choice(self.dirs)}/" + (name if chance(r, 0.6) else "libown.so.1")
+            self.files[path] = {"t": "lib", "name": name}
+            if chance(r, 0.4):
+                r.choice(self.libs)[1]["needed"].append(path)
+
+    def program(self):
+        r = self.r
+        if chance(r, 0.15):
+            self.t["main"] = {r.choice(["rpath", "runpath"]):
+                              self.search_path([n for n, _ in self.libs])}
 
     # ---- cache ----
 
@@ -206,6 +233,11 @@ class Tree:
                 for _ in range(r.choice([1, 1, 2]))]
             for d in self.t["cache_damage"]:
                 d[2] &= 0xff if d[0] == "byte" else 0xffffffff
+        if chance(r, 0.04):
+            self.t["after"] = self.after
+            self.after["/etc/ld.so.cache"] = r.choice([
+                {"t": "dir"}, {"t": "text"}, {"t": "gone"}, {"t": "link", "to": "ld.so.conf"},
+                {"t": "link", "to": "ld.so.cache"}, {"t": "text", "s": "x", "mode": 0}])
 
     def change_after(self):
         r = self.r
@@ -242,7 +274,10 @@ class Tree:
             else:
                 out.append(r.choice(["/nowhere/l.so", "libnone.so", "libm.so.6", "libc.so.6",
                                      self.dirs[0] + "/../" + names[0], "//" + names[0],
-                                     self.dirs[0]]))
+                                     self.dirs[0], r.choice(paths or names)[1:],
+                                     "$ORIGIN" + self.dirs[0] + "/" + names[0],
+                                     "/$LIB/" + names[0], "/opt/${PLATFORM}/" + names[0],
+                                     "$X" + names[0], "libx.so" * 40]))
         return list(dict.fromkeys(out))
 
     def rights(self):
@@ -258,10 +293,12 @@ class Tree:
 
     def make(self):
         self.libraries()
+        self.own_files()
         for name, lib in self.libs:
             self.place(name, lib)
         self.link_dirs()
         self.give_paths()
+        self.program()
         self.environment()
         self.cache()
         self.rights()

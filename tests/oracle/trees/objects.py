@@ -7,6 +7,9 @@ LIBC = [("malloc", "GLIBC_2.2.5"), ("free", "GLIBC_2.2.5"), ("memcpy", "GLIBC_2.
         ("strlcpy", "GLIBC_2.38"), ("_dl_find_object", "GLIBC_2.35"), ("nosuch", "GLIBC_2.2.5"),
         ("malloc", "GLIBC_9.9"), ("_rtld_global", "GLIBC_PRIVATE"), ("mremap", "GLIBC_2.2.5")]
 VERSIONS = ["V_1", "V_2", "V_3", "W_1"]
+# What an object needs of ld.so itself, as a version of libc's.
+MARKERS = ["GLIBC_ABI_DT_RELR", "GLIBC_ABI_GNU_TLS", "GLIBC_ABI_GNU2_TLS",
+           "GLIBC_ABI_DT_X86_64_PLT"]
 
 
 def chance(r, p):
@@ -36,6 +39,10 @@ def exports(r, letter):
             d[r.choice(["abs", "zero"])] = True
         if chance(r, 0.06):
             d["bind"] = r.choice(["weak", "weak", "local", "unique"])
+        if chance(r, 0.05):
+            d["vis"] = r.choice(["hidden", "internal", "protected"])
+        if chance(r, 0.06) and d.get("type") != "tls":
+            d["reloc"] = r.choice(["glob", "jump", "64"])
         defs.append(d)
     if chance(r, 0.15):
         defs.append({"n": "common"})
@@ -55,7 +62,7 @@ def imports(r, needed):
         for d in some(r, lib["defs"], 0.5):
             u = {"n": d["n"], "reloc": r.choice(["glob", "glob", "jump", "64", None])}
             if d.get("type") == "tls":
-                u.update(type="tls", reloc=r.choice(["tpoff", "dtpmod", "dtpoff"]))
+                u.update(type="tls", reloc=r.choice(["tpoff", "dtpmod", "dtpoff", "tlsdesc"]))
             if d.get("v") and chance(r, 0.85):
                 u.update(v=d["v"], file=name)
             elif lib["verdefs"] and chance(r, 0.1):
@@ -66,6 +73,10 @@ def imports(r, needed):
                 u["weak"] = True
             if u.get("v") and chance(r, 0.06):
                 u["weakver"] = True
+            if u.get("v") and chance(r, 0.04):
+                u["hiddenver"] = True
+            if chance(r, 0.02):
+                u["vis"] = r.choice(["hidden", "internal"])
             out.append(u)
     if chance(r, 0.05):
         out.append({"n": "nowhere", "reloc": r.choice(["glob", "jump", None]),
@@ -100,15 +111,17 @@ def library(r, letter, needed, libc_versions):
 
 def extras(r, o):
     if chance(r, 0.08):
-        o["flags"] = some(r, ["origin", "symbolic", "bind_now", "static_tls"], 0.4)
+        o["flags"] = some(r, ["origin", "symbolic", "textrel", "bind_now", "static_tls"],
+                          0.35)
     if chance(r, 0.12):
-        o["flags_1"] = some(r, ["now", "global", "nodelete", "initfirst", "nodeflib", "origin"],
-                            0.35)
+        o["flags_1"] = some(r, ["now", "global", "nodelete", "initfirst", "nodeflib", "origin",
+                                "interpose", "nodump"], 0.3)
     if chance(r, 0.07) or any(d.get("type") == "tls" for d in o["defs"]):
-        o["tls"] = {"size": r.choice([8, 64, 500, 1000, 1600, 3000, 20000]),
+        o["tls"] = {"size": r.choice([8, 64, 200, 500, 600, 1000, 1600, 3000, 20000]),
                     "align": r.choice([1, 8, 16, 64, 4096])}
         if chance(r, 0.8):
-            o["tls_relocs"] = r.choice([["tpoff"], ["dtpmod", "dtpoff"], ["dtpmod"]])
+            o["tls_relocs"] = r.choice([["tpoff"], ["dtpmod", "dtpoff"], ["dtpmod"], ["tlsdesc"],
+                                         ["tlsdesc", "tpoff"]])
     if chance(r, 0.05):
         o["relr"] = True
         o["relr_marker"] = chance(r, 0.5)
@@ -124,6 +137,9 @@ def extras(r, o):
         o.setdefault("verneeds", []).append(
             {"file": r.choice(["liba.so", "libz.so", "libc.so.6"]), "n": r.choice(VERSIONS),
              "weak": chance(r, 0.3)})
+    if chance(r, 0.03):
+        o.setdefault("verneeds", []).append(
+            {"file": "libc.so.6", "n": r.choice(MARKERS), "weak": chance(r, 0.1)})
     if chance(r, 0.03):
         o["load_align"] = r.choice([0, 1, 2, 0x200, 0x3000, 0x10000, 0x200000])
     if chance(r, 0.02):

@@ -96,6 +96,21 @@ def put(root, path, node, library):
         os.link(os.path.join(library, node["name"]), at)
 
 
+# What the hosts are linked with that have a path, to be overwritten (world.py).
+ROOM = "kvpath" * 100
+
+
+def write_host(host, at, main):
+    """The host program with this DT_RPATH or DT_RUNPATH."""
+    [(tag, path)] = main.items()
+    with open(f"{host}-{tag}", "rb") as f:
+        data = f.read()
+    data = data.replace(ROOM.encode(), path.encode()[:len(ROOM)].ljust(len(ROOM), b"\0"))
+    with open(at, "wb") as f:
+        f.write(data)
+    os.chmod(at, 0o755)
+
+
 def chmod_dirs(root, tree):
     for path, node in tree.get("files", {}).items():
         if node["t"] == "dir" and "mode" in node:
@@ -124,7 +139,13 @@ def build(root, tree, library):
     else:
         os.link(f"{library}/{loader}", f"{root}/lib64/{loader}")
     os.link(f"{library}/ldconfig", f"{root}/sbin/ldconfig")
-    os.link(f"{library}/host", f"{root}/host")
+    if "main" in tree:
+        write_host(f"{library}/host", f"{root}/host", tree["main"])
+    else:
+        os.link(f"{library}/host", f"{root}/host")
+    # Where ld.so learns the program's $ORIGIN. There is no /proc.
+    os.makedirs(root + "/proc/self")
+    os.symlink("/host", root + "/proc/self/exe")
     for path, node in tree.get("files", {}).items():
         put(root, path, node, library)
 

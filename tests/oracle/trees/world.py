@@ -7,6 +7,8 @@ import struct
 import subprocess
 import tempfile
 
+from tree import ROOM
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOTS = os.path.join(HERE, "..", "..", "roots")
 FILES = ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0",
@@ -57,9 +59,12 @@ class World:
         for name in FILES:
             shutil.copy(os.path.join(cached, name), to)
         # dlopen is in libc from 2.34 on; the linker takes libdl only where it is needed.
-        subprocess.run([*GCC, *BARE, "-o", os.path.join(to, "host"), os.path.join(HERE, "host.c"),
-                        f"{to}/libc.so.6", "-Wl,--as-needed", f"{to}/libdl.so.2",
-                        f"{to}/ld-linux-x86-64.so.2"], check=True)
+        for name, options in (("host", []),
+                              ("host-rpath", ["-Wl,--disable-new-dtags", f"-Wl,-rpath,{ROOM}"]),
+                              ("host-runpath", ["-Wl,--enable-new-dtags", f"-Wl,-rpath,{ROOM}"])):
+            subprocess.run([*GCC, *BARE, *options, "-o", os.path.join(to, name),
+                            os.path.join(HERE, "host.c"), f"{to}/libc.so.6", "-Wl,--as-needed",
+                            f"{to}/libdl.so.2", f"{to}/ld-linux-x86-64.so.2"], check=True)
         self.versions.append(version)
 
     def library(self, version):
