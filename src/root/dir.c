@@ -246,11 +246,12 @@ static int dir_open(struct kv_tree *tree, const char *rel, struct kv_file **ret)
 	if (r < 0)
 		return r;
 	/* O_NONBLOCK: a FIFO that took the file's place since it was looked at must not hang us. */
-	if (*name)
+	if (*name) {
 		fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	else if (fstat(at, &st) == 0 && S_ISREG(st.st_mode)) {
+	} else {
+		/* What the tree itself is: a directory, or a single file that was mounted. */
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
-		fd = open(self, O_RDONLY | O_CLOEXEC);
+		fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	}
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;

@@ -101,6 +101,10 @@ static void test_errors_are_those_of_a_process(void **state)
 	assert_int_equal(kv_root_stat(root, "/etc/f/x", 0, &st), -ENOTDIR);
 	assert_int_equal(kv_root_stat(root, "/none/x", 0, &st), -ENOENT);
 	assert_int_equal(kv_root_open_file(root, "/etc", &f), -EISDIR);
+	errno = EACCES;
+	assert_int_equal(kv_root_open_file(root, "/", &f), -EISDIR);
+	errno = 0;
+	assert_int_equal(kv_root_open_file(root, "/", &f), -EISDIR);
 	assert_int_equal(kv_root_open_file(root, "/fifo", &f), -EINVAL); /* and does not hang */
 	assert_int_equal(kv_root_stat(root, "relative", 0, &st), -EINVAL);
 }
