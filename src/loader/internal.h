@@ -197,6 +197,8 @@ bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret
 /* An object at the end of the link map. */
 struct kv_object *kv_new_object(struct kv_process *p, const char *path, const char *name,
 				const struct kv_elf *elf);
+/* Moves an object of the link map to this place. */
+void kv_process_move(struct kv_process *p, struct kv_object *o, size_t to);
 /* Fails the load: `obj: text`, as dlerror() gives it. NULL. */
 struct kv_object *kv_load_fail(struct kv_process *p, struct kv_load *ret, enum kv_loads loads,
 			       const char *obj, const char *text);

@@ -78,7 +78,6 @@ struct kv_load {
 	struct kv_object *object;
 	kv_objects list;   /* searchlist: the object and its dependencies, breadth first */
 	kv_objects fresh;  /* what this load mapped, in the order of the link map */
-	kv_objects before; /* what the process had mapped before it */
 	/* Where it failed. */
 	const char *missing;         /* name that was not found */
 	const char *missing_version; /* version that was not found, in `provider` */
@@ -161,6 +160,7 @@ struct kv_tls_room {
 
 /* Takes the process back to a point: what was mapped since is unmapped. */
 struct kv_mark {
+	struct kv_object **order; /* the link map: a filtee may be moved in it */
 	size_t loaded, named, relocations;
 	struct kv_tls_room tls;
 	unsigned stack_flags;

@@ -63,18 +63,16 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 		return;
 	}
 	p->err = 0;
-	for (size_t i = 0; i < mark.loaded; i++)
-		kv_vec_push(p->arena, &ret->before, p->loaded.v[i]);
 	ret->object = kv_map_object(p, name, from, KV_MAP_DLOPEN, true, ret);
 	good = ret->object && load(p, ret);
 	/* A filtee that was there before may stand behind them now. */
-	for (size_t i = 0; i < ret->before.n; i++)
-		ret->before.v[i]->in_list = true;
+	for (size_t i = 0; i < mark.loaded; i++)
+		mark.order[i]->in_list = true;
 	for (size_t i = 0; i < p->loaded.n; i++)
 		if (!p->loaded.v[i]->in_list)
 			kv_vec_push(p->arena, &ret->fresh, p->loaded.v[i]);
-	for (size_t i = 0; i < ret->before.n; i++)
-		ret->before.v[i]->in_list = false;
+	for (size_t i = 0; i < mark.loaded; i++)
+		mark.order[i]->in_list = false;
 	if (!good) {
 		if (ret->missing_version && is_stuck(p, ret)) {
 			ret->loads = KV_LOADS_ABORT;
@@ -84,10 +82,6 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 				"RT_CONSISTENT' failed!";
 		}
 		ret->object = NULL;
-		for (size_t i = 0; i < ret->before.n; i++) {
-			p->loaded.v[i] = ret->before.v[i];
-			p->loaded.v[i]->index = i;
-		}
 		kv_process_rewind(p, mark);
 		return;
 	}

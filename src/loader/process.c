@@ -64,8 +64,34 @@ const struct kv_object *kv_process_named(struct kv_process *p, const char *name)
 
 struct kv_mark kv_process_mark(const struct kv_process *p)
 {
-	return (struct kv_mark){ p->loaded.n, p->named.n, p->relocations.n, p->tls,
-				 p->stack_flags };
+	struct kv_mark mark = { kv_alloc_n(p->arena, p->loaded.n, sizeof(*mark.order)),
+				p->loaded.n,
+				p->named.n,
+				p->relocations.n,
+				p->tls,
+				p->stack_flags };
+
+	memcpy(mark.order, p->loaded.v, p->loaded.n * sizeof(*mark.order));
+	return mark;
+}
+
+static void number(struct kv_process *p)
+{
+	for (size_t i = 0; i < p->loaded.n; i++)
+		p->loaded.v[i]->index = i;
+}
+
+void kv_process_move(struct kv_process *p, struct kv_object *o, size_t to)
+{
+	struct kv_object **v = p->loaded.v;
+	size_t from = o->index;
+
+	if (from > to)
+		memmove(&v[to + 1], &v[to], (from - to) * sizeof(o));
+	else
+		memmove(&v[from], &v[from + 1], (to - from) * sizeof(o));
+	v[to] = o;
+	number(p);
 }
 
 void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
@@ -79,6 +105,8 @@ void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
 		o->names.n--;
 	}
 	p->loaded.n = mark.loaded;
+	memcpy(p->loaded.v, mark.order, mark.loaded * sizeof(*mark.order));
+	number(p);
 	kv_forget_relocations(p, mark.relocations, mark.tls);
 	p->stack_flags = mark.stack_flags;
 }
@@ -254,22 +282,6 @@ struct kv_object *kv_map_object(struct kv_process *p, const char *name, struct k
 
 /* ---- what it needs ---- */
 
-/* Moves an object of the link map before another (the pointers of l_prev and l_next). */
-static void move_before(struct kv_process *p, struct kv_object *o, const struct kv_object *before)
-{
-	size_t from = o->index, to = before->index;
-
-	if (from > to) {
-		memmove(&p->loaded.v[to + 1], &p->loaded.v[to], (from - to) * sizeof(o));
-		p->loaded.v[to] = o;
-	} else {
-		memmove(&p->loaded.v[from], &p->loaded.v[from + 1], (to - from - 1) * sizeof(o));
-		p->loaded.v[to - 1] = o;
-	}
-	for (size_t i = 0; i < p->loaded.n; i++)
-		p->loaded.v[i]->index = i;
-}
-
 static void insert(struct kv_process *p, kv_objects *list, size_t at, struct kv_object *o)
 {
 	kv_vec_push(p->arena, list, NULL);
@@ -356,7 +368,7 @@ static bool map_filtee(struct kv_process *p, enum kv_mapping kind, const struct 
 		*ret_first = *at;
 	insert(p, &ret->list, (*at)++, o);
 	o->in_list = true;
-	move_before(p, o, by);
+	kv_process_move(p, o, by->index - (o->index < by->index));
 	return true;
 }
 

@@ -119,24 +119,18 @@ static bool map_preloads(struct kv_process *p, const struct kv_env *env, struct 
 }
 
 /* The interpreter takes its place in the link map behind the one before it in the search list. */
-static void place_interpreter(struct kv_process *p, struct kv_object *interp,
-			      const kv_objects *list)
+static void place_interpreter(struct kv_process *p, const kv_objects *list)
 {
 	size_t at = 0, to;
 
-	if (!interp)
+	if (!p->interp)
 		return;
-	while (at < list->n && list->v[at] != interp)
+	while (at < list->n && list->v[at] != p->interp)
 		at++;
 	/* Nothing needs it: it leaves the link map. kvpath keeps it, at the end. */
 	to = at && at < list->n ? list->v[at - 1]->index : p->loaded.n - 1;
-	if (to < interp->index)
-		return;
-	memmove(&p->loaded.v[interp->index], &p->loaded.v[interp->index + 1],
-		(to - interp->index) * sizeof(interp));
-	p->loaded.v[to] = interp;
-	for (size_t i = 0; i < p->loaded.n; i++)
-		p->loaded.v[i]->index = i;
+	if (to > p->interp->index)
+		kv_process_move(p, p->interp, to);
 }
 
 static bool check(struct kv_process *p, const struct kv_env *env, struct kv_load *ret)
@@ -176,7 +170,7 @@ static bool map_all(struct kv_process *p, const struct kv_process_opts *opts, st
 	}
 	if (!kv_map_deps(p, KV_MAP_LIBRARY, ret))
 		return false;
-	place_interpreter(p, p->interp, &ret->list);
+	place_interpreter(p, &ret->list);
 	return true;
 }
 

@@ -156,6 +156,52 @@ static void test_rewind(void **state)
 	assert_int_equal(kv_process_mark(p).loaded, mark.loaded);
 }
 
+static void build(const char *command)
+{
+	assert_int_equal(system(command), 0);
+}
+
+/* A filtee that was there before is moved behind what a load maps; rewound, it is back. */
+static void test_rewind_of_a_moved_filtee(void **state)
+{
+	struct kv_process_opts opts = { 0 };
+	char dir[] = "/tmp/kvpath-loader-XXXXXX";
+	struct kv_process *p;
+	struct kv_load load;
+	struct kv_mark mark;
+	kv_strv names = { 0 };
+
+	(void)state;
+	if (getenv("KVPATH_EMULATED"))
+		skip(); /* gcc's objects are of the machine that emulates */
+	assert_non_null(mkdtemp(dir));
+	build(kv_strf(
+		arena,
+		"cd %s && for l in f h; do gcc -shared -o $l.so -x c /dev/null || exit; done;"
+		"gcc -shared -o g.so -Wl,-soname,g.so -Wl,--auxiliary=$PWD/f.so -x c /dev/null &&"
+		"gcc -shared -o a.so -Wl,--no-as-needed -x c /dev/null -x none ./g.so"
+		" -Wl,-rpath,$PWD",
+		dir));
+	p = kv_process_start(loader, &opts, &load);
+	kv_process_dlopen(p, kv_strf(arena, "%s/f.so", dir), NULL, 0, &load);
+	kv_process_dlopen(p, kv_strf(arena, "%s/h.so", dir), NULL, 0, &load);
+	mark = kv_process_mark(p);
+	for (size_t i = 0; i < mark.loaded; i++)
+		kv_vec_push(arena, &names, kv_strdup(arena, kv_process_object(p, i)->name));
+	kv_process_dlopen(p, kv_strf(arena, "%s/a.so", dir), NULL, 0, &load);
+	assert_int_equal(load.loads, KV_LOADS_YES);
+	assert_string_equal(kv_process_object(p, mark.loaded)->origin, dir);
+	assert_string_not_equal(kv_process_object(p, mark.loaded - 1)->name,
+				names.v[mark.loaded - 1]);
+	kv_process_rewind(p, mark);
+	for (size_t i = 0; i < mark.loaded; i++)
+		assert_string_equal(kv_process_object(p, i)->name, names.v[i]);
+	assert_null(kv_process_object(p, mark.loaded));
+	assert_non_null(kv_process_find(p, kv_strf(arena, "%s/f.so", dir)));
+	assert_null(kv_process_find(p, kv_strf(arena, "%s/a.so", dir)));
+	build(kv_strf(arena, "rm -r %s", dir));
+}
+
 static void test_ldso_of_this_system(void **state)
 {
 	const struct kv_ldso *so = kv_loader_ldso(loader);
@@ -179,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_real_programs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_found_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rewind_of_a_moved_filtee, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ldso_of_this_system, setup, teardown),
 	};
 
