@@ -51,7 +51,7 @@ static bool why_in(const struct kv_facts *f, const char *file, bool python, stru
 static void why_plain(const struct kv_target *t, const char *file, bool program,
 		      struct kv_load *ret)
 {
-	struct kv_elf_id id = kv_elf_own;
+	struct kv_elf_id id;
 	struct kv_process_opts opts = { .exe = program ? file : NULL, .env = &t->env };
 	struct kv_loader *l;
 	struct kv_process *p;

@@ -259,14 +259,6 @@ int kv_elf_read(struct kv_arena *a, struct kv_root *root, const char *guest, str
 	return 0;
 }
 
-const struct kv_elf_id kv_elf_own = {
-#ifdef __aarch64__
-	EM_AARCH64, true, false
-#else
-	EM_X86_64, true, false
-#endif
-};
-
 bool kv_elf_identify(struct kv_root *root, const char *guest, struct kv_elf_id *ret)
 {
 	_file_ struct kv_file *f = NULL;

@@ -113,8 +113,6 @@ struct kv_elf_id {
 	bool is64, be;
 };
 
-extern const struct kv_elf_id kv_elf_own; /* kvpath's own */
-
 /* Reads the header alone. False where the file is no object that can be loaded. */
 bool kv_elf_identify(struct kv_root *root, const char *guest, struct kv_elf_id *ret);
 

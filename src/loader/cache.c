@@ -167,13 +167,6 @@ enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **r
 	return KV_OPEN_OK;
 }
 
-const char *kv_cache_lookup(struct kv_loader *l, const char *name)
-{
-	const char *path = NULL;
-
-	return kv_cache_find(l, name, &path) == KV_OPEN_OK ? path : NULL;
-}
-
 const char *kv_cache_fault(struct kv_loader *l)
 {
 	get_cache(l);

@@ -149,8 +149,6 @@ enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object 
  * over it, or reads what happens to lie behind it in memory.
  */
 enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **ret_path);
-/* The same for who only wants the path: NULL where there is none. */
-const char *kv_cache_lookup(struct kv_loader *l, const char *name);
 /* Why ld.so has no cache ("there is no such file", "written for the other byte order"); NULL where
  * it has one. */
 const char *kv_cache_fault(struct kv_loader *l);

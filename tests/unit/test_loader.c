@@ -16,6 +16,15 @@ static struct kv_arena *arena;
 static struct kv_root *root;
 static struct kv_loader *loader;
 
+/* What this program is for. */
+static const struct kv_elf_id own = {
+#ifdef __aarch64__
+	EM_AARCH64, true, false
+#else
+	EM_X86_64, true, false
+#endif
+};
+
 /* This very program. As the emulator tells it where there is one: the kernel's own link, which the
  * root would follow, leads to the emulator then. */
 static const char *self(void)
@@ -46,8 +55,7 @@ static int setup(void **state)
 	r = kv_root_open(arena, "/", &root, &err);
 	if (r < 0)
 		return -1;
-	loader = kv_loader_new(root, kv_elf_own.machine, kv_elf_own.is64, kv_elf_own.be,
-			       kv_cpu_level());
+	loader = kv_loader_new(root, own.machine, own.is64, own.be, kv_cpu_level());
 	return 0;
 }
 
@@ -109,7 +117,7 @@ static void test_real_programs(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(programs); i++)
-		if (kv_elf_identify(root, programs[i], &id) && id.machine == kv_elf_own.machine)
+		if (kv_elf_identify(root, programs[i], &id) && id.machine == own.machine)
 			check_program(programs[i]);
 }
 
