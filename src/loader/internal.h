@@ -58,6 +58,16 @@ struct kv_process {
 
 /* ---- one file (verify.c) ---- */
 
+/* What is said in more than one place. */
+#define KV_TEXT_CUT          "the file is shorter than its program headers say: SIGBUS"
+#define KV_TEXT_DYNAMIC_LOST "its dynamic section lies outside of its segments"
+
+/* ld.so's words for an object of the other class. */
+static inline const char *kv_wrong_class(const struct kv_loader *l)
+{
+	return l->is64 ? "wrong ELF class: ELFCLASS32" : "wrong ELF class: ELFCLASS64";
+}
+
 /* How an attempt on one file ended. */
 enum kv_open {
 	KV_OPEN_OK,

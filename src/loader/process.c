@@ -181,9 +181,7 @@ static struct kv_object *not_found(struct kv_process *p, const char *name,
 	ret->missing = kv_strdup(p->arena, name);
 	ret->tried = found->tried;
 	if (found->other_class)
-		return kv_load_fail(p, ret, KV_LOADS_NO, name,
-				    p->l->is64 ? "wrong ELF class: ELFCLASS32"
-					       : "wrong ELF class: ELFCLASS64");
+		return kv_load_fail(p, ret, KV_LOADS_NO, name, kv_wrong_class(p->l));
 	return kv_load_fail(
 		p, ret, KV_LOADS_NO, name,
 		kv_strf(p->arena, "cannot open shared object file%s", kv_errno_text(p)));

@@ -181,8 +181,7 @@ static void report(struct relocating *w, struct kv_load *ret)
 			     "its thread-local data is referred to, of which it has none: SIGFPE");
 		break;
 	default:
-		kv_load_fail(p, ret, KV_LOADS_ABORT, o->name,
-			     "the file is shorter than its program headers say: SIGBUS");
+		kv_load_fail(p, ret, KV_LOADS_ABORT, o->name, KV_TEXT_CUT);
 		break;
 	}
 }

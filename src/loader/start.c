@@ -37,8 +37,7 @@ static bool map_main(struct kv_process *p, const char *exe, struct kv_load *ret)
 		return false;
 	}
 	if (opened.elf->dynamic_lost) {
-		kv_load_fail(p, ret, KV_LOADS_UNKNOWN, exe,
-			     "its dynamic section lies outside of its segments");
+		kv_load_fail(p, ret, KV_LOADS_UNKNOWN, exe, KV_TEXT_DYNAMIC_LOST);
 		return false;
 	}
 	if (kv_elf_is_debug_readonly(opened.elf)) {

@@ -27,8 +27,7 @@ static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, str
 		return fatal(ret, "invalid ELF header");
 	if (id[EI_CLASS] != (l->is64 ? ELFCLASS64 : ELFCLASS32)) {
 		ret->other_class = true;
-		return skip(ret, l->is64 ? "wrong ELF class: ELFCLASS32"
-					 : "wrong ELF class: ELFCLASS64");
+		return skip(ret, kv_wrong_class(l));
 	}
 	/* A patch of Debian's looks at the machine first, in the loader's own byte order. */
 	if (kv_loader_ldso(l)->is_debian &&
@@ -222,7 +221,7 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 	if (!*ret_why && (!e->has_dynamic || e->empty_dynamic))
 		*ret_why = "object file has no dynamic section";
 	if (!*ret_why && is_cut_at_once(e)) {
-		*ret_why = "the file is shorter than its program headers say: SIGBUS";
+		*ret_why = KV_TEXT_CUT;
 		return KV_OPEN_ABORT;
 	}
 	if (!*ret_why && e->truncated && !is_cut_by_pages(e)) {
@@ -230,7 +229,7 @@ enum kv_open kv_check_mapping(struct kv_process *p, const struct kv_elf *e, enum
 		return KV_OPEN_UNKNOWN;
 	}
 	if (!*ret_why && e->dynamic_lost) {
-		*ret_why = "its dynamic section lies outside of its segments";
+		*ret_why = KV_TEXT_DYNAMIC_LOST;
 		return KV_OPEN_UNKNOWN;
 	}
 	/* Refused since 2.30 (2c75b545de). */
