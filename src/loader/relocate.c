@@ -122,7 +122,7 @@ static bool is_fatal(const struct kv_scope *s, const struct kv_elf_ref *r, bool 
 		return false;
 	b = kv_bind_symbol(s, r);
 	*ret_abort = b.aborts;
-	return b.aborts || (!b.found && kv_is_wanted(s, r));
+	return b.aborts || (!b.found && (!r->weak || b.ended));
 }
 
 /* Fills w->missing with the references that nothing satisfies. */

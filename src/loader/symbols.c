@@ -254,7 +254,8 @@ struct kv_binding kv_bind_symbol(const struct kv_scope *s, const struct kv_elf_r
 		/* Before 2.30 (f0b2132b35) the object that the reference names was the last that
 		 * was asked. */
 		if (is_named && kv_is_link_time_fault(s, r))
-			break;
+			return (struct kv_binding){ .found = is_assumed_symbol(s, r->name),
+						    .ended = true };
 	}
 	return (struct kv_binding){ .found = is_assumed_symbol(s, r->name) };
 }

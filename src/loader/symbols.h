@@ -18,7 +18,7 @@ void kv_scope_from(struct kv_scope *s, const struct kv_object *from);
 /* The version that a reference with this number asks for; NULL for none. */
 const struct kv_elf_version *kv_scope_version(const struct kv_scope *s, uint16_t index);
 
-/* Whether the load fails without it. */
+/* Whether the load may fail without it. */
 bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r);
 /*
  * An object of the scope that defines it so that nothing can go wrong, not always the one that
@@ -35,6 +35,7 @@ bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r);
 
 struct kv_binding {
 	bool found, aborts;   /* finding it kills the process */
+	bool ended;           /* the search ended at the object that the reference names */
 	struct kv_object *in; /* NULL where it is assumed */
 };
 

@@ -75,7 +75,7 @@ def imports(r, needed):
                 u["weakver"] = True
             if u.get("v") and chance(r, 0.04):
                 u["hiddenver"] = True
-            if chance(r, 0.02):
+            if chance(r, 0.02) and u.get("type") != "tls":
                 u["vis"] = r.choice(["hidden", "internal"])
             out.append(u)
     if chance(r, 0.05):
