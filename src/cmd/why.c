@@ -1,6 +1,15 @@
 /* kvpath why: how the loader decides for one file, in the process that opens it. */
 #include "cmd/cmd.h"
 
+/* What the objects that were loaded may open later. */
+static void ask_optionals(struct kv_loader *l, struct kv_process *p, struct kv_load *ret)
+{
+	if (ret->loads != KV_LOADS_YES)
+		return;
+	kv_load_read_optionals(l, ret);
+	kv_process_try_optionals(p, ret);
+}
+
 /* A NIXL's own plugin is opened by that NIXL's process, by the name that NIXL gives it. */
 static bool why_plugin(const struct kv_facts *f, const char *real, const char **ret_process,
 		       struct kv_load *ret)
@@ -13,6 +22,15 @@ static bool why_plugin(const struct kv_facts *f, const char *real, const char **
 				continue;
 			*ret_process = n->site ? "python" : "native";
 			*ret = n->plugins.v[j].load;
+			if (ret->loads != KV_LOADS_YES)
+				return true;
+			/* It was taken out of the process again. */
+			kv_load_read_optionals(f->loader, ret);
+			if (ret->optionals.n) {
+				kv_process_dlopen(n->proc, n->plugins.v[j].spelled, n->caller, 0,
+						  ret);
+				ask_optionals(f->loader, n->proc, ret);
+			}
 			return true;
 		}
 	return false;
@@ -36,12 +54,15 @@ static bool why_in(const struct kv_facts *f, const char *file, bool python, stru
 				kv_process_dlopen(p, n->libnixl, NULL, 0, ret);
 			if (ret->object)
 				kv_process_dlopen(p, file, ret->object, 0, ret);
+			ask_optionals(f->loader, p, ret);
 			return true;
 		}
-		if (n->start.loads != KV_LOADS_YES)
+		if (n->start.loads != KV_LOADS_YES) {
 			*ret = n->start;
-		else
-			kv_process_dlopen(n->proc, file, n->caller, 0, ret);
+			return true;
+		}
+		kv_process_dlopen(n->proc, file, n->caller, 0, ret);
+		ask_optionals(f->loader, n->proc, ret);
 		return true;
 	}
 	return false;
@@ -68,6 +89,7 @@ static void why_plain(const struct kv_target *t, const char *file, bool program,
 	p = kv_process_start(l, &opts, ret);
 	if (ret->object && !program)
 		kv_process_dlopen(p, file, NULL, 0, ret);
+	ask_optionals(l, p, ret);
 }
 
 static bool is_plain(const char *process)

@@ -1,13 +1,10 @@
-/* The header, the program headers and the notes. What they lead to is in dynamic.c. */
+/* The header and the program headers. What they lead to is in dynamic.c and notes.c. */
 #include "elf/dynamic.h"
 
-#define HEAD     2048 /* holds the program headers and notes of nearly every object */
-#define MAX_NOTE ((uint64_t)64 << 10)
+#define HEAD 2048 /* holds the program headers and notes of nearly every object */
 
-#define ABI_TAG        1 /* NT_GNU_ABI_TAG */
 #define PROPERTY       5 /* NT_GNU_PROPERTY_TYPE_0 */
 #define X86_ISA_NEEDED 0xc0008002u
-#define ABI_TAG_FILESZ 32 /* what open_verify() wants of a segment that holds it */
 
 struct reader {
 	struct kv_elf *e;
@@ -68,30 +65,6 @@ static void read_properties(struct kv_elf *e, struct kv_span s)
 	}
 }
 
-/*
- * Calls fn with the type and description of each note of GNU's in a segment until it returns true.
- * The description follows the name, the next note the description, both aligned.
- */
-static void each_note(struct kv_span s, bool be, uint64_t align,
-		      bool (*fn)(void *arg, uint32_t type, struct kv_span desc), void *arg)
-{
-	uint32_t n_name, n_desc, type;
-	struct kv_span desc;
-	uint64_t at = 0;
-
-	while (kv_span_u32(s, at, be, &n_name) && kv_span_u32(s, at + 4, be, &n_desc) &&
-	       kv_span_u32(s, at + 8, be, &type)) {
-		uint64_t body = (at + 12 + n_name + align - 1) & ~(align - 1);
-
-		if (!kv_span_sub(s, body, n_desc, &desc))
-			return;
-		if (n_name == 4 && at + 16 <= s.n && memcmp(s.p + at + 12, "GNU", 4) == 0 &&
-		    fn(arg, type, desc))
-			return;
-		at = (body + n_desc + align - 1) & ~(align - 1);
-	}
-}
-
 static bool take_property(void *arg, uint32_t type, struct kv_span desc)
 {
 	if (type != PROPERTY)
@@ -106,42 +79,9 @@ static void read_property_note(struct reader *rd, const struct kv_elf_segment *s
 	uint64_t align = rd->e->is64 ? 8 : 4;
 	struct kv_span s;
 
-	if (seg->align == align && seg->filesz <= MAX_NOTE &&
+	if (seg->align == align && seg->filesz <= KV_ELF_MAX_NOTE &&
 	    bytes_at(rd, seg->offset, seg->filesz, &s))
-		each_note(s, rd->e->be, align, take_property, rd->e);
-}
-
-struct abi_tag {
-	bool found, be;
-	uint32_t v[4]; /* system, then the kernel's major, minor, patch */
-};
-
-static bool take_abi_tag(void *arg, uint32_t type, struct kv_span desc)
-{
-	struct abi_tag *tag = arg;
-
-	if (type != ABI_TAG || desc.n != 16)
-		return false;
-	for (size_t i = 0; i < 4; i++)
-		kv_span_u32(desc, 4 * i, tag->be, &tag->v[i]);
-	return tag->found = true;
-}
-
-bool kv_elf_kernel(const struct kv_elf *e, uint32_t *ret_os, uint32_t *ret_kernel)
-{
-	struct abi_tag tag = { .be = e->be };
-
-	for (size_t i = 0; i < e->n_notes && !tag.found; i++) {
-		const struct kv_elf_segment *seg = &e->notes[i];
-
-		if (seg->filesz >= ABI_TAG_FILESZ && seg->filesz <= MAX_NOTE &&
-		    (seg->align == 4 || seg->align == 8))
-			each_note(kv_elf_read_at(e, e->symtab->arena, seg->offset, seg->filesz),
-				  e->be, seg->align, take_abi_tag, &tag);
-	}
-	*ret_os = tag.v[0];
-	*ret_kernel = (tag.v[1] & 0xff) << 16 | (tag.v[2] & 0xff) << 8 | (tag.v[3] & 0xff);
-	return tag.found;
+		kv_elf_each_note(s, rd->e->be, align, "GNU", take_property, rd->e);
 }
 
 static void read_phdr(struct reader *rd, uint32_t type, const struct kv_elf_segment *s)

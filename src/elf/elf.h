@@ -120,6 +120,18 @@ bool kv_elf_identify(struct kv_root *root, const char *guest, struct kv_elf_id *
  * False where it has no such note. */
 bool kv_elf_kernel(const struct kv_elf *e, uint32_t *ret_os, uint32_t *ret_kernel);
 
+/* What an object may open at run time: a feature of its .note.dlopen. */
+struct kv_elf_dlopen {
+	const char *feature, *description; /* NULL where it is not told */
+	const char *priority; /* "required", "recommended", "suggested", or what it is called */
+	kv_strv sonames;      /* one of these, the first best */
+};
+
+typedef KV_VEC(struct kv_elf_dlopen) kv_elf_dlopens;
+
+/* Reads the notes for it. What makes no sense in them is passed over. */
+void kv_elf_read_dlopens(const struct kv_elf *e, struct kv_arena *a, kv_elf_dlopens *ret);
+
 /* Closes the file. What was read stays; nothing more can be read after it. */
 void kv_elf_release(const struct kv_elf *e);
 

@@ -72,18 +72,27 @@ struct kv_object {
 	uint64_t tls_offset;   /* in the static TLS block; 0: not there */
 };
 
+/* What an object may open later, and what would become of it. */
+struct kv_optional {
+	const struct kv_object *object;
+	struct kv_elf_dlopen note;
+	enum kv_loads loads;
+	const char *path, *error; /* of the name that loads; else of the first */
+};
+
 struct kv_load {
 	enum kv_loads loads;
 	const char *error; /* what dlerror() or ld.so would print; NULL where loads is YES */
 	struct kv_object *object;
-	kv_objects list;   /* searchlist: the object and its dependencies, breadth first */
-	kv_objects fresh;  /* what this load mapped, in the order of the link map */
+	kv_objects list;  /* searchlist: the object and its dependencies, breadth first */
+	kv_objects fresh; /* what this load mapped, in the order of the link map */
 	/* Where it failed. */
 	const char *missing;         /* name that was not found */
 	const char *missing_version; /* version that was not found, in `provider` */
 	const char *missing_symbol;
 	const struct kv_object *provider, *requirer;
-	kv_trieds tried; /* places looked at for `missing` */
+	kv_trieds tried;                      /* places looked at for `missing` */
+	KV_VEC(struct kv_optional) optionals; /* empty unless they were asked for */
 };
 
 /* What the loader is on the target: dynamic linker, its directories, its age. */
@@ -157,6 +166,11 @@ void kv_process_dlopen(struct kv_process *p, const char *name, const struct kv_o
 struct kv_tls_room {
 	uint64_t used, optional;
 };
+
+/* Fills load->optionals from the notes of its objects. */
+void kv_load_read_optionals(struct kv_loader *l, struct kv_load *load);
+/* Tries them, in the process as it is after the load, which stays as it is. */
+void kv_process_try_optionals(struct kv_process *p, struct kv_load *load);
 
 /* Takes the process back to a point: what was mapped since is unmapped. */
 struct kv_mark {

@@ -121,6 +121,25 @@ static json_t *object_json(struct kv_arena *a, const struct kv_object *o,
 			 tried_json(a, tried));
 }
 
+static json_t *optionals_json(struct kv_arena *a, const struct kv_load *l)
+{
+	json_t *arr = json_array();
+
+	for (size_t i = 0; i < l->optionals.n; i++) {
+		const struct kv_optional *o = &l->optionals.v[i];
+
+		json_array_append_new(arr, json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}",
+						     "object", text(a, o->object->name), "feature",
+						     text(a, o->note.feature), "description",
+						     text(a, o->note.description), "priority",
+						     text(a, o->note.priority), "sonames",
+						     texts(a, &o->note.sonames), "loads",
+						     kv_loads_name[o->loads], "path",
+						     text(a, o->path), "error", text(a, o->error)));
+	}
+	return arr;
+}
+
 json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 		    const struct kv_load *l)
 {
@@ -142,10 +161,11 @@ json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 			json_array_append_new(
 				loaded, object_json(a, o, o->requested_by, KV_RULE_LOADED, &none));
 	}
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "schema", "kvpath.why/1", "file",
-			 text(a, file), "process", process, "loads", kv_loads_name[l->loads],
-			 "error", text(a, l->error), "loaded", loaded, "missing_tried",
-			 tried_json(a, &l->tried));
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "schema", "kvpath.why/1",
+			 "file", text(a, file), "process", process, "loads",
+			 kv_loads_name[l->loads], "error", text(a, l->error), "loaded", loaded,
+			 "missing_tried", tried_json(a, &l->tried), "optional",
+			 optionals_json(a, l));
 }
 
 json_t *kv_json_prove(struct kv_arena *a, const struct kv_prove_result *r, const char *backend,

@@ -256,6 +256,25 @@ static void put_failure(FILE *out, struct kv_arena *a, const struct kv_load *l)
 		fprintf(out, "%s\n", kv_printable_text(a, l->error));
 }
 
+static void put_optionals(FILE *out, struct kv_arena *a, const struct kv_load *l)
+{
+	for (size_t i = 0; i < l->optionals.n; i++) {
+		const struct kv_optional *o = &l->optionals.v[i];
+		const char *sep = "";
+
+		fprintf(out, "  %s may open ", kv_printable(a, o->object->name));
+		for (size_t j = 0; j < o->note.sonames.n; j++, sep = " or ")
+			fprintf(out, "%s%s", sep, kv_printable(a, o->note.sonames.v[j]));
+		fprintf(out, " (%s%s%s): ", kv_printable(a, o->note.priority),
+			o->note.feature ? ", for " : "",
+			o->note.feature ? kv_printable(a, o->note.feature) : "");
+		fprintf(out, "%s\n",
+			kv_printable_text(a, o->path    ? o->path
+					     : o->error ? o->error
+							: kv_loads_name[o->loads]));
+	}
+}
+
 void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *process,
 		 const struct kv_load *l, struct kv_style st)
 {
@@ -267,6 +286,8 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 	fputc('\n', out);
 	plant(&t);
 	put_below(&t, 0, 2);
+	if (!st.quiet)
+		put_optionals(out, a, l);
 	put_failure(out, a, l);
 }
 

@@ -74,3 +74,42 @@ lib() {
 	kv why --json --process python --mount "$work/torch:$site/torch" "$container" libcublas.so.12
 	ended 1
 }
+
+# note FILE JSON NEEDED...: a library with a .note.dlopen, as the compiler makes it.
+note() {
+	local file=$1 text=${2//\"/\\\"}
+	shift 2
+	cat >"$BATS_TEST_TMPDIR/note.s" <<-END
+		.section .note.dlopen, "a", %note
+		.balign 4
+		.long 2f - 1f, 4f - 3f, 0x407c0c0a
+		1: .asciz "FDO"
+		2: .balign 4
+		3: .asciz "$text"
+		4: .balign 4
+	END
+	gcc -shared -z noexecstack -o "$file" "$BATS_TEST_TMPDIR/note.s" "$@"
+}
+
+@test "what a library says that it may open is shown, found or not, and changes no verdict" {
+	local work=$BATS_TEST_TMPDIR
+	lib "$work/o/libkvfound.so.2" libkvfound.so.2
+	local fast='{"feature":"speed","description":"Goes faster","priority":"suggested"'
+	fast+=',"soname":["libkvnone.so.1","libkvfound.so.2"]}'
+	note "$work/o/libkvnote.so" "[$fast,"'{"soname":["libkvnone.so.1"]}]' -Wl,-rpath,"$work/o"
+	kv why --json --process bare / "$work/o/libkvnote.so"
+	ended 0
+	json ".optional[0] == {object: \"$work/o/libkvnote.so\", feature: \"speed\", description: \"Goes faster\",
+		priority: \"suggested\", sonames: [\"libkvnone.so.1\", \"libkvfound.so.2\"], loads: \"yes\",
+		path: \"$work/o/libkvfound.so.2\", error: null}"
+	json '.optional[1] | .priority == "recommended" and .loads == "no" and .path == null and
+		.error == "libkvnone.so.1: cannot open shared object file: No such file or directory"'
+	json '[.loaded[].path | select(contains("kvfound"))] == []'
+	kv why --process bare / "$work/o/libkvnote.so"
+	ended 0
+	[[ $out == *"libkvnote.so may open libkvnone.so.1 or libkvfound.so.2 (suggested, for speed): $work/o/libkvfound.so.2"* ]]
+	[[ $out == *"may open libkvnone.so.1 (recommended): libkvnone.so.1: cannot open"* ]]
+	# Nothing of the kind.
+	kv why --json --process bare / libm.so.6
+	json '.optional == []'
+}

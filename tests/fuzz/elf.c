@@ -28,10 +28,25 @@ static bool on_reloc(const struct kv_elf_reloc *r, void *arg)
 	return false;
 }
 
-static void ask_header(const struct kv_elf *e)
+static void ask_notes(const struct kv_elf *e, struct kv_arena *a)
 {
 	uint32_t os, kernel;
+	kv_elf_dlopens list;
 
+	(void)kv_elf_kernel(e, &os, &kernel);
+	kv_elf_read_dlopens(e, a, &list);
+	for (size_t i = 0; i < list.n; i++) {
+		use(list.v[i].feature);
+		use(list.v[i].description);
+		use(list.v[i].priority);
+		KV_PROMISE(list.v[i].sonames.n > 0);
+		for (size_t j = 0; j < list.v[i].sonames.n; j++)
+			use(list.v[i].sonames.v[j]);
+	}
+}
+
+static void ask_header(const struct kv_elf *e)
+{
 	use(e->soname);
 	use(e->rpath);
 	use(e->runpath);
@@ -50,7 +65,6 @@ static void ask_header(const struct kv_elf *e)
 	}
 	use(kv_elf_max_need(e, "GLIBC_"));
 	use(kv_elf_max_def(e, "GLIBC_"));
-	(void)kv_elf_kernel(e, &os, &kernel);
 	for (size_t i = 0; i < e->loads.n; i++)
 		(void)kv_elf_is_cut(e, e->loads.v[i].vaddr, e->loads.v[i].memsz);
 }
@@ -92,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	KV_PROMISE(t->ops->open(t, "", &f) == 0);
 	e = kv_elf_parse(a, f);
 	ask_header(e);
+	ask_notes(e, a);
 	ask_symbols(e);
 	(void)kv_elf_read_at(e, a, size / 2, 64);
 	kv_elf_release(e);

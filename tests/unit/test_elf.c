@@ -134,6 +134,95 @@ static void test_hostile_bytes(void **state)
 	}
 }
 
+/* An object with what gcc makes of such a section; its bytes. */
+static struct kv_span with_note(const char *json)
+{
+	char path[] = "/tmp/kvpath-note-XXXXXX";
+	int fd = mkstemp(path);
+	struct kv_span s;
+	FILE *p;
+
+	assert_true(fd >= 0);
+	close(fd);
+	p = popen(kv_strf(arena, "gcc -shared -nostdlib -x assembler -o %s -", path), "we");
+	assert_non_null(p);
+	fprintf(p,
+		"\t.section .note.dlopen, \"a\", %%note\n\t.balign 4\n"
+		"\t.long 2f - 1f, 4f - 3f, 0x407c0c0a\n"
+		"1:\t.asciz \"FDO\"\n2:\t.balign 4\n3:\t.asciz \"%s\"\n4:\t.balign 4\n",
+		json);
+	assert_int_equal(pclose(p), 0);
+	assert_int_equal(kv_root_slurp(root, path, 1 << 20, &s), 0);
+	unlink(path);
+	return s;
+}
+
+static const char two_features[] =
+	"[{\\\"feature\\\":\\\"zstd\\\",\\\"description\\\":\\\"Compression\\\",\\\"priority\\\":"
+	"\\\"suggested\\\",\\\"soname\\\":[\\\"libzstd.so.1\\\"]},{\\\"soname\\\":[\\\"liba.so."
+	"2\\\","
+	"\\\"liba.so.1\\\"]},{\\\"feature\\\":\\\"nothing to open\\\"}]";
+
+static void test_dlopen_notes(void **state)
+{
+	struct kv_elf *e = parse(arena, with_note(two_features));
+	kv_elf_dlopens list;
+
+	(void)state;
+	kv_elf_read_dlopens(e, arena, &list);
+	assert_int_equal(list.n, 2);
+	assert_string_equal(list.v[0].feature, "zstd");
+	assert_string_equal(list.v[0].description, "Compression");
+	assert_string_equal(list.v[0].priority, "suggested");
+	assert_int_equal(list.v[0].sonames.n, 1);
+	assert_string_equal(list.v[0].sonames.v[0], "libzstd.so.1");
+	assert_null(list.v[1].feature);
+	assert_string_equal(list.v[1].priority, "recommended");
+	assert_int_equal(list.v[1].sonames.n, 2);
+	assert_string_equal(list.v[1].sonames.v[1], "liba.so.1");
+}
+
+/* What is no JSON, or other JSON, names nothing. */
+static void test_dlopen_notes_without_sense(void **state)
+{
+	const char *const texts[] = { "no JSON at all, but long enough",
+				      "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+				      "{\\\"soname\\\":[\\\"libobject.so.1\\\"]}",
+				      "[{\\\"soname\\\":\\\"libstring.so.1\\\"}]",
+				      "[{\\\"soname\\\":[1,null,{},\\\"\\\"]},3,\\\"x\\\"]",
+				      "[{\\\"soname\\\":[\\\"lib\\\\u0000.so.1\\\"]}]" };
+	kv_elf_dlopens list;
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(texts); i++) {
+		kv_elf_read_dlopens(parse(arena, with_note(texts[i])), arena, &list);
+		assert_int_equal(list.n, 0);
+	}
+}
+
+/* Every cut of the file, and every byte of the note and of what leads to it changed. */
+static void test_hostile_dlopen_notes(void **state)
+{
+	struct kv_span s = with_note(two_features);
+	uint8_t *bytes = kv_alloc_raw(arena, s.n);
+	kv_elf_dlopens list;
+
+	(void)state;
+	memcpy(bytes, s.p, s.n);
+	for (size_t n = 0; n < s.n && n < 2048; n++) {
+		struct kv_arena *a = kv_arena_new();
+		uint8_t was = bytes[n];
+
+		kv_elf_read_dlopens(parse(a, (struct kv_span){ s.p, n }), a, &list);
+		bytes[n] = (uint8_t)(was ^ 0x81);
+		kv_elf_read_dlopens(parse(a, (struct kv_span){ bytes, s.n }), a, &list);
+		for (size_t i = 0; i < list.n; i++)
+			assert_true(list.v[i].sonames.n > 0);
+		bytes[n] = was;
+		kv_arena_free(a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +230,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_max_versions_compare_by_number, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dlopen_notes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dlopen_notes_without_sense, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hostile_dlopen_notes, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
