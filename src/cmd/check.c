@@ -39,7 +39,7 @@ const struct kv_command kv_cmd_check = {
 	.name = "check",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "say whether KV transfers of this target take the fabric, and if not, why",
-	.options = "mount fabric env backend mem image strict json quiet color",
+	.options = "mount fabric env backend mem image sysroot strict json quiet color",
 	.help = "Needs no root, executes nothing of the target, changes nothing. The verdict is "
 		"`ready` where nothing\n"
 		"in the target keeps KV transfers off the fabric, `off-fabric` with the findings "

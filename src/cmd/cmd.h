@@ -22,7 +22,7 @@ struct kv_opts {
 	KV_VEC(struct kv_mount_opt) mounts;
 	kv_strv fabrics;
 	struct kv_env env; /* --env */
-	const char *backend, *how, *process, *provider, *render_for;
+	const char *backend, *how, *process, *provider, *render_for, *sysroot;
 	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image;
 	uint64_t bytes;
 	unsigned deadline_s;
@@ -57,6 +57,7 @@ int kv_print_json(json_t *doc);
 struct kv_target {
 	const char *path;
 	struct kv_root *root;
+	struct kv_sysroot *sysroot; /* the host that it is on; NULL where none is examined */
 	struct kv_env env;
 	kv_strv sources; /* fabric sources on the host */
 	struct kv_scan scan;

@@ -22,6 +22,7 @@ enum opt {
 	OPT_PROVIDER,
 	OPT_QUIET,
 	OPT_STRICT,
+	OPT_SYSROOT,
 	OPT_VERBOSE,
 };
 
@@ -40,6 +41,8 @@ static const struct option_def {
 	{ "how", "auto|files|env", "the kind of repair (default auto)", OPT_HOW },
 	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
 	  OPT_IMAGE },
+	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from DIR, a recorded tree",
+	  OPT_SYSROOT },
 	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
 	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
 	  OPT_PROVIDER },
@@ -191,6 +194,9 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_STRICT:
 		o->strict = true;
+		break;
+	case OPT_SYSROOT:
+		o->sysroot = value;
 		break;
 	case OPT_JSON:
 		o->json = true;

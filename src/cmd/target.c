@@ -46,27 +46,56 @@ static int find_sources(const struct kv_opts *o, struct kv_target *ret)
 	return KV_STATUS_OK;
 }
 
+/* A live target's host is this machine, unless the caller or --sysroot says otherwise. */
+static int open_host(const struct kv_opts *o, struct kv_target *ret)
+{
+	struct kv_err err = { 0 };
+	int e;
+
+	if (!o->sysroot && (!kv_root_is_live(ret->root) || o->image))
+		return KV_STATUS_OK;
+	e = kv_sysroot_open(o->arena, o->sysroot, &ret->sysroot, &err);
+	if (e < 0)
+		return kv_fail(e == -ENOENT || e == -ENOTSUP || e == -EPROTO ? KV_STATUS_USAGE
+									     : KV_STATUS_UNKNOWN,
+			       "--sysroot %s", err.msg);
+	return KV_STATUS_OK;
+}
+
+/*
+ * What is in the job's environment beside the target's own: the image's configuration, that of the
+ * recording or of this process where the target is live, and --env.
+ */
+static void gather_env(const struct kv_opts *o, struct kv_target *ret)
+{
+	const struct kv_env *image = kv_root_env(ret->root);
+	const struct kv_env *recorded = ret->sysroot ? kv_sysroot_env(ret->sysroot) : NULL;
+	struct kv_env own = { 0 };
+
+	for (size_t i = 0; image && i < image->pairs.n; i++)
+		kv_env_put(o->arena, &own, image->pairs.v[i]);
+	for (size_t i = 0; recorded && i < recorded->pairs.n; i++)
+		kv_env_put(o->arena, &own, recorded->pairs.v[i]);
+	for (char **e = environ; !recorded && kv_root_is_live(ret->root) && *e; e++)
+		kv_env_put(o->arena, &own, *e);
+	for (size_t i = 0; i < o->env.pairs.n; i++)
+		kv_env_put(o->arena, &own, o->env.pairs.v[i]);
+	kv_target_env(ret->root, &own, &ret->env);
+}
+
 int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *ret)
 {
-	const struct kv_env *image_env;
-	struct kv_env own = { 0 };
 	int r;
 
 	*ret = (struct kv_target){ .path = path ? path : "/" };
 	r = open_root(o, ret->path, ret);
 	if (r == KV_STATUS_OK)
 		r = find_sources(o, ret);
-	if (r != KV_STATUS_OK)
-		return r;
-	image_env = kv_root_env(ret->root);
-	for (size_t i = 0; image_env && i < image_env->pairs.n; i++)
-		kv_env_put(o->arena, &own, image_env->pairs.v[i]);
-	for (char **e = environ; kv_root_is_live(ret->root) && *e; e++)
-		kv_env_put(o->arena, &own, *e);
-	for (size_t i = 0; i < o->env.pairs.n; i++)
-		kv_env_put(o->arena, &own, o->env.pairs.v[i]);
-	kv_target_env(ret->root, &own, &ret->env);
-	return KV_STATUS_OK;
+	if (r == KV_STATUS_OK)
+		r = open_host(o, ret);
+	if (r == KV_STATUS_OK)
+		gather_env(o, ret);
+	return r;
 }
 
 int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret)
@@ -100,6 +129,7 @@ int kv_target_intact(const struct kv_target *t)
 void kv_target_close(struct kv_target *t)
 {
 	kv_root_close(t->root);
+	kv_sysroot_close(t->sysroot);
 }
 
 struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t)
@@ -112,6 +142,7 @@ struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t)
 		.vram = o->vram,
 		.image = o->image,
 		.sources = &t->sources,
+		.sysroot = t->sysroot,
 	};
 
 	kv_scan(t->root, &t->scan);

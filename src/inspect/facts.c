@@ -138,8 +138,6 @@ static struct kv_facts *collect(struct kv_facts *f, const kv_strv *sources)
 	kv_find_nixls(f);
 	kv_find_orphans(f);
 	kv_find_frameworks(f);
-	if (f->live)
-		kv_find_devices(f);
 	return f;
 }
 
@@ -155,6 +153,8 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->backend = in->backend;
 	f->vram = in->vram;
 	f->live = kv_root_is_live(in->root) && !in->image;
+	if (in->sysroot)
+		f->host = kv_host_collect(in->sysroot);
 	f->loader = make_loader(in->root, scan);
 	return collect(f, in->sources);
 }
@@ -173,6 +173,7 @@ struct kv_facts *kv_facts_again(const struct kv_facts *old)
 		.backend = old->backend,
 		.vram = old->vram,
 		.live = old->live,
+		.host = old->host,
 	};
 	kv_loader_refresh(f->loader);
 	for (size_t i = 0; i < old->fabrics.n; i++)

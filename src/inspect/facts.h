@@ -5,6 +5,7 @@
 #ifndef KV_INSPECT_FACTS_H
 #define KV_INSPECT_FACTS_H
 
+#include "inspect/host.h"
 #include "loader/loader.h"
 #include "repair/pydefault.h"
 
@@ -124,14 +125,6 @@ struct kv_framework {
 	const char *set;   /* what to set, for people */
 };
 
-/* ---- the host, for a live target ---- */
-
-struct kv_device {
-	const char *name, *kind, *node;
-	bool usable;
-	const char *problem;
-};
-
 struct kv_facts {
 	struct kv_arena *arena;
 	struct kv_root *root;
@@ -147,7 +140,7 @@ struct kv_facts {
 	kv_fabrics fabrics; /* of the target and of the sources offered */
 	KV_VEC(struct kv_orphan) orphans;
 	KV_VEC(struct kv_framework) frameworks;
-	KV_VEC(struct kv_device) devices;
+	const struct kv_host *host; /* that the job runs on; NULL where none is examined */
 	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
 };
 
@@ -157,9 +150,9 @@ struct kv_inspect {
 	const struct kv_env *env;
 	const char *backend;
 	bool vram;
-	bool image; /* look at a live root as at an image: no devices, the driver's libraries
-		       assumed */
-	const kv_strv *sources; /* host directories to borrow a libfabric from */
+	bool image; /* look at a live root as at an image: the driver's libraries assumed */
+	struct kv_sysroot *sysroot; /* the host to examine; NULL for none */
+	const kv_strv *sources;     /* host directories to borrow a libfabric from */
 };
 
 /* Libraries that the host injects when a container starts; NULL-terminated. */

@@ -1,50 +1,49 @@
-/* A live target's RDMA devices, as sysfs and /dev show them. Deepened by the host rules. */
-#include <fcntl.h>
+/* The facts of a host, put together. */
+#include "inspect/host.h"
 
-#include "inspect/internal.h"
-
-#define VERBS "/sys/class/infiniband_verbs"
-
-static const char *read_line(struct kv_facts *f, const char *path)
+struct kv_host *kv_host_collect(struct kv_sysroot *s)
 {
-	struct kv_span s;
+	struct kv_host *h = kv_new(kv_sysroot_arena(s), struct kv_host);
+	const char *real;
 
-	if (kv_root_slurp(f->root, path, 4096, &s) < 0)
-		return NULL;
-	return kv_strndup(f->arena, (const char *)s.p, strcspn((const char *)s.p, "\n"));
+	h->recorded = kv_sysroot_path(s);
+	h->sysfs = kv_sysroot_real(s, "/sys/class", &real) == 0;
+	kv_find_pci(h, s);
+	kv_find_verbs(h, s);
+	kv_find_system(h, s);
+	kv_find_limits(h, s);
+	return h;
 }
 
-/* libibverbs passes over a device whose node it can not open for reading and writing (init.c). */
-static void check_node(struct kv_device *d)
+size_t kv_host_efas(const struct kv_host *h)
 {
-	if (access(d->node, F_OK) < 0)
-		d->problem = "the device node does not exist here";
-	else if (access(d->node, R_OK | W_OK) < 0)
-		d->problem = "this user may not open it for reading and writing";
-	d->usable = !d->problem;
+	size_t n = 0;
+
+	for (size_t i = 0; i < h->verbs.n; i++)
+		n += kv_verbs_is_efa(&h->verbs.v[i]);
+	return n;
 }
 
-void kv_find_devices(struct kv_facts *f)
+size_t kv_host_usable_efas(const struct kv_host *h)
 {
-	kv_dirents list = { 0 };
-	struct kv_dirent *e;
+	size_t n = 0;
 
-	if (kv_root_list(f->root, VERBS, &list) < 0)
-		return;
-	kv_vec_each (e, &list) {
-		const char *dir = kv_join(f->arena, VERBS, e->name), *driver;
-		struct kv_device d = { 0 };
+	for (size_t i = 0; i < h->verbs.n; i++)
+		n += kv_verbs_is_efa(&h->verbs.v[i]) && kv_verbs_usable(&h->verbs.v[i]);
+	return n;
+}
 
-		if (!kv_starts(e->name, "uverbs"))
-			continue;
-		d.name = read_line(f, kv_join(f->arena, dir, "ibdev"));
-		d.node = kv_strf(f->arena, "/dev/infiniband/%s", e->name);
-		d.kind = kv_root_real(f->root, kv_join(f->arena, dir, "device/driver"), 0,
-				      &driver) == 0
-				 ? kv_basename(driver)
-				 : "unknown";
-		d.name = d.name ? d.name : e->name;
-		check_node(&d);
-		kv_vec_push(f->arena, &f->devices, d);
-	}
+const struct kv_pci *kv_host_card_of(const struct kv_host *h, const struct kv_verbs *v)
+{
+	for (size_t i = 0; v->address && i < h->efas.n; i++)
+		if (kv_streq(h->efas.v[i].address, v->address))
+			return &h->efas.v[i];
+	return NULL;
+}
+
+const char *kv_sysroot_target(struct kv_sysroot *s, const char *path)
+{
+	const char *real;
+
+	return kv_sysroot_real(s, path, &real) < 0 ? NULL : kv_basename(real);
 }

@@ -75,28 +75,22 @@ static json_t *finding_json(struct kv_arena *a, const struct kv_finding *fi)
 
 json_t *kv_json_check(const struct kv_facts *f, const struct kv_findings *fi)
 {
-	json_t *nixls = json_array(), *fabrics = json_array(), *devices = json_array(),
-	       *findings = json_array();
+	json_t *nixls = json_array(), *fabrics = json_array(), *findings = json_array();
 	struct kv_arena *a = f->arena;
 
 	for (size_t i = 0; i < f->nixls.n; i++)
 		json_array_append_new(nixls, nixl_json(a, &f->nixls.v[i]));
 	for (size_t i = 0; i < f->fabrics.n; i++)
 		json_array_append_new(fabrics, fabric_json(a, &f->fabrics.v[i]));
-	for (size_t i = 0; i < f->devices.n; i++)
-		json_array_append_new(devices, json_pack("{s:o, s:o, s:o, s:b}", "name",
-							 text(a, f->devices.v[i].name), "kind",
-							 text(a, f->devices.v[i].kind), "node",
-							 text(a, f->devices.v[i].node), "usable",
-							 f->devices.v[i].usable));
 	for (size_t i = 0; i < fi->list.n; i++)
 		json_array_append_new(findings, finding_json(a, &fi->list.v[i]));
-	return json_pack("{s:s, s:s, s:{s:s, s:o, s:o, s:o, s:o}, s:s, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:{s:s, s:o, s:o, s:o, s:o}, s:s, s:o, s:o, s:o, s:o, s:o}",
 			 "schema", "kvpath.check/1", "version", KVPATH_VERSION, "target", "kind",
 			 kv_target_kind(f), "path", text(a, f->path), "arch", text(a, f->arch),
 			 "libc", text(a, f->libc), "os", text(a, f->os), "verdict",
 			 kv_verdict_name[fi->verdict], "nixl", nixls, "libfabric", fabrics,
-			 "devices", devices, "findings", findings);
+			 "devices", kv_json_devices(a, f->host), "host", kv_json_host(a, f->host),
+			 "findings", findings);
 }
 
 static json_t *tried_json(struct kv_arena *a, const kv_trieds *tried)

@@ -35,6 +35,11 @@ json_t *kv_json_why(struct kv_arena *a, const char *file, const char *process,
 		    const struct kv_load *l);
 json_t *kv_json_prove(struct kv_arena *a, const struct kv_prove_result *r, const char *backend,
 		      const char *mem);
+/* Parts of kvpath.check: the verbs devices, and the rest of the host; null without one. */
+json_t *kv_json_devices(struct kv_arena *a, const struct kv_host *h);
+json_t *kv_json_host(struct kv_arena *a, const struct kv_host *h);
+/* The same for people; nothing without a host. */
+void kv_text_host(FILE *out, struct kv_arena *a, const struct kv_host *h);
 /* Prints and drops the document. 0 or -EIO. */
 int kv_json_print(FILE *out, json_t *doc);
 

@@ -126,12 +126,7 @@ void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings
 	for (size_t i = 0; i < f->nixls.n; i++)
 		put_nixl(out, f->arena, &f->nixls.v[i], f->backend, st);
 	put_fabrics(out, f, st);
-	for (size_t i = 0; i < f->devices.n; i++)
-		fprintf(out, "device %s (%s) %s: %s\n",
-			kv_printable(f->arena, f->devices.v[i].name),
-			kv_printable(f->arena, f->devices.v[i].kind),
-			kv_printable(f->arena, f->devices.v[i].node),
-			f->devices.v[i].usable ? "usable" : f->devices.v[i].problem);
+	kv_text_host(out, f->arena, f->host);
 	fputc('\n', out);
 	for (size_t i = 0; i < fi->list.n; i++)
 		kv_text_finding(out, f->arena, &fi->list.v[i], st);

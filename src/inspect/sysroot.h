@@ -1,0 +1,51 @@
+/*
+ * Where the facts of a host come from: this machine's own /sys, /proc and /dev, or a tree that was
+ * recorded on another (docs/recording.md). Both answer the same questions in the same way, so that
+ * what is found about a host can be found again from its recording, on any machine and without any
+ * privilege. Nothing is executed and nothing is changed.
+ *
+ * A tree can not hold device nodes, errors and an environment: these stand in its index, the file
+ * kvpath-host at its top.
+ */
+#ifndef KV_INSPECT_SYSROOT_H
+#define KV_INSPECT_SYSROOT_H
+
+#include "root/root.h"
+
+#define KV_SYSROOT_INDEX "kvpath-host"
+
+struct kv_sysroot;
+
+/* A device node, and how open(2) for reading and writing ended. */
+struct kv_node {
+	bool there;
+	bool right; /* a character device of the number that sysfs gives */
+	int error;  /* errno; 0 where it opened, or would by all that is recorded */
+};
+
+/* path: a recorded tree, a directory or a tar; NULL for this machine. */
+int kv_sysroot_open(struct kv_arena *a, const char *path, struct kv_sysroot **ret,
+		    struct kv_err *err);
+void kv_sysroot_close(struct kv_sysroot *s);
+struct kv_arena *kv_sysroot_arena(const struct kv_sysroot *s);
+/* NULL for this machine. */
+const char *kv_sysroot_path(const struct kv_sysroot *s);
+/* The environment that was recorded; NULL where none was. */
+const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s);
+
+/* The text of a small file, without the newline at its end. 0 or -errno. */
+int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret);
+/* The same, NULL for whatever can not be read. */
+const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *name);
+/* Entries of a directory, sorted. 0 or -errno. */
+int kv_sysroot_list(struct kv_sysroot *s, const char *path, kv_dirents *ret);
+/* The path with its links resolved. 0 or -errno. */
+int kv_sysroot_real(struct kv_sysroot *s, const char *path, const char **ret);
+/*
+ * Whether the device node can be used. number: "231:192" as sysfs has it; NULL where it does not
+ * tell, and then the node is not opened.
+ */
+void kv_sysroot_node(struct kv_sysroot *s, const char *path, const char *number,
+		     struct kv_node *ret);
+
+#endif
