@@ -40,10 +40,3 @@ const struct kv_pci *kv_host_card_of(const struct kv_host *h, const struct kv_ve
 			return &h->efas.v[i];
 	return NULL;
 }
-
-const char *kv_sysroot_target(struct kv_sysroot *s, const char *path)
-{
-	const char *real;
-
-	return kv_sysroot_real(s, path, &real) < 0 ? NULL : kv_basename(real);
-}

@@ -128,7 +128,4 @@ void kv_find_verbs(struct kv_host *h, struct kv_sysroot *s);
 void kv_find_system(struct kv_host *h, struct kv_sysroot *s);
 void kv_find_limits(struct kv_host *h, struct kv_sysroot *s);
 
-/* The name of what the link at path leads to: of a driver, a device; NULL. */
-const char *kv_sysroot_target(struct kv_sysroot *s, const char *path);
-
 #endif

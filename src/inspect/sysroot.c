@@ -166,6 +166,15 @@ int kv_sysroot_real(struct kv_sysroot *s, const char *path, const char **ret)
 	return e < 0 ? e : kv_root_real(s->root, path, 0, ret);
 }
 
+const char *kv_sysroot_target(struct kv_sysroot *s, const char *path)
+{
+	const char *text;
+
+	if (recorded_error(s, path) < 0 || kv_root_readlink(s->root, path, &text) < 0)
+		return NULL;
+	return kv_basename(text);
+}
+
 /* ---- device nodes ---- */
 
 /*

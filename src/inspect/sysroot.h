@@ -39,6 +39,11 @@ int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret);
 const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *name);
 /* Entries of a directory, sorted. 0 or -errno. */
 int kv_sysroot_list(struct kv_sysroot *s, const char *path, kv_dirents *ret);
+/*
+ * The last name in a link's text: of a driver, a device; NULL. What it leads to need not be visible
+ * (/sys/bus can be hidden where /sys/devices is not).
+ */
+const char *kv_sysroot_target(struct kv_sysroot *s, const char *path);
 /* The path with its links resolved. 0 or -errno. */
 int kv_sysroot_real(struct kv_sysroot *s, const char *path, const char **ret);
 /*

@@ -103,6 +103,12 @@ const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n)
 		       n->dist);
 }
 
+const char *kv_used_release(const struct kv_facts *f)
+{
+	kv_each_loaded(n, f) if (n->active && n->stack.fabric) return n->stack.fabric->release;
+	return NULL;
+}
+
 static bool meets(const struct kv_fabric *fab, const struct kv_elf *plugin)
 {
 	for (size_t i = 0; i < plugin->verneeds.n; i++)

@@ -1,41 +1,5 @@
-/* Family C and F12, the way from libfabric to an EFA device: KV301 to KV312, KV612. */
+/* Family C, the libraries between libfabric and an EFA device: KV307 to KV312. */
 #include "rules/rules.h"
-
-void kv_rule_device_node(const struct kv_facts *f, struct kv_findings *out)
-{
-	for (size_t i = 0; f->host && i < f->host->verbs.n; i++) {
-		const struct kv_verbs *v = &f->host->verbs.v[i];
-		struct kv_finding *fi;
-
-		if (!kv_verbs_is_efa(v) || kv_verbs_usable(v))
-			continue;
-		fi = kv_find(out, KV_ERROR, "EFA device %s can not be opened: %s", v->name,
-			     kv_verbs_problem(v));
-		fi->of_host = true;
-		kv_show(out, fi, v->node, "%s", kv_verbs_problem(v));
-		kv_mend(out, fi, false,
-			"give the job the device (docker --device=%s, the vpc.amazonaws.com/efa "
-			"resource, an enroot mount of /dev/infiniband)",
-			v->node);
-	}
-}
-
-void kv_rule_no_device(const struct kv_facts *f, struct kv_findings *out)
-{
-	struct kv_finding *fi;
-
-	if (!f->host || kv_host_efas(f->host))
-		return;
-	fi = kv_find(out, KV_ERROR,
-		     "no EFA device: %zu RDMA devices, none of them bound to the efa driver",
-		     f->host->verbs.n);
-	fi->of_host = true;
-	kv_show(out, fi, "/sys/class/infiniband_verbs", "%s",
-		f->host->verbs_error ? strerror(f->host->verbs_error) : "no uverbs device of EFA");
-	kv_mend(out, fi, false,
-		"run this on the node, or in the job, that has the EFA interfaces; in the cloud, "
-		"attach interfaces of type efa and load the efa module");
-}
 
 void kv_rule_no_efa_provider(const struct kv_facts *f, struct kv_findings *out)
 {

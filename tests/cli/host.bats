@@ -130,3 +130,283 @@ on_host() {
 	kv check --json --image /
 	json '.host == null'
 }
+
+# finds [ID:SEVERITY...]: what the rules of hosts found, and no more.
+finds() {
+	local want have
+	want=$(printf '%s\n' "$@" | sort)
+	have=$(jq -r '.findings[] | select(.id | test("^KV(214|30[56]|31[3-9]|320|40[5-9]|41[0-6]|5..|6..)$"))
+		| "\(.id):\(.severity)"' <<<"$out" | sort)
+	[ "$want" = "$have" ] || fail "found $(echo $have), not $*"
+}
+
+# The container with libfabric 2.3.0 (F1) in front, as a mount would put it, on that host.
+job_on() {
+	local name=$1 lib
+	container
+	lib=$("$top/tests/roots/fabric" F1 2>/dev/null)/opt/amazon/efa/lib/libfabric.so.1.29.0
+	tree=$BATS_TEST_TMPDIR/host
+	rm -rf "$tree"
+	"$top/tests/hosts/hosts.py" "$name" "$tree" "${@:2}"
+	kv check --json --sysroot "$tree" --mount "$lib:${plugins%/plugins}/libfabric.so.1" "$container"
+	ended 0 1
+}
+plugins=/usr/local/lib/python3.11/dist-packages/.nixl_cu13.mesonpy.libs/plugins
+
+@test "healthy hosts: nothing is found" {
+	local name
+	for name in p4d p5 p5en p6-b200 p6-b300 p6e-gb200; do
+		on_host "$name"
+		finds
+	done
+}
+
+@test "healthy hosts with a real job: nothing is found" {
+	local name
+	for name in p4d p5 p5en p6-b200 p6-b300 p6e-gb200; do
+		job_on "$name"
+		json '.nixl[0].plugins[] | select(.name == "LIBFABRIC") | .loads == "yes"'
+		finds
+	done
+}
+
+@test "KV305: no node; nodes for some are a grant" {
+	on_host p5 efa:absent
+	finds KV305:error
+	json '[.findings[] | select(.id == "KV305")][0].evidence | length == 32'
+	on_host p5 efa:EACCES
+	finds KV305:error
+	on_host p5 efa:wrong
+	finds KV305:error
+	on_host p6-b200 efa:absent mlx5:absent
+	finds KV305:error
+	on_host p5 efa:absent uverbs3:ok uverbs4:ok
+	finds KV503:info
+}
+
+@test "KV306: the device cgroup" {
+	on_host p5 efa:EPERM
+	finds KV306:error
+	on_host p5 efa:absent uverbs7:EPERM
+	finds KV306:error
+}
+
+@test "KV314: a device that is shown and closed" {
+	on_host p6-b200 mlx5:EPERM
+	finds KV314:error
+	json '[.findings[] | select(.id == "KV314")][0].evidence | map(.path) | index("/dev/infiniband/uverbs8")'
+	on_host p6-b200 mlx5:ENXIO
+	finds KV314:error
+	# What is not shown does no harm.
+	on_host p6-b200 mlx5:absent
+	finds
+	# Of libibverbs some pass over it, some do not.
+	on_host p6-b200 mlx5:EACCES
+	finds KV314:warning
+	# An EFA device of another job, shown by a hostPath.
+	on_host p5 uverbs31:EPERM
+	finds KV314:error KV503:info
+	job_on p6-b200 mlx5:EPERM
+	finds KV314:error
+}
+
+@test "KV315: sysfs that hides" {
+	local tmpfs='/proc/1/mountinfo=40 23 0:50 / /sys/class/infiniband_verbs rw - tmpfs tmpfs rw'
+	on_host p5 -/sys/class/infiniband -/sys/class/infiniband_verbs /sys/class/infiniband_verbs/abi_version=6 "$tmpfs" \
+		env:MELLANOX_VISIBLE_DEVICES=all
+	finds KV315:error
+	says tmpfs
+	# Only the second directory.
+	on_host p5 -/sys/class/infiniband
+	finds KV315:error
+	# The tree of cards hidden too: the mount tells.
+	on_host p5 -/sys/class/infiniband -/sys/class/infiniband_verbs -/sys/bus/pci "$tmpfs"
+	finds KV315:error
+	# Some of them.
+	on_host p4d -/sys/class/infiniband/rdmap16s27
+	finds KV315:warning KV503:info
+	# The variable alone hides nothing.
+	on_host p5 env:MELLANOX_VISIBLE_DEVICES=all
+	finds
+	# Something mounted there that shows everything.
+	on_host p5 "$tmpfs"
+	finds
+}
+
+@test "KV315, KV316: what enroot would do, of a target without a host" {
+	mkdir -p "$BATS_TEST_TMPDIR/empty"
+	kv check --json --env MELLANOX_VISIBLE_DEVICES=all "$BATS_TEST_TMPDIR/empty"
+	finds KV315:warning
+	kv check --json --env MELLANOX_VISIBLE_DEVICES=void "$BATS_TEST_TMPDIR/empty"
+	finds
+	kv check --json --env ENROOT_RESTRICT_DEV=y "$BATS_TEST_TMPDIR/empty"
+	finds KV316:warning
+}
+
+@test "KV316: enroot's small /dev" {
+	on_host p5 efa:absent env:ENROOT_RESTRICT_DEV=y
+	finds KV316:error
+	on_host p5 efa:absent env:ENROOT_RESTRICT_DEV=n
+	finds KV305:error
+	on_host p5 env:ENROOT_RESTRICT_DEV=y
+	finds
+}
+
+# memlock SOFT HARD: as /proc/self/limits has it.
+memlock() {
+	printf '/proc/1/limits=Limit  Soft Limit  Hard Limit  Units\\nMax locked memory         %-20s %-20s bytes' "$@"
+}
+
+@test "KV317: locked memory" {
+	on_host p5 "$(memlock 65536 65536)"
+	finds KV317:error
+	on_host p5 "$(memlock 8388608 8388608)"
+	finds KV317:error
+	on_host p4d "$(memlock 67108864 unlimited)"
+	finds KV317:warning
+	on_host p5 "$(memlock 17179869184 unlimited)"
+	finds
+	# Root of the first user namespace with CAP_IPC_LOCK is held by no limit; another's root is.
+	on_host p5 "$(memlock 65536 65536)" $'/proc/1/status=CapEff:\t000001ffffffffff'
+	finds
+	on_host p5 "$(memlock 65536 65536)" $'/proc/1/status=CapEff:\t000001ffffffffff' '/proc/1/uid_map=0 100000 65536'
+	finds KV317:error
+	# What is not known is not judged, nor a job without EFA.
+	on_host p5 -/proc/1/limits
+	finds
+	on_host p5 "$(memlock 65536 65536)" efa:absent
+	finds KV305:error
+}
+
+@test "KV318: the cgroup's memory" {
+	on_host p5 /sys/fs/cgroup/memory.max=4294967296
+	finds KV318:warning
+	on_host p5 /sys/fs/cgroup/memory.max=137438953472
+	finds
+	on_host p5 '/proc/1/cgroup=0::/kubepods/pod1' /sys/fs/cgroup/kubepods/memory.max=1073741824 \
+		/sys/fs/cgroup/kubepods/pod1/memory.max=max
+	finds KV318:warning
+	on_host p5 '/proc/1/cgroup=4:memory:/x' /sys/fs/cgroup/memory/memory.limit_in_bytes=1073741824
+	finds KV318:warning
+	on_host p5 '/proc/1/cgroup=4:memory:/x' /sys/fs/cgroup/memory/memory.limit_in_bytes=9223372036854771712
+	finds
+}
+
+# no_peer NAME: every EFA of that host without a peer in its driver, as changes.
+no_peer() {
+	python3 - "$top/tests/hosts" "$1" <<-'END'
+		import sys
+		sys.path.insert(0, sys.argv[1])
+		import hosts
+		for s in hosts.HOSTS[sys.argv[2]]["switches"]:
+		    for bus in s.efa:
+		        print(f"/sys/bus/pci/devices/0000:{bus:02x}:{s.slot}/p2p=")
+	END
+}
+
+@test "KV407, KV408, KV411: no way to GPU memory" {
+	local peers closed='NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12'
+	mapfile -t peers < <(no_peer p5)
+	job_on p5 "${peers[@]}"
+	finds KV408:error
+	job_on p5 "${peers[@]}" "/proc/driver/nvidia/version=$closed"
+	finds KV411:error
+	job_on p5 "${peers[@]}" /proc/sys/kernel/osrelease=5.10.0-aws env:FI_EFA_FORK_SAFE=1
+	finds KV407:error
+	# The old driver with the closed module, where the peer is there.
+	job_on p5 "/proc/driver/nvidia/version=$closed"
+	finds
+	# One device tells another thing than the rest: nothing is concluded.
+	job_on p5 "${peers[@]:1}"
+	finds
+}
+
+@test "KV408: only where libfabric is known, or dmabuf is turned off" {
+	local peers
+	mapfile -t peers < <(no_peer p5)
+	on_host p5 "${peers[@]}"
+	finds
+	on_host p5 "${peers[@]}" env:FI_HMEM_CUDA_USE_DMABUF=0
+	finds KV408:error
+}
+
+@test "KV410: an IOMMU that translates" {
+	local peers
+	mapfile -t peers < <(no_peer p4d)
+	job_on p4d "${peers[@]}" /sys/bus/pci/devices/0000:10:1b.0/iommu_group/type=DMA-FQ
+	finds KV408:error KV410:warning
+	job_on p4d "${peers[@]}" /sys/bus/pci/devices/0000:10:1b.0/iommu_group/type=identity
+	finds KV408:error
+	job_on p4d /sys/bus/pci/devices/0000:10:1b.0/iommu_group/type=DMA-FQ
+	finds
+}
+
+@test "KV501: no PCI tree" {
+	on_host p5 -/sys/bus/pci
+	finds KV501:warning
+	on_host p5 -/sys/bus/pci -/proc/driver/nvidia/version
+	finds
+}
+
+@test "KV503: fewer than the type takes, or than are there" {
+	on_host p6e-gb200 -/sys/class/infiniband_verbs/uverbs0 -/sys/devices/pci0000:1c/0000:1c:00.0/0000:1d:01.0/0000:1e:01.0/0000:27:00.0 -/sys/bus/pci/devices/0000:27:00.0 -/sys/class/infiniband/rdmap39s0
+	finds KV503:info
+	says 15 "up to 16"
+	# A type that is not in the table is judged by what is there.
+	on_host p5 /sys/devices/virtual/dmi/id/product_name=p9.1000xlarge
+	finds
+}
+
+@test "KV508: fork" {
+	on_host p4d /proc/sys/kernel/osrelease=5.4.0-1100-aws
+	finds KV508:warning
+	on_host p4d /proc/sys/kernel/osrelease=5.4.0-1100-aws env:FI_EFA_FORK_SAFE=1
+	finds
+	on_host p4d /proc/sys/kernel/osrelease=5.15.0
+	finds
+}
+
+@test "KV510: huge pages" {
+	local none='/proc/meminfo=HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB'
+	on_host p5 "$none"
+	finds KV510:info
+	on_host p5 "$none" env:FI_EFA_USE_HUGE_PAGE=1
+	finds KV510:warning
+	on_host p5 "$none" env:FI_EFA_USE_HUGE_PAGE=0
+	finds
+	on_host p5 /sys/fs/cgroup/hugetlb.2MB.max=0
+	finds KV510:info
+	on_host p5 /sys/fs/cgroup/hugetlb.2MB.max=5368709120
+	finds
+}
+
+@test "KV612: not attached, no driver, no verbs device, and what can not be told" {
+	on_host p5 -/sys/class/infiniband_verbs -/sys/class/infiniband -/sys/bus/pci/devices /sys/bus/pci/devices/.keep=
+	finds KV612:error
+	says "no EFA card on the PCI bus" "takes up to 32"
+	json '.verdict == "off-fabric"'
+	recorded p5 -/sys/class/infiniband_verbs -/sys/class/infiniband -/sys/module/efa
+	find "$tree/sys/devices" -name driver -type l -lname '*/efa' -delete
+	find "$tree/sys/devices" -name 'infiniband*' -prune -exec rm -r {} +
+	kv check --json --sysroot "$tree" "$BATS_TEST_TMPDIR/empty"
+	finds KV612:error
+	says "the efa driver is bound to none" "since 1.9.0" "not loaded"
+	recorded p5 -/sys/class/infiniband_verbs -/sys/class/infiniband -/sys/module/ib_uverbs
+	find "$tree/sys/devices" -name 'infiniband*' -prune -exec rm -r {} +
+	kv check --json --sysroot "$tree" "$BATS_TEST_TMPDIR/empty"
+	finds KV612:error
+	says "made no verbs device" /sys/module/ib_uverbs
+	container
+	kv check --json --env NIXL_BACKEND=LIBFABRIC --sysroot "$BATS_TEST_TMPDIR/empty" "$container"
+	finds KV612:error
+	says "can not be told"
+}
+
+@test "KV214: a card that is newer than NIXL's list" {
+	local changes=() bus
+	for bus in 10 20 90 a0; do
+		changes+=("/sys/bus/pci/devices/0000:$bus:1b.0/device=0xefa4")
+	done
+	on_host p4d "${changes[@]}"
+	finds KV214:info
+}
