@@ -1,5 +1,6 @@
 /* kvpath check: examines a target and reports. Executes nothing of it, changes nothing. */
 #include "cmd/cmd.h"
+#include "inspect/record.h"
 
 static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
 {
@@ -13,6 +14,34 @@ static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
 	return KV_STATUS_OK;
 }
 
+/* Before any work is done: a recording needs a host, and a place of its own. */
+static int may_record(const struct kv_opts *o, const struct kv_target *t)
+{
+	if (o->record && !t->sysroot)
+		return kv_fail(KV_STATUS_USAGE,
+			       "--record: %s has no host; check / or name one with --sysroot",
+			       t->path);
+	if (o->record && !o->force && access(o->record, F_OK) == 0)
+		return kv_fail(KV_STATUS_USAGE, "--record %s: File exists (--force replaces it)",
+			       o->record);
+	return KV_STATUS_OK;
+}
+
+static int record(const struct kv_opts *o, const struct kv_target *t, const struct kv_facts *f,
+		  const struct kv_findings *findings)
+{
+	json_t *doc = kv_json_check(f, findings);
+	_free_ char *report = json_dumps(doc, JSON_INDENT(2));
+	_buf_ struct kv_buf tar = { 0 };
+	struct kv_err err = { 0 };
+
+	json_decref(doc);
+	kv_record_make(t->sysroot, f->env, kv_strf(o->arena, "%s\n", report), &tar);
+	if (kv_record_save(o->record, &tar, o->force, &err) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "--record: %s", err.msg);
+	return KV_STATUS_OK;
+}
+
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -21,11 +50,15 @@ static int run(struct kv_opts *o)
 	int r;
 
 	r = kv_target_open_arg(o, &t);
+	if (r == KV_STATUS_OK)
+		r = may_record(o, &t);
 	if (r != KV_STATUS_OK)
 		return r;
 	f = kv_target_facts(o, &t);
 	kv_rules_run(f, &findings);
 	r = kv_target_intact(&t);
+	if (r == KV_STATUS_OK && o->record)
+		r = record(o, &t, f, &findings);
 	if (r != KV_STATUS_OK)
 		return r;
 	if (o->json)
@@ -39,7 +72,8 @@ const struct kv_command kv_cmd_check = {
 	.name = "check",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "say whether KV transfers of this target take the fabric, and if not, why",
-	.options = "mount fabric env backend mem image sysroot strict json quiet color",
+	.options =
+		"mount fabric env backend mem image sysroot record force strict json quiet color",
 	.help = "Needs no root, executes nothing of the target, changes nothing. The verdict is "
 		"`ready` where nothing\n"
 		"in the target keeps KV transfers off the fabric, `off-fabric` with the findings "

@@ -22,8 +22,8 @@ struct kv_opts {
 	KV_VEC(struct kv_mount_opt) mounts;
 	kv_strv fabrics;
 	struct kv_env env; /* --env */
-	const char *backend, *how, *process, *provider, *render_for, *sysroot;
-	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image;
+	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record;
+	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force;
 	uint64_t bytes;
 	unsigned deadline_s;
 	struct kv_style style;

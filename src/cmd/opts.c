@@ -11,6 +11,7 @@ enum opt {
 	OPT_DRY_RUN,
 	OPT_ENV,
 	OPT_FABRIC,
+	OPT_FORCE,
 	OPT_FOR,
 	OPT_HELP,
 	OPT_HOW,
@@ -21,6 +22,7 @@ enum opt {
 	OPT_PROCESS,
 	OPT_PROVIDER,
 	OPT_QUIET,
+	OPT_RECORD,
 	OPT_STRICT,
 	OPT_SYSROOT,
 	OPT_VERBOSE,
@@ -41,8 +43,11 @@ static const struct option_def {
 	{ "how", "auto|files|env", "the kind of repair (default auto)", OPT_HOW },
 	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
 	  OPT_IMAGE },
-	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from DIR, a recorded tree",
+	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from a recorded tree or tar",
 	  OPT_SYSROOT },
+	{ "record", "OUT.tar",
+	  "save what was read of the host, secrets masked (kvpath-report.json too)", OPT_RECORD },
+	{ "force", NULL, "replace OUT.tar where it exists", OPT_FORCE },
 	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
 	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
 	  OPT_PROVIDER },
@@ -194,6 +199,12 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_STRICT:
 		o->strict = true;
+		break;
+	case OPT_FORCE:
+		o->force = true;
+		break;
+	case OPT_RECORD:
+		o->record = value;
 		break;
 	case OPT_SYSROOT:
 		o->sysroot = value;

@@ -15,6 +15,9 @@ static int open_root(const struct kv_opts *o, const char *path, struct kv_target
 			       path, strerror(errno));
 	if (kv_root_open(o->arena, path, &ret->root, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
+	if (kv_root_format(ret->root) && kv_streq(kv_root_format(ret->root), "recorded host"))
+		return kv_fail(KV_STATUS_USAGE,
+			       "%s: a recorded host is no target: check --sysroot %s", path, path);
 	e = kv_root_list(ret->root, "/", &list);
 	if (e < 0 && kv_target_intact(ret) != KV_STATUS_OK)
 		return KV_STATUS_UNKNOWN;
@@ -123,7 +126,12 @@ int kv_target_intact(const struct kv_target *t)
 {
 	const char *fault = kv_root_fault(t->root);
 
-	return fault ? kv_fail(KV_STATUS_UNKNOWN, "%s: %s", t->path, fault) : KV_STATUS_OK;
+	if (fault)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", t->path, fault);
+	fault = t->sysroot ? kv_root_fault(kv_sysroot_files(t->sysroot)) : NULL;
+	return fault ? kv_fail(KV_STATUS_UNKNOWN, "--sysroot %s: %s", kv_sysroot_path(t->sysroot),
+			       fault)
+		     : KV_STATUS_OK;
 }
 
 void kv_target_close(struct kv_target *t)

@@ -14,6 +14,7 @@ struct kv_sysroot {
 	struct kv_map *index; /* "error PATH", "device PATH" -> the rest of the line */
 	struct kv_env env;
 	bool has_env;
+	kv_askeds asked;
 };
 
 /* ---- the index of a recorded tree ---- */
@@ -123,12 +124,30 @@ const char *kv_sysroot_path(const struct kv_sysroot *s)
 	return s->path;
 }
 
+struct kv_root *kv_sysroot_files(const struct kv_sysroot *s)
+{
+	return s->root;
+}
+
+const kv_askeds *kv_sysroot_asked(const struct kv_sysroot *s)
+{
+	return &s->asked;
+}
+
 const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s)
 {
 	return s->has_env ? &s->env : NULL;
 }
 
 /* ---- files ---- */
+
+static int answer(struct kv_sysroot *s, enum kv_question question, const char *path, int error,
+		  const char *text)
+{
+	kv_vec_push(s->arena, &s->asked,
+		    ((struct kv_asked){ question, kv_strdup(s->arena, path), error, text, { 0 } }));
+	return error;
+}
 
 int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret)
 {
@@ -138,11 +157,11 @@ int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret)
 	if (e == 0)
 		e = kv_root_slurp(s->root, path, MAX_TEXT, &text);
 	if (e < 0)
-		return e;
+		return answer(s, KV_ASKED_TEXT, path, e, NULL);
 	if (text.n && text.p[text.n - 1] == '\n')
 		text.n--;
 	*ret = kv_strndup(s->arena, (const char *)text.p, text.n);
-	return 0;
+	return answer(s, KV_ASKED_TEXT, path, 0, *ret);
 }
 
 const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *name)
@@ -156,23 +175,28 @@ int kv_sysroot_list(struct kv_sysroot *s, const char *path, kv_dirents *ret)
 {
 	int e = recorded_error(s, path);
 
-	return e < 0 ? e : kv_root_list(s->root, path, ret);
+	if (e == 0)
+		e = kv_root_list(s->root, path, ret);
+	return answer(s, KV_ASKED_LIST, path, e, NULL);
 }
 
 int kv_sysroot_real(struct kv_sysroot *s, const char *path, const char **ret)
 {
 	int e = recorded_error(s, path);
 
-	return e < 0 ? e : kv_root_real(s->root, path, 0, ret);
+	if (e == 0)
+		e = kv_root_real(s->root, path, 0, ret);
+	return answer(s, KV_ASKED_REAL, path, e, NULL);
 }
 
 const char *kv_sysroot_target(struct kv_sysroot *s, const char *path)
 {
 	const char *text;
+	int e = recorded_error(s, path);
 
-	if (recorded_error(s, path) < 0 || kv_root_readlink(s->root, path, &text) < 0)
-		return NULL;
-	return kv_basename(text);
+	if (e == 0)
+		e = kv_root_readlink(s->root, path, &text);
+	return answer(s, KV_ASKED_LINK, path, e, NULL) < 0 ? NULL : kv_basename(text);
 }
 
 /* ---- device nodes ---- */
@@ -234,4 +258,6 @@ void kv_sysroot_node(struct kv_sysroot *s, const char *path, const char *number,
 		replay_node(s, path, ret);
 	else
 		probe_node(path, number, ret);
+	answer(s, KV_ASKED_NODE, path, -ret->error, NULL);
+	s->asked.v[s->asked.n - 1].node = *ret;
 }

@@ -10,9 +10,9 @@
 #ifndef KV_INSPECT_SYSROOT_H
 #define KV_INSPECT_SYSROOT_H
 
-#include "root/root.h"
+#include "root/image.h"
 
-#define KV_SYSROOT_INDEX "kvpath-host"
+#define KV_SYSROOT_INDEX KV_RECORDING_INDEX
 
 struct kv_sysroot;
 
@@ -23,6 +23,23 @@ struct kv_node {
 	int error;  /* errno; 0 where it opened, or would by all that is recorded */
 };
 
+/* One question that was asked, and its answer: what a recording holds. */
+struct kv_asked {
+	enum kv_question {
+		KV_ASKED_TEXT,
+		KV_ASKED_LIST,
+		KV_ASKED_REAL,
+		KV_ASKED_LINK,
+		KV_ASKED_NODE
+	} question;
+	const char *path;
+	int error;        /* -errno */
+	const char *text; /* KV_ASKED_TEXT: without the newline at its end */
+	struct kv_node node;
+};
+
+typedef KV_VEC(struct kv_asked) kv_askeds;
+
 /* path: a recorded tree, a directory or a tar; NULL for this machine. */
 int kv_sysroot_open(struct kv_arena *a, const char *path, struct kv_sysroot **ret,
 		    struct kv_err *err);
@@ -30,6 +47,10 @@ void kv_sysroot_close(struct kv_sysroot *s);
 struct kv_arena *kv_sysroot_arena(const struct kv_sysroot *s);
 /* NULL for this machine. */
 const char *kv_sysroot_path(const struct kv_sysroot *s);
+/* The files that it answers from. */
+struct kv_root *kv_sysroot_files(const struct kv_sysroot *s);
+/* What was asked so far, in order. */
+const kv_askeds *kv_sysroot_asked(const struct kv_sysroot *s);
 /* The environment that was recorded; NULL where none was. */
 const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s);
 

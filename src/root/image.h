@@ -24,6 +24,9 @@ struct kv_image_format {
 	int (*open)(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err);
 };
 
+/* The first member of a recorded host's tar (docs/recording.md); no image, but read as one. */
+#define KV_RECORDING_INDEX "kvpath-host"
+
 /* The format that knows fd, NULL where none does. */
 const struct kv_image_format *kv_image_probe(int fd, const struct stat *st);
 /* The formats' names, "squashfs, ...", for messages. */

@@ -1,4 +1,7 @@
-/* The two image formats that are stacks of layers, as entries of the table of formats. */
+/*
+ * What is read as a stack of layers: two image formats, and the recording of a host, which is one
+ * layer. Entries of the table of formats.
+ */
 #include <fcntl.h>
 #include <sys/utsname.h>
 
@@ -199,6 +202,44 @@ static int open_archive(struct kv_arena *a, int fd, struct kv_tree **ret, struct
 
 	return e < 0 ? e : open_source(a, s, fd, ret, err);
 }
+
+/* ---- a recorded host ---- */
+
+static bool is_recording(int fd, const struct stat *st)
+{
+	char name[sizeof(KV_RECORDING_INDEX)];
+	size_t n = 0;
+
+	return S_ISREG(st->st_mode) && kv_read_all(fd, name, sizeof(name), 0, &n) == 0 &&
+	       n == sizeof(name) && memcmp(name, KV_RECORDING_INDEX, n) == 0;
+}
+
+static int open_recording(struct kv_arena *a, int fd, struct kv_tree **ret, struct kv_err *err)
+{
+	struct oci_tree *t = kv_new(a, struct oci_tree);
+	kv_stack_layers layers = { 0 };
+	struct stat st;
+	int e;
+
+	if (fstat(fd, &st) < 0)
+		return kv_err(err, -errno, "%s", strerror(errno));
+	kv_vec_push(a, &layers,
+		    ((struct kv_stack_layer){ .blob = { fd, 0, (uint64_t)st.st_size },
+					      .name = "the recording" }));
+	e = kv_stack_open(a, &layers, &t->stack, err);
+	if (e < 0)
+		return e;
+	t->tree.ops = &oci_ops;
+	t->fd = fd;
+	*ret = &t->tree;
+	return 0;
+}
+
+const struct kv_image_format kv_recording_format = {
+	.name = "recorded host",
+	.is = is_recording,
+	.open = open_recording,
+};
 
 const struct kv_image_format kv_oci_layout_format = {
 	.name = "OCI layout",

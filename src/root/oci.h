@@ -13,7 +13,8 @@
 #include "root/image.h"
 #include "root/stack.h"
 
-extern const struct kv_image_format kv_oci_layout_format, kv_oci_archive_format;
+extern const struct kv_image_format kv_oci_layout_format, kv_oci_archive_format,
+	kv_recording_format;
 
 /* ---- the files of an image (oci_source.c) ---- */
 

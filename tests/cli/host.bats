@@ -410,3 +410,93 @@ no_peer() {
 	on_host p4d "${changes[@]}"
 	finds KV214:info
 }
+
+# unpacked TAR: its tree in $tree.
+unpacked() {
+	tree=$BATS_TEST_TMPDIR/unpacked
+	rm -rf "$tree"
+	mkdir "$tree"
+	tar -xf "$1" -C "$tree"
+}
+
+@test "a recording of this machine gives the same report" {
+	local tar=$BATS_TEST_TMPDIR/this.tar first
+	kv check --json --record "$tar" --env FI_EFA_IFACE=all /
+	ended 0 1 3
+	first=$out
+	[ "$(stat -c %a "$tar")" = 600 ] || fail "others may read it"
+	unpacked "$tar"
+	kv check --json --sysroot "$tree" /
+	[ "$out" = "$first" ] || fail "another answer: $(diff <(echo "$first") <(echo "$out"))"
+	diff <(echo "$first") "$tree/kvpath-report.json"
+}
+
+@test "a recording of each host gives the same report, and the same recording" {
+	local name first
+	for name in p4d p5 p5en p6-b200 p6-b300 p6e-gb200; do
+		recorded "$name" uverbs1:EPERM env:FI_PROVIDER=efa
+		echo "error /proc/meminfo EACCES" >>"$tree/kvpath-host"
+		rm -f "$BATS_TEST_TMPDIR"/*.tar
+		kv check --json --record "$BATS_TEST_TMPDIR/1.tar" --sysroot "$tree" "$BATS_TEST_TMPDIR/empty"
+		first=$out
+		unpacked "$BATS_TEST_TMPDIR/1.tar"
+		kv check --json --record "$BATS_TEST_TMPDIR/2.tar" --sysroot "$tree" "$BATS_TEST_TMPDIR/empty"
+		[ "$out" = "$first" ] || fail "another answer"
+		kv check --json --sysroot "$BATS_TEST_TMPDIR/1.tar" "$BATS_TEST_TMPDIR/empty"
+		[ "$out" = "$first" ] || fail "another answer from the tar itself"
+		cmp "$BATS_TEST_TMPDIR/1.tar" "$BATS_TEST_TMPDIR/2.tar"
+	done
+}
+
+@test "a recording holds what was read, and secrets masked" {
+	local tar=$BATS_TEST_TMPDIR/this.tar
+	recorded p5 '/proc/1/mountinfo=1 2 0:1 / /home/jane rw - nfs4 server:/home rw\n23 27 0:22 / /sys/class/infiniband rw - tmpfs tmpfs rw' \
+		$'/proc/1/status=Name:\tsecretive\nCapEff:\t0' /etc/shadow=root
+	kv check --quiet --record "$tar" --sysroot "$tree" --env NIXL_ETCD_ENDPOINTS=http://a:pw1@h:1,https://b:pw2@h:2/x@y \
+		--env NIXL_API_TOKEN=pw3 --env FI_MY_SECRET=pw4 --env HOME=/home/pw5 --env FI_EFA_IFACE=rdmap79s0 "$BATS_TEST_TMPDIR/empty"
+	ended 1
+	unpacked "$tar"
+	! grep -rE 'pw[1-9]|jane|secretive' "$tree"
+	grep -q '^env NIXL_ETCD_ENDPOINTS=http://masked@h:1,https://masked@h:2/x@y$' "$tree/kvpath-host"
+	grep -q '^env NIXL_API_TOKEN=masked$' "$tree/kvpath-host"
+	grep -q '^env FI_EFA_IFACE=rdmap79s0$' "$tree/kvpath-host"
+	[ ! -e "$tree/etc" ]
+	[ -z "$(find "$tree" -path '*hw_counters*')" ]
+}
+
+@test "a recording replaces nothing unless told to" {
+	local tar=$BATS_TEST_TMPDIR/this.tar
+	echo precious >"$tar"
+	kv check --record "$tar" /
+	ended 2
+	one_line this.tar --force
+	[ "$(cat "$tar")" = precious ]
+	kv check --quiet --record "$tar" --force /
+	ended 0 1 3
+	tar -tf "$tar" | grep -qx kvpath-host
+	[ "$(stat -c %a "$tar")" = 600 ]
+	kv check --record "$BATS_TEST_TMPDIR/none/x.tar" /
+	ended 3
+	one_line none/x.tar
+	kv check --record "$BATS_TEST_TMPDIR/y.tar" "$BATS_TEST_TMPDIR"
+	ended 2
+	one_line --sysroot
+	[ ! -e "$BATS_TEST_TMPDIR/y.tar" ]
+}
+
+@test "a recording that is damaged, or no recording" {
+	local tar=$BATS_TEST_TMPDIR/p5.tar
+	recorded p5
+	kv check --quiet --record "$tar" --sysroot "$tree" "$BATS_TEST_TMPDIR/empty"
+	kv check "$tar"
+	ended 2
+	one_line --sysroot
+	head -c 200000 "$tar" >"$BATS_TEST_TMPDIR/cut.tar"
+	kv check --json --sysroot "$BATS_TEST_TMPDIR/cut.tar" "$BATS_TEST_TMPDIR/empty"
+	ended 3
+	one_line cut.tar
+	tar -C "$tree" -cf "$BATS_TEST_TMPDIR/other.tar" proc
+	kv check --json --sysroot "$BATS_TEST_TMPDIR/other.tar" "$BATS_TEST_TMPDIR/empty"
+	ended 2 3
+	one_line other.tar
+}
