@@ -1,4 +1,4 @@
-/* Family B, which plugin and which backend: KV201 to KV206. */
+/* Family B, which plugin and which backend: KV201 to KV206. Variables are in environ.c. */
 #include "rules/rules.h"
 
 /* A framework in the target that names the wanted backend itself. */
@@ -77,6 +77,22 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 			"set %s in the job (kvpath run does); tell kvpath with --env %s", w->set,
 			w->set);
 	}
+}
+
+void kv_rule_ucx_on_efa(const struct kv_facts *f, struct kv_findings *out)
+{
+	const char *tls = kv_env_get(f->env, "UCX_TLS");
+	struct kv_finding *fi;
+
+	if (!f->host || !f->vram || !kv_streq(f->backend, "UCX") || !kv_host_usable_efas(f->host))
+		return;
+	fi = kv_find(out, KV_WARNING,
+		     "UCX reaches no GPU memory over EFA: on this host, with %zu EFA devices, it "
+		     "stages the bytes in host memory or sends them by TCP",
+		     kv_host_usable_efas(f->host));
+	if (tls)
+		kv_show(out, fi, "UCX_TLS", "%s", tls);
+	kv_mend(out, fi, false, "use the LIBFABRIC backend, on both sides");
 }
 
 void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)

@@ -500,3 +500,86 @@ unpacked() {
 	ended 2 3
 	one_line other.tar
 }
+
+# in_env K=V... -- WANT...: what the rules find in a directory with these variables.
+in_env() {
+	local vars=()
+	while [ "$1" != -- ]; do
+		vars+=(--env "$1")
+		shift
+	done
+	shift
+	mkdir -p "$BATS_TEST_TMPDIR/empty"
+	kv check --json "${more[@]}" "${vars[@]}" "$BATS_TEST_TMPDIR/empty"
+	ended 1
+	finds "$@"
+}
+more=()
+
+@test "variables: each one that is wrong, and nearly wrong" {
+	in_env FI_PROVIDER=tcp -- KV313:error
+	in_env FI_PROVIDER=^efa,shm -- KV313:error
+	in_env FI_PROVIDER=^tcp --
+	in_env FI_PROVIDER=shm,EFA --
+	in_env FI_PROVIDER=efa-direct -- KV313:error
+	in_env FI_PROVIDER= --
+	in_env FI_EFA_MTU_SIZE= -- KV320:error
+	in_env FI_EFA_TX_IOV_LIMIT=4 FI_EFA_RX_IOV_LIMIT=4 -- KV320:error KV320:error
+	in_env FI_EFA_TX_SIZE=4 --
+	in_env FI_EFA_USE_DEVICE_RDMA=0 -- KV405:error
+	in_env FI_EFA_USE_DEVICE_RDMA=No -- KV405:error
+	in_env FI_EFA_USE_DEVICE_RDMA=1 --
+	in_env PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:64,expandable_segments:True -- KV412:warning
+	in_env PYTORCH_ALLOC_CONF=expandable_segments:True -- KV412:warning
+	in_env PYTORCH_CUDA_ALLOC_CONF=expandable_segments:False --
+	in_env FI_HMEM_DISABLE_P2P=1 -- KV416:warning
+	in_env FI_HMEM_DISABLE_P2P=0 --
+	in_env FI_HMEM=system -- KV416:error
+	in_env 'FI_HMEM=system;cuda' --
+	in_env FI_EFA_USE_HUGE_PAGE=1 FI_EFA_FORK_SAFE=1 -- KV509:warning
+	in_env FI_EFA_USE_HUGE_PAGE=1 RDMAV_FORK_SAFE=0 -- KV509:warning
+	in_env FI_EFA_USE_HUGE_PAGE=1 FI_EFA_FORK_SAFE=0 --
+	in_env FI_EFA_USE_HUGE_PAGE=0 FI_EFA_FORK_SAFE=1 --
+}
+
+@test "variables: knobs of frameworks" {
+	kv check --json --env VLLM_NIXL_KVCACHE_BACKEND=LIBFABRIC --env TRTLLM_NIXL_KVCACHE_BACKEND=libfabric "$BATS_TEST_TMPDIR"
+	json '[.findings[] | select(.severity == "warning") | .id] == ["KV208", "KV209"]'
+	kv check --json --env TRTLLM_NIXL_KVCACHE_BACKEND=LIBFABRIC "$BATS_TEST_TMPDIR"
+	json '[.findings[] | select(.severity == "warning")] == []'
+}
+
+@test "variables: of another backend, or for host memory, are no concern" {
+	more=(--backend UCX)
+	in_env FI_PROVIDER=tcp FI_HMEM=system FI_EFA_MTU_SIZE=1 --
+	more=(--mem dram)
+	in_env FI_HMEM=system FI_EFA_USE_DEVICE_RDMA=0 FI_HMEM_DISABLE_P2P=1 PYTORCH_ALLOC_CONF=expandable_segments:True --
+}
+
+@test "KV202: UCX where EFA is" {
+	recorded p5
+	kv check --json --sysroot "$tree" --backend UCX --env UCX_TLS=cuda_copy,tcp "$BATS_TEST_TMPDIR/empty"
+	json '[.findings[] | select(.id == "KV202")][0] | .severity == "warning" and .evidence[0].text == "cuda_copy,tcp"'
+	kv check --json --sysroot "$tree" --backend UCX --mem dram "$BATS_TEST_TMPDIR/empty"
+	json '[.findings[] | select(.id == "KV202")] == []'
+	on_host p5
+	json '[.findings[] | select(.id == "KV202")] == []'
+	recorded p5 efa:absent
+	kv check --json --sysroot "$tree" --backend UCX "$BATS_TEST_TMPDIR/empty"
+	json '[.findings[] | select(.id == "KV202")] == []'
+}
+
+@test "variables: what the host decides" {
+	on_host p5 env:FI_EFA_IFACE=rdmap79s0
+	finds
+	on_host p5 env:FI_EFA_IFACE=rdmap7,rdmap16s27
+	finds KV313:error
+	on_host p5 env:FI_EFA_USE_HUGE_PAGE=1 env:FI_EFA_FORK_SAFE=1
+	finds
+	on_host p4d /proc/sys/kernel/osrelease=5.4.0 env:FI_EFA_USE_HUGE_PAGE=1 env:FI_EFA_FORK_SAFE=1
+	finds KV509:warning
+	on_host p4d env:FI_EFA_USE_DEVICE_RDMA=1
+	finds
+	on_host p4d env:FI_EFA_USE_DEVICE_RDMA=1 /sys/devices/virtual/dmi/id/product_name=g5.48xlarge
+	finds KV406:error
+}

@@ -1,0 +1,183 @@
+/*
+ * Variables of the job, the image or the call: one entry of the table for each. What is read is the
+ * environment in which the target's processes start, whoever sets it.
+ */
+#include <strings.h>
+
+#include "rules/rules.h"
+
+/* As libfabric reads a bool (src/var.c, fi_parse_bool()). */
+static bool is_one_of(const char *v, const char *const words[4])
+{
+	for (size_t i = 0; i < 4; i++)
+		if (!strcasecmp(v, words[i]))
+			return true;
+	return false;
+}
+
+static bool is_true(const char *v)
+{
+	return is_one_of(v, (const char *const[4]){ "1", "true", "yes", "on" });
+}
+
+static bool is_false(const char *v)
+{
+	return is_one_of(v, (const char *const[4]){ "0", "false", "no", "off" });
+}
+
+/* Whether a list, separated by any of seps, has the name. */
+static bool lists(const char *list, const char *seps, const char *name)
+{
+	for (const char *p = list; *p; p += strcspn(p, seps), p += *p != '\0')
+		if (strcspn(p, seps) == strlen(name) && !strncasecmp(p, name, strlen(name)))
+			return true;
+	return false;
+}
+
+static const struct kv_instance *instance_of(const struct kv_facts *f)
+{
+	return f->host ? f->host->instance : NULL;
+}
+
+/* ---- when a value is wrong ---- */
+
+static bool any(const struct kv_facts *f, const char *v)
+{
+	(void)f, (void)v;
+	return true;
+}
+
+/* "efa", "tcp,efa", "^tcp"; "^efa" and lists without it leave efa out (core: ofi_create_filter()).
+ */
+static bool leaves_efa_out(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	if (v[0] == '^')
+		return lists(v + 1, ",;", "efa");
+	return *v && !lists(v, ",;", "efa");
+}
+
+/* Names that no usable device of this host has. Without a host nothing is known. */
+static bool names_no_device(const struct kv_facts *f, const char *v)
+{
+	if (!f->host || !kv_host_usable_efas(f->host) || kv_streq(v, "all"))
+		return false;
+	for (size_t i = 0; i < f->host->verbs.n; i++)
+		if (kv_verbs_is_efa(&f->host->verbs.v[i]) &&
+		    kv_verbs_usable(&f->host->verbs.v[i]) &&
+		    lists(v, ",", f->host->verbs.v[i].name))
+			return false;
+	return true;
+}
+
+static bool turns_rdma_off(const struct kv_facts *f, const char *v)
+{
+	return f->vram && is_false(v);
+}
+
+static bool asks_for_no_rdma(const struct kv_facts *f, const char *v)
+{
+	return is_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
+}
+
+static bool turns_p2p_off(const struct kv_facts *f, const char *v)
+{
+	return f->vram && is_true(v);
+}
+
+static bool leaves_cuda_out(const struct kv_facts *f, const char *v)
+{
+	return f->vram && *v && !lists(v, ";", "cuda");
+}
+
+static bool has_segments(const struct kv_facts *f, const char *v)
+{
+	const char *p = strcasestr(v, "expandable_segments:");
+
+	return f->vram && p && !strncasecmp(p + strlen("expandable_segments:"), "true", 4);
+}
+
+/* Where the kernel copies on fork, libfabric takes no notice of what asks for it. */
+static bool clashes_with_fork(const struct kv_facts *f, const char *v)
+{
+	const char *safe = kv_env_get(f->env, "FI_EFA_FORK_SAFE");
+
+	if (!is_true(v) ||
+	    (f->host && f->host->kernel && kv_version_cmp(f->host->kernel, "5.13") >= 0))
+		return false;
+	return (safe && is_true(safe)) || kv_env_get(f->env, "RDMAV_FORK_SAFE") ||
+	       kv_env_get(f->env, "IBV_FORK_SAFE");
+}
+
+static bool is_another_backend(const struct kv_facts *f, const char *v)
+{
+	return !kv_streq(v, f->backend);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+	const char *id, *variable;
+	const char *backend; /* with which alone it counts; NULL for all */
+	bool (*wrong)(const struct kv_facts *f, const char *value);
+	enum kv_severity severity;
+	const char *says, *mend;
+} table[] = {
+	{ "KV208", "VLLM_NIXL_KVCACHE_BACKEND", NULL, any, KV_WARNING,
+	  "vLLM does not read it: its NIXL connector takes backends from an argument alone",
+	  "--kv-transfer-config with "
+	  "\"kv_connector_extra_config\":{\"backends\":[\"LIBFABRIC\"]}" },
+	{ "KV209", "TRTLLM_NIXL_KVCACHE_BACKEND", NULL, is_another_backend, KV_WARNING,
+	  "TensorRT-LLM takes the backend of this name, or UCX where it knows none",
+	  "set it to the backend that is wanted, spelled in capitals" },
+	{ "KV313", "FI_PROVIDER", "LIBFABRIC", leaves_efa_out, KV_ERROR,
+	  "libfabric leaves its efa provider out", "unset it or set it to efa" },
+	{ "KV313", "FI_EFA_IFACE", "LIBFABRIC", names_no_device, KV_ERROR,
+	  "it names no EFA device that this job can use",
+	  "unset it, or name devices as /sys/class/infiniband does" },
+	{ "KV320", "FI_EFA_MTU_SIZE", "LIBFABRIC", any, KV_ERROR,
+	  "libfabric's efa provider aborts the process where it is set", "unset it" },
+	{ "KV320", "FI_EFA_TX_IOV_LIMIT", "LIBFABRIC", any, KV_ERROR,
+	  "libfabric's efa provider aborts the process where it is set", "unset it" },
+	{ "KV320", "FI_EFA_RX_IOV_LIMIT", "LIBFABRIC", any, KV_ERROR,
+	  "libfabric's efa provider aborts the process where it is set", "unset it" },
+	{ "KV405", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", turns_rdma_off, KV_ERROR,
+	  "without the device's RDMA libfabric takes no GPU memory", "unset it" },
+	{ "KV406", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", asks_for_no_rdma, KV_ERROR,
+	  "this instance type's EFA has no RDMA read, and libfabric aborts the process",
+	  "unset it" },
+	{ "KV412", "PYTORCH_CUDA_ALLOC_CONF", "LIBFABRIC", has_segments, KV_WARNING,
+	  "memory of expandable segments can be refused by the card when it is read or written",
+	  "take expandable_segments out" },
+	{ "KV412", "PYTORCH_ALLOC_CONF", "LIBFABRIC", has_segments, KV_WARNING,
+	  "memory of expandable segments can be refused by the card when it is read or written",
+	  "take expandable_segments out" },
+	{ "KV416", "FI_HMEM_DISABLE_P2P", "LIBFABRIC", turns_p2p_off, KV_WARNING,
+	  "the card does not reach GPU memory: bytes are copied through host memory", "unset it" },
+	{ "KV416", "FI_HMEM", "LIBFABRIC", leaves_cuda_out, KV_ERROR,
+	  "libfabric leaves CUDA out: GPU memory can not be registered",
+	  "unset it or put cuda on the list" },
+	{ "KV509", "FI_EFA_USE_HUGE_PAGE", "LIBFABRIC", clashes_with_fork, KV_WARNING,
+	  "huge pages and fork support are both asked for: on kernels before 5.13 libfabric aborts "
+	  "the process",
+	  "unset it, or FI_EFA_FORK_SAFE, RDMAV_FORK_SAFE and IBV_FORK_SAFE" },
+};
+
+/* The rule of every id in the table. */
+void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(table); i++) {
+		const char *v = kv_streq(table[i].id, out->id)
+					? kv_env_get(f->env, table[i].variable)
+					: NULL;
+		struct kv_finding *fi;
+
+		if (!v || (table[i].backend && !kv_streq(table[i].backend, f->backend)) ||
+		    !table[i].wrong(f, v))
+			continue;
+		fi = kv_find(out, table[i].severity, "%s=%s: %s", table[i].variable, v,
+			     table[i].says);
+		kv_show(out, fi, table[i].variable, "%s", v);
+		kv_mend(out, fi, false, "%s", table[i].mend);
+	}
+}
