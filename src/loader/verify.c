@@ -19,36 +19,46 @@ static enum kv_open skip(struct kv_opened *ret, const char *why)
 	return KV_OPEN_SKIP;
 }
 
-static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
+/* What is wrong with e_ident behind its class; NULL where nothing is. */
+static const char *ident_fault(struct kv_loader *l, const uint8_t *id)
 {
-	const uint8_t *id = e->ident;
-
-	if (memcmp(id, ELFMAG, SELFMAG) != 0)
-		return fatal(ret, "invalid ELF header");
-	if (id[EI_CLASS] != (l->is64 ? ELFCLASS64 : ELFCLASS32)) {
-		ret->other_class = true;
-		return skip(ret, kv_wrong_class(l));
-	}
-	/* A patch of Debian's looks at the machine first, in the loader's own byte order. */
-	if (kv_loader_ldso(l)->is_debian &&
-	    (e->be == l->be ? e->machine : __builtin_bswap16(e->machine)) != l->machine)
-		return skip(ret, "wrong machine");
 	if (id[EI_DATA] != (l->be ? ELFDATA2MSB : ELFDATA2LSB))
-		return fatal(ret, l->be ? "ELF file data encoding not big-endian"
-					: "ELF file data encoding not little-endian");
+		return l->be ? "ELF file data encoding not big-endian"
+			     : "ELF file data encoding not little-endian";
 	if (id[EI_VERSION] != EV_CURRENT)
-		return fatal(ret, "ELF file version ident does not match current one");
+		return "ELF file version ident does not match current one";
 	if (id[EI_OSABI] != ELFOSABI_SYSV && id[EI_OSABI] != ELFOSABI_GNU)
-		return fatal(ret, "ELF file OS ABI invalid");
+		return "ELF file OS ABI invalid";
 	/* VALID_ELF_ABIVERSION, libc-abis: absolute symbols came with 2.28. */
 	if (id[EI_ABIVERSION] != 0 &&
 	    !(id[EI_OSABI] == ELFOSABI_GNU &&
 	      id[EI_ABIVERSION] < (kv_loader_ldso(l)->version < 28 ? 3 : 4)))
-		return fatal(ret, "ELF file ABI version invalid");
+		return "ELF file ABI version invalid";
 	for (size_t i = EI_PAD; i < EI_NIDENT; i++)
 		if (id[i])
-			return fatal(ret, "nonzero padding in e_ident");
-	return KV_OPEN_OK;
+			return "nonzero padding in e_ident";
+	return NULL;
+}
+
+static enum kv_open check_ident(struct kv_loader *l, const struct kv_elf *e, struct kv_opened *ret)
+{
+	const char *why;
+
+	if (memcmp(e->ident, ELFMAG, SELFMAG) != 0)
+		return fatal(ret, "invalid ELF header");
+	if (e->ident[EI_CLASS] != (l->is64 ? ELFCLASS64 : ELFCLASS32)) {
+		ret->other_class = true;
+		return skip(ret, kv_wrong_class(l));
+	}
+	why = ident_fault(l, e->ident);
+	if (!why)
+		return KV_OPEN_OK;
+	/* A patch of Debian's looks at the machine before it complains, in the loader's own byte
+	 * order. */
+	if (kv_loader_ldso(l)->is_debian &&
+	    (e->be == l->be ? e->machine : __builtin_bswap16(e->machine)) != l->machine)
+		return skip(ret, "wrong machine");
+	return fatal(ret, why);
 }
 
 /* Until 2.35 (b46d250656): an object that is for a newer kernel, or no Linux, is passed over. The
