@@ -15,6 +15,8 @@ struct kv_loader {
 	unsigned cpu_level; /* 1 to 4 */
 	bool intel;
 	struct kv_ldso *ldso;
+	const struct kv_elf *libc; /* the last that was asked for its release, and that */
+	unsigned libc_version;
 	struct kv_cache *cache;
 	bool cache_read;
 	const char *cache_fault;        /* why there is no cache */
@@ -237,6 +239,8 @@ bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load 
  */
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
 			 struct kv_load *ret);
+/* Minor of a libc.so.6's release, by its banner; 0 where it has none (ldso.c). */
+unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e);
 /* Whether libc comes up in the process that has just been relocated (rtld.c). */
 bool kv_check_rtld(struct kv_process *p, struct kv_load *ret);
 /* Takes the process back to n relocations; tls is what was known of the room then. */

@@ -137,6 +137,22 @@ static bool says(struct kv_loader *l, const struct kv_elf *e, const char *text)
 	return false;
 }
 
+unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e)
+{
+	if (l->libc == e)
+		return l->libc_version;
+	l->libc = e;
+	l->libc_version = 0;
+	for (size_t i = e->loads.n; i-- > 0 && !l->libc_version;) {
+		const struct kv_elf_segment *seg = &e->loads.v[i];
+
+		if (!(seg->flags & PF_W) && seg->filesz <= MAX_LDSO)
+			l->libc_version =
+				find_version(kv_elf_read_at(e, l->arena, seg->offset, seg->filesz));
+	}
+	return l->libc_version;
+}
+
 /* Before 2.33 ld.so carries no banner, but libc.so.6 does. The newest node that a libc defines
  * dates it from below. */
 static unsigned version_of_libc(struct kv_loader *l, const kv_strv *dirs)
@@ -144,16 +160,15 @@ static unsigned version_of_libc(struct kv_loader *l, const kv_strv *dirs)
 	for (size_t i = 0; i < dirs->n; i++) {
 		const struct kv_elf *e =
 			kv_loader_elf(l, kv_strf(l->arena, "%slibc.so.6", dirs->v[i]), NULL);
-		struct kv_ldso libc = { 0 };
 		const char *node;
+		unsigned version;
 
 		if (!e || e->machine != l->machine || e->is64 != l->is64)
 			continue;
-		read_strings(l, e, &libc);
-		node = kv_elf_max_def(e, "GLIBC_2.");
-		if (libc.version || node)
-			return libc.version
-				       ? libc.version
+		version = kv_libc_version(l, e);
+		node = version ? NULL : kv_elf_max_def(e, "GLIBC_2.");
+		if (version || node)
+			return version ? version
 				       : (unsigned)strtoul(node + strlen("GLIBC_2."), NULL, 10);
 	}
 	return 0;

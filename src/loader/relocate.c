@@ -200,9 +200,22 @@ static bool is_table_cut(const struct kv_elf *e)
 
 /* A loader before 2.36 passes DT_RELR over: what it should have relocated, the addresses of the
  * constructors among it, is left as it is. */
-static bool has_dead_constructors(struct kv_process *p, const struct kv_elf *e)
+static bool check_constructors(struct kv_process *p, const kv_objects *fresh, struct kv_load *ret)
 {
-	return e->has_relr && e->has_init_array && kv_loader_ldso(p->l)->version < 36;
+	if (kv_loader_ldso(p->l)->version >= 36)
+		return true;
+	for (size_t i = fresh->n; i-- > 0;) {
+		const struct kv_elf *e = fresh->v[i]->elf;
+
+		if (!e->has_relr || !e->has_init_array)
+			continue;
+		ret->requirer = fresh->v[i];
+		kv_load_fail(p, ret, KV_LOADS_ABORT, fresh->v[i]->name,
+			     "its relative relocations (DT_RELR) are not known to this glibc: "
+			     "calling its constructors is a SIGSEGV");
+		return false;
+	}
+	return true;
 }
 
 /* What is known of an object's references without asking in ld.so's order. */
@@ -222,12 +235,6 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, struct s
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * room is short. */
 	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight || swept.lost_tls;
-	if (has_dead_constructors(s->p, o->elf)) {
-		kv_load_fail(s->p, ret, KV_LOADS_ABORT, o->name,
-			     "its relative relocations (DT_RELR) are not known to this glibc: "
-			     "calling its constructors is a SIGSEGV");
-		return false;
-	}
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))
@@ -358,6 +365,8 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	for (size_t i = fresh.n; i-- > 0;)
 		if (!check_object(&s, fresh.v[i], swept[i], lazy, tls_is_tight, ret))
 			return false;
+	if (!check_constructors(p, &fresh, ret))
+		return false;
 	if (p->starting)
 		return true;
 	kv_vec_push(p->arena, &p->relocations,

@@ -1,5 +1,6 @@
 /*
- * Whose state libc takes for ld.so's. Its references to _rtld_global_ro are bound like any others:
+ * libc and ld.so share what is nobody else's business: they have to be of one release. And whose
+ * state libc takes for ld.so's: its references to _rtld_global_ro are bound like any others:
  * where a preload brings a second copy of ld.so, to that copy's, which nobody has set up.
  */
 #include "loader/symbols.h"
@@ -53,9 +54,19 @@ static bool dies_at_start(const struct kv_process *p)
 bool kv_check_rtld(struct kv_process *p, struct kv_load *ret)
 {
 	const struct kv_object *libc = kv_process_named(p, "libc.so.6"), *in;
+	unsigned version, own = kv_loader_ldso(p->l)->version;
 
 	if (!libc || !libc->elf || !p->interp)
 		return true;
+	version = kv_libc_version(p->l, libc->elf);
+	if (version && version != own) {
+		kv_load_fail(p, ret, KV_LOADS_UNKNOWN, libc->name,
+			     kv_strf(p->arena,
+				     "of glibc 2.%u, and ld.so of 2.%u: what they share in private "
+				     "differs from release to release, and most such pairs die",
+				     version, own));
+		return false;
+	}
 	in = bind_state(p, ret, libc).in;
 	if (!in || in == p->interp)
 		return true;

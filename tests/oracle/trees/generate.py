@@ -26,7 +26,7 @@ def hwcaps_dir(r):
 class Tree:
     def __init__(self, seed, versions, hostile):
         self.r = r = random.Random(seed)
-        self.hostile = hostile
+        self.hostile, self.versions = hostile, versions
         self.files, self.after = {}, {}
         self.t = {"glibc": r.choice(versions), "merged": chance(r, 0.5), "files": self.files}
         if chance(r, 0.3):
@@ -188,12 +188,14 @@ class Tree:
             self.t["env"] = env
 
     def own_files(self):
-        """Files of the release's own in further places."""
+        """Files of the release's own, or of another one, in further places."""
         r = self.r
         if chance(r, 0.06):
             name = r.choice(["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0"])
             path = f"{r.choice(self.dirs)}/" + (name if chance(r, 0.6) else "libown.so.1")
             self.files[path] = {"t": "lib", "name": name}
+            if chance(r, 0.3):
+                self.files[path]["release"] = r.choice(self.versions)
             if chance(r, 0.4):
                 r.choice(self.libs)[1]["needed"].append(path)
 

@@ -92,7 +92,9 @@ def put(root, path, node, library):
             os.link(source, at)
     elif node["t"] == "dir":
         os.mkdir(at)
-    elif node["t"] == "lib":  # a file of the release's own
+    elif node["t"] == "lib":  # a file of the release's own, or of another one
+        if "release" in node:
+            library = os.path.join(os.path.dirname(library), "glibc-" + node["release"])
         os.link(os.path.join(library, node["name"]), at)
 
 

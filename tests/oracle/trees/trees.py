@@ -94,9 +94,12 @@ def show(label, results, command):
 
 
 def written(path, versions):
-    """The tree of a file, once for each release where it says "all"."""
+    """The tree of a file, once for each release where it says "all"; none where it holds a file of
+    a release that could not be had."""
     with open(path) as f:
         tree = json.load(f)
+    if any(n.get("release", versions[0]) not in versions for n in tree["files"].values()):
+        return
     for version in versions if tree["glibc"] == "all" else [tree["glibc"]]:
         if version in versions:
             yield version, {**tree, "glibc": version}
