@@ -1,30 +1,28 @@
 /* Reports for people: the verdict last, where the eye is; every fact with the file that it was read
  * from. */
+#include "report/parts.h"
 #include "report/places.h"
-#include "report/report.h"
-
-enum tone { BOLD, RED, GREEN, YELLOW, DIM, PLAIN };
 
 static const char *const codes[] = { "1", "31", "32", "33", "2", "0" };
 
-static void put(FILE *out, struct kv_style st, enum tone tone, const char *s)
+void kv_put(FILE *out, struct kv_style st, enum kv_tone tone, const char *s)
 {
-	if (st.color && tone != PLAIN)
+	if (st.color && tone != KV_PLAIN)
 		fprintf(out, "\033[%sm%s\033[0m", codes[tone], s);
 	else
 		fputs(s, out);
 }
 
-static enum tone tone_of_verdict(const char *verdict)
+enum kv_tone kv_tone_of_verdict(const char *verdict)
 {
 	if (kv_streq(verdict, "off-fabric"))
-		return RED;
-	return kv_streq(verdict, "unknown") ? YELLOW : GREEN;
+		return KV_RED;
+	return kv_streq(verdict, "unknown") ? KV_YELLOW : KV_GREEN;
 }
 
-static enum tone tone_of_loads(enum kv_loads loads)
+static enum kv_tone tone_of_loads(enum kv_loads loads)
 {
-	return loads == KV_LOADS_YES ? GREEN : loads == KV_LOADS_UNKNOWN ? YELLOW : RED;
+	return loads == KV_LOADS_YES ? KV_GREEN : loads == KV_LOADS_UNKNOWN ? KV_YELLOW : KV_RED;
 }
 
 static const char *join(struct kv_arena *a, const kv_strv *list, const char *none)
@@ -44,7 +42,8 @@ static const char *join(struct kv_arena *a, const kv_strv *list, const char *non
 static void put_nixl(FILE *out, struct kv_arena *a, const struct kv_nixl *n, const char *backend,
 		     struct kv_style st)
 {
-	put(out, st, BOLD, kv_strf(a, "NIXL %s", *n->version ? kv_printable(a, n->version) : "?"));
+	kv_put(out, st, KV_BOLD,
+	       kv_strf(a, "NIXL %s", *n->version ? kv_printable(a, n->version) : "?"));
 	fprintf(out, " %s%s\n", kv_printable(a, *n->dist ? n->dist : "(bare tree)"),
 		n->active ? "" : ", not imported by default");
 	fprintf(out, "  path      %s\n", kv_printable(a, n->path));
@@ -59,8 +58,8 @@ static void put_nixl(FILE *out, struct kv_arena *a, const struct kv_nixl *n, con
 		const struct kv_plugin *p = &n->plugins.v[i];
 
 		fprintf(out, "    %-12s ", kv_printable(a, p->name));
-		put(out, st, kv_streq(p->name, backend) ? tone_of_loads(p->load.loads) : DIM,
-		    kv_loads_name[p->load.loads]);
+		kv_put(out, st, kv_streq(p->name, backend) ? tone_of_loads(p->load.loads) : KV_DIM,
+		       kv_loads_name[p->load.loads]);
 		if (p->load.error)
 			fprintf(out, "%*s%s", (int)(9 - strlen(kv_loads_name[p->load.loads])), "",
 				kv_printable(a, p->load.error));
@@ -72,7 +71,7 @@ static void put_fabrics(FILE *out, const struct kv_facts *f, struct kv_style st)
 {
 	if (!f->fabrics.n)
 		return;
-	put(out, st, BOLD, "libfabric\n");
+	kv_put(out, st, KV_BOLD, "libfabric\n");
 	for (size_t i = 0; i < f->fabrics.n; i++) {
 		const struct kv_fabric *fab = &f->fabrics.v[i];
 
@@ -89,9 +88,11 @@ static void put_fabrics(FILE *out, const struct kv_facts *f, struct kv_style st)
 
 void kv_text_finding(FILE *out, struct kv_arena *a, const struct kv_finding *fi, struct kv_style st)
 {
-	enum tone tone = fi->severity == KV_ERROR ? RED : fi->severity == KV_WARNING ? YELLOW : DIM;
+	enum kv_tone tone = fi->severity == KV_ERROR     ? KV_RED
+			    : fi->severity == KV_WARNING ? KV_YELLOW
+							 : KV_DIM;
 
-	put(out, st, tone, kv_strf(a, "%s %s", fi->id, kv_severity_name[fi->severity]));
+	kv_put(out, st, tone, kv_strf(a, "%s %s", fi->id, kv_severity_name[fi->severity]));
 	fprintf(out, ": %s\n  %s\n", fi->title, kv_printable(a, fi->detail));
 	for (size_t i = 0; i < fi->evidence.n; i++)
 		fprintf(out, "    %s: %s\n", kv_printable(a, fi->evidence.v[i].path),
@@ -101,15 +102,15 @@ void kv_text_finding(FILE *out, struct kv_arena *a, const struct kv_finding *fi,
 			fi->automatic ? "repair:" : "by hand:", kv_printable(a, fi->repair));
 }
 
-static void put_verdict(FILE *out, struct kv_arena *a, const struct kv_findings *fi,
-			struct kv_style st)
+void kv_put_verdict(FILE *out, struct kv_arena *a, const struct kv_findings *fi, struct kv_style st)
 {
 	const char *ids = "";
 
 	for (size_t i = 0; i < fi->list.n; i++)
 		if (fi->list.v[i].severity == KV_ERROR && !strstr(ids, fi->list.v[i].id))
 			ids = kv_strf(a, "%s%s%s", ids, *ids ? ", " : ": ", fi->list.v[i].id);
-	put(out, st, tone_of_verdict(kv_verdict_name[fi->verdict]), kv_verdict_name[fi->verdict]);
+	kv_put(out, st, kv_tone_of_verdict(kv_verdict_name[fi->verdict]),
+	       kv_verdict_name[fi->verdict]);
 	fprintf(out, "%s\n", ids);
 }
 
@@ -117,10 +118,10 @@ void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings
 		   struct kv_style st)
 {
 	if (st.quiet) {
-		put_verdict(out, f->arena, fi, st);
+		kv_put_verdict(out, f->arena, fi, st);
 		return;
 	}
-	put(out, st, BOLD, kv_printable(f->arena, f->path));
+	kv_put(out, st, KV_BOLD, kv_printable(f->arena, f->path));
 	fprintf(out, " (%s, %s, %s, %s)\n", kv_target_kind(f), f->arch,
 		kv_printable(f->arena, f->os), f->libc);
 	for (size_t i = 0; i < f->nixls.n; i++)
@@ -130,7 +131,7 @@ void kv_text_check(FILE *out, const struct kv_facts *f, const struct kv_findings
 	fputc('\n', out);
 	for (size_t i = 0; i < fi->list.n; i++)
 		kv_text_finding(out, f->arena, &fi->list.v[i], st);
-	put_verdict(out, f->arena, fi, st);
+	kv_put_verdict(out, f->arena, fi, st);
 }
 
 static void put_tried(FILE *out, struct kv_arena *a, const kv_trieds *tried, const char *indent)
@@ -275,9 +276,9 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 {
 	struct tree t = { .out = out, .arena = a, .style = st, .objects = &l->fresh };
 
-	put(out, st, BOLD, kv_printable(a, file));
+	kv_put(out, st, KV_BOLD, kv_printable(a, file));
 	fprintf(out, " in a %s process: ", process);
-	put(out, st, tone_of_loads(l->loads), kv_loads_name[l->loads]);
+	kv_put(out, st, tone_of_loads(l->loads), kv_loads_name[l->loads]);
 	fputc('\n', out);
 	plant(&t);
 	put_below(&t, 0, 2);
@@ -307,6 +308,6 @@ void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *
 	fprintf(out, "not       %s\n", join(a, &r->not_proven, "-"));
 	if (r->error)
 		fprintf(out, "error     %s\n", kv_printable(a, r->error));
-	put(out, st, tone_of_verdict(r->verdict), r->verdict);
+	kv_put(out, st, kv_tone_of_verdict(r->verdict), r->verdict);
 	fputc('\n', out);
 }
