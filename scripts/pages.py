@@ -7,7 +7,7 @@ import sys
 table = sys.argv[1]
 pages = os.path.join(os.path.dirname(table), "pages")
 with open(table, encoding="utf-8") as f:
-    ids = re.findall(r"^KV_(?:RULE|PROVED)\((KV\d+),", f.read(), re.M)
+    ids = re.findall(r"^KV_(?:RULE|PROVED|LOGGED)\((KV\d+),", f.read(), re.M)
 there = sorted(os.path.splitext(p)[0] for p in os.listdir(pages) if p.endswith(".md"))
 if sorted(ids) != there:
     sys.exit("rules.def and pages/ differ: %s" % ", ".join(sorted(set(ids) ^ set(there))))

@@ -15,6 +15,7 @@ static const struct rule {
 } rules[] = {
 #define KV_RULE(id, fn, title) { #id, title, fn },
 #define KV_PROVED(id, title)   { #id, title, NULL },
+#define KV_LOGGED(id, title)   { #id, title, NULL },
 #include "rules/rules.def"
 };
 
@@ -83,6 +84,12 @@ static int by_weight(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
+void kv_findings_sort(struct kv_findings *out)
+{
+	if (out->list.n > 1)
+		qsort(out->list.v, out->list.n, sizeof(*out->list.v), by_weight);
+}
+
 static enum kv_verdict draw_verdict(const struct kv_findings *out)
 {
 	enum kv_verdict v = KV_READY;
@@ -106,7 +113,6 @@ void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret)
 		ret->title = rules[i].title;
 		rules[i].fn(f, ret);
 	}
-	if (ret->list.n > 1)
-		qsort(ret->list.v, ret->list.n, sizeof(*ret->list.v), by_weight);
+	kv_findings_sort(ret);
 	ret->verdict = draw_verdict(ret);
 }

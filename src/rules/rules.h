@@ -41,6 +41,9 @@ struct kv_findings {
  * arena. */
 void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret);
 
+/* Errors first, then by id. */
+void kv_findings_sort(struct kv_findings *out);
+
 /* The rule's title or its page (Markdown); NULL for an id that there is none of. */
 const char *kv_rule_title(const char *id);
 const char *kv_rule_page(const char *id);
@@ -53,9 +56,11 @@ typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);
 
 #define KV_RULE(id, fn, title) kv_rule_fn fn;
 #define KV_PROVED(id, title)
+#define KV_LOGGED(id, title)
 #include "rules/rules.def"
 #undef KV_RULE
 #undef KV_PROVED
+#undef KV_LOGGED
 
 /* A new finding of the rule that runs. The detail is printf-like. */
 struct kv_finding *kv_find(struct kv_findings *out, enum kv_severity severity, const char *fmt, ...)

@@ -1,0 +1,184 @@
+/*
+ * The findings that lines of a log are evidence of. Which line shows which finding is in the table
+ * of patterns; here is what takes more than one line to say.
+ */
+#include "rules/log_view.h"
+
+#define PLACES 6 /* shown of each finding */
+
+/* How weighty, where the process is off the fabric for it; else a warning. By hand in any case. */
+static const struct mend {
+	const char *id;
+	bool decides;
+	const char *repair;
+} mends[] = {
+	{ "KV101", true, "kvpath check and kvpath fix on the container that wrote this" },
+	{ "KV103", true, "kvpath check and kvpath fix on the container that wrote this" },
+	{ "KV104", true, "install libhwloc15 in the image" },
+	{ "KV105", true, "install the NIXL wheel of the image's CUDA (nixl-cu12, nixl-cu13)" },
+	{ "KV107", true, "start the container with the NVIDIA runtime" },
+	{ "KV108", true, "leave the plugins in NIXL's own tree" },
+	{ "KV114", true, "kvpath check on the container that wrote this" },
+	{ "KV150", true, "kvpath why on the plugin, in the container that wrote this" },
+	{ "KV201", true, "name LIBFABRIC where the framework chooses: kvpath explain KV201" },
+	{ "KV203", true, "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
+	{ "KV204", true, "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
+	{ "KV205", true, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
+	{ "KV211", true, "set the same backend for prefill and for decode" },
+	{ "KV213", false, "name LIBFABRIC alone" },
+	{ "KV301", true, "kvpath check on the host and the container that wrote this" },
+	{ "KV302", true, "remove what keeps efa away: kvpath check on the host and the container" },
+	{ "KV303", true, "remove what keeps FI_HMEM away: kvpath explain KV401" },
+	{ "KV304", true, "give the job the EFA devices, or take FI_PROVIDER=efa away" },
+	{ "KV310", true, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV312", true, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV601", false, "let the security group pass all traffic to and from itself" },
+	{ "KV604", false, "run the same NIXL on prefill and on decode" },
+	{ "KV606", false, "NIXL 1.3.2, or 1.4.0 and newer" },
+};
+
+static const struct mend *mend_of(const char *id)
+{
+	static const struct mend none = { "", false, "" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(mends); i++)
+		if (kv_streq(mends[i].id, id))
+			return &mends[i];
+	return &none;
+}
+
+/* One finding for each id, with the places of all processes. */
+static struct kv_finding *finding_of(struct kv_findings *out, const char *id, const char *detail)
+{
+	struct kv_finding *fi;
+
+	kv_vec_each (fi, &out->list)
+		if (kv_streq(fi->id, id))
+			return fi;
+	out->id = id;
+	out->title = kv_rule_title(id);
+	fi = kv_find(out, KV_WARNING, "%s", detail);
+	if (*mend_of(id)->repair)
+		kv_mend(out, fi, false, "%s", mend_of(id)->repair);
+	return fi;
+}
+
+static void show(const struct kv_log *l, struct kv_findings *out, struct kv_finding *fi,
+		 const struct kv_log_event *e)
+{
+	const char *path = l->files.v[e->first.file].path;
+	const char *more = "";
+
+	if (fi->evidence.n > PLACES)
+		return;
+	if (fi->evidence.n == PLACES) {
+		kv_show(out, fi, path, "and more");
+		return;
+	}
+	if (e->count > 1)
+		more = kv_strf(l->arena, " (%llu times, the last at line %llu)",
+			       (unsigned long long)e->count, (unsigned long long)e->last.line);
+	kv_show(out, fi, kv_strf(l->arena, "%s:%llu", path, (unsigned long long)e->first.line),
+		"%s%s", e->text, more);
+}
+
+static struct kv_finding *report(const struct kv_log *l, const struct kv_log_path *path,
+				 struct kv_findings *out, const char *id,
+				 const struct kv_log_event *e, const char *detail)
+{
+	struct kv_finding *fi = finding_of(out, id, detail);
+
+	if (path->verdict == KV_OFF_FABRIC && mend_of(id)->decides)
+		fi->severity = KV_ERROR;
+	show(l, out, fi, e);
+	return fi;
+}
+
+static void report_other(const struct kv_log *l, const struct kv_log_view *v,
+			 const struct kv_log_path *path, struct kv_findings *out)
+{
+	const struct kv_log_event *e = v->other_made ? v->other_made : v->other_selected;
+
+	(void)report(l, path, out, "KV201", e,
+		     kv_strf(l->arena, "the backend is %s, not %s", e->subject, v->wanted));
+}
+
+/* Two backends, of which transfers may take either; it is a fault where one is seen to take the
+ * other. */
+static void report_both(const struct kv_log *l, const struct kv_log_view *v,
+			const struct kv_log_path *path, struct kv_findings *out)
+{
+	const struct kv_log_event *e = v->other_selected ? v->other_selected : v->other_made;
+	struct kv_finding *fi =
+		report(l, path, out, "KV213", e,
+		       kv_strf(l->arena, "%s and %s are both there", e->subject, v->wanted));
+
+	if (v->other_selected)
+		fi->severity = KV_ERROR;
+}
+
+/* A line of the table that is a finding by itself, unless another one says more of the same. */
+static bool stands_alone(const struct kv_log_view *v, const struct kv_log_event *e)
+{
+	switch (e->pattern->kind) {
+	case KV_LOG_REFUSED:
+		return kv_streq(e->subject, v->wanted) && !v->not_loaded;
+	case KV_LOG_NO_HMEM:
+		return !v->other_provider; /* only efa has it */
+	case KV_LOG_NO_VRAM:
+		return v->made || !v->other_made; /* else it was that one which refused */
+	case KV_LOG_ERROR:
+		/* The numbers and the limits are efa's; only the handshake is the plugin's own. */
+		return !v->other_provider || kv_streq(e->pattern->id, "KV604");
+	case KV_LOG_VERSION:
+	case KV_LOG_NOT_LOADED:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static const char *why_not_loaded(const struct kv_log_event *e)
+{
+	const char *id = kv_log_load_cause(e->subject);
+
+	return id ? id : "KV150";
+}
+
+/* FI_MORE batching stops after 16 descriptors (nixl PR 1626, 1989, 2034). */
+static bool hangs(const struct kv_log_view *v)
+{
+	static const char *const versions[] = { "1.2.0", "1.3.0", "1.3.1" };
+
+	for (size_t i = 0; v->version && v->made && i < KV_ARRAY_SIZE(versions); i++)
+		if (kv_streq(v->version->subject, versions[i]))
+			return true;
+	return false;
+}
+
+void kv_log_find(const struct kv_log *l, const struct kv_log_process *p, const char *wanted,
+		 const struct kv_log_path *path, struct kv_findings *out)
+{
+	struct kv_log_view v;
+
+	kv_log_view(p, wanted, &v);
+	for (size_t i = 0; i < p->events.n; i++) {
+		const struct kv_log_event *e = &p->events.v[i];
+
+		if (e->pattern->id && stands_alone(&v, e))
+			report(l, path, out, e->pattern->id, e, e->text);
+	}
+	if (v.not_loaded)
+		report(l, path, out, why_not_loaded(v.not_loaded), v.not_loaded,
+		       v.not_loaded->subject);
+	if (v.other_provider)
+		report(l, path, out, "KV301", v.other_provider, path->reason);
+	if ((v.other_made || v.other_selected) && (v.made || v.asked))
+		report_both(l, &v, path, out);
+	else if (v.other_made || v.other_selected)
+		report_other(l, &v, path, out);
+	if (hangs(&v))
+		report(l, path, out, "KV606", v.version,
+		       kv_strf(l->arena, "NIXL %s stops after 16 descriptors of a transfer",
+			       v.version->subject));
+}
