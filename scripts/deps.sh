@@ -11,7 +11,7 @@ packages=(
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests
-	libcmocka-dev bats binutils jq strace libtree
+	libcmocka-dev bats binutils jq strace libtree zstd
 	squashfs-tools liblzo2-dev
 	podman crun skopeo # images, as the tests make them
 	# test containers
