@@ -1,49 +1,21 @@
 /*
- * Reads NIXL's own log for what the C API cannot be asked: the libfabric provider, and why a plugin
- * was refused. The texts are those of the wheels 0.9.0 to 1.5.1 (facts: logs.md 2.3), at
- * NIXL_LOG_LEVEL=INFO or DEBUG. A line counts only with NIXL's prefix, "I1122 19:51:46.679286 16945
- * libfabric_rail_manager.cpp:232] ".
+ * What NIXL's own log says that the C API cannot be asked: the libfabric provider, and why a plugin
+ * was refused, at NIXL_LOG_LEVEL=INFO or DEBUG. The lines are those of log/patterns.def; one counts
+ * only with NIXL's prefix, "I1122 19:51:46.679286 16945 libfabric_rail_manager.cpp:232] ".
  */
-#include <ctype.h>
-
+#include "log/log.h"
 #include "prove/parts.h"
-
-struct line {
-	char severity;
-	const char *file, *text; /* after the prefix */
-};
-
-/* How telling a line about the provider is; a later line of the same strength does not replace an
- * earlier. */
-enum strength { NONE, SIMPLIFIED, DISCOVERED, RAIL, RAILS };
 
 struct scan {
 	struct kv_arena *a;
+	const char *backend;
 	struct kv_prove_log *ret;
-	enum strength strength;
+	enum kv_log_kind strength; /* of the provider's line */
 };
 
-static const char *skip(const char *s, const char *set)
+static char *text_of(struct kv_arena *a, struct kv_span s)
 {
-	return s + strspn(s, set);
-}
-
-/* Splits absl's prefix; false for what other libraries wrote. */
-static bool line_parse(char *s, struct line *ret)
-{
-	char *end = strstr(s, "] ");
-	const char *p = s;
-
-	if (!end || !strchr("IWEF", p[0]) || !p[0] || strspn(p + 1, "0123456789") != 4)
-		return false;
-	p = skip(skip(p + 5, " "), "0123456789:.");
-	p = skip(skip(p, " "), "0123456789");
-	p = skip(p, " ");
-	if (p > end || !memchr(p, ':', (size_t)(end - p)))
-		return false;
-	*end = '\0';
-	*ret = (struct line){ .severity = s[0], .file = p, .text = end + 2 };
-	return true;
+	return kv_strndup(a, (const char *)s.p, s.n);
 }
 
 static bool is_efa(const char *provider)
@@ -53,101 +25,72 @@ static bool is_efa(const char *provider)
 
 /*
  * Both agents write to one stream. Where two equally strong lines differ, the one that is not efa
- * wins: what is proven must hold for both.
+ * wins: what is proven must hold for both. A later line of the same strength replaces no earlier.
  */
-static void provider_found(struct scan *sc, enum strength strength, const char *name, size_t n,
-			   const char *text)
+static void provider_found(struct scan *sc, const struct kv_log_hit *hit)
 {
+	const char *name = kv_log_provider(text_of(sc->a, hit->subject));
 	struct kv_prove_log *ret = sc->ret;
-	char *found;
+	enum kv_log_kind kind = hit->pattern->kind;
 
-	if (!n || strength < sc->strength)
+	if (!name || (ret->provider && kind < sc->strength))
 		return;
-	found = kv_strndup(sc->a, name, n);
-	for (char *c = found; *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	/* NIXL <= 0.10.1 calls the devices of the provider "sockets" socket devices. */
-	if (kv_streq(found, "socket"))
-		found = kv_strdup(sc->a, "sockets");
-	if (strength == sc->strength && (!is_efa(ret->provider) || is_efa(found)))
+	if (ret->provider && kind == sc->strength && (!is_efa(ret->provider) || is_efa(name)))
 		return;
-	sc->strength = strength;
-	ret->provider = found;
-	ret->provider_line = kv_strdup(sc->a, text);
+	sc->strength = kind;
+	ret->provider = name;
+	ret->provider_line = text_of(sc->a, hit->message);
 }
 
-static size_t word_len(const char *s)
+static void line_found(struct scan *sc, const struct kv_log_hit *hit)
 {
-	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-;");
-}
-
-static void scan_discovered(struct scan *sc, const char *text)
-{
-	const char *p = text + strlen("Discovered ");
-	size_t n;
-
-	if (!isdigit((unsigned char)*p))
-		return;
-	p = skip(skip(p, "0123456789"), " ");
-	n = word_len(p);
-	if (kv_starts(p + n, " devices"))
-		provider_found(sc, DISCOVERED, p, n, text);
-}
-
-static void scan_provider(struct scan *sc, const char *text)
-{
-	static const struct {
-		const char *before;
-		enum strength strength;
-	} forms[] = {
-		{ "rails using provider=", RAILS },  /* >= 0.8.0; INFO since 1.1.0 */
-		{ "rails using provider: ", RAILS }, /* 0.6.1, 0.7 */
-		{ ", provider=", RAIL }, /* Created rail 0 (device=eth0, provider=tcp) */
-		{ "Using simplified topology for ", SIMPLIFIED },
-	};
-
-	if (kv_starts(text, "Discovered "))
-		scan_discovered(sc, text);
-	for (size_t i = 0; i < KV_ARRAY_SIZE(forms); i++) {
-		const char *p = strstr(text, forms[i].before);
-
-		if (p) {
-			p += strlen(forms[i].before);
-			provider_found(sc, forms[i].strength, p, word_len(p), text);
-		}
+	switch (hit->pattern->kind) {
+	case KV_LOG_SIMPLIFIED:
+	case KV_LOG_DISCOVERED:
+	case KV_LOG_RAIL:
+	case KV_LOG_RAILS:
+		/* Only LIBFABRIC has providers; UCX says nothing like it. */
+		if (kv_streq(sc->backend, "LIBFABRIC"))
+			provider_found(sc, hit);
+		break;
+	case KV_LOG_NOT_LOADED:
+		if (!sc->ret->load_error &&
+		    kv_ends(text_of(sc->a, hit->file),
+			    kv_strf(sc->a, "/libplugin_%s.so", sc->backend)))
+			sc->ret->load_error = text_of(sc->a, hit->subject);
+		break;
+	default:
+		break;
 	}
 }
 
-/* "Failed to load plugin from /a/plugins/libplugin_UCX.so: REASON" */
-static void scan_load_error(struct scan *sc, const char *text, const char *backend)
+static void scan_line(struct scan *sc, struct kv_span line)
 {
-	const char *file = kv_strf(sc->a, "/libplugin_%s.so: ", backend);
-	const char *at;
+	struct kv_log_head head;
+	struct kv_log_hit hit;
+	const char *message;
+	unsigned word;
 
-	if (sc->ret->load_error || !kv_starts(text, "Failed to load plugin from "))
+	for (size_t at = 0; (at = kv_log_word_find(line, at, &word)) < line.n; at++)
+		if (kv_log_match(line, at, word, &hit))
+			line_found(sc, &hit);
+	kv_log_head_parse(line, (struct kv_log_date){ 0 }, &head);
+	if (head.severity != 'E' || sc->ret->first_error)
 		return;
-	at = strstr(text, file);
-	if (at)
-		sc->ret->load_error = kv_strdup(sc->a, at + strlen(file));
+	message = strstr(text_of(sc->a, line), "] ");
+	sc->ret->first_error = message ? message + 2 : NULL;
 }
 
 void kv_prove_log_read(struct kv_arena *a, const char *text, const char *backend,
 		       struct kv_prove_log *ret)
 {
-	struct scan sc = { .a = a, .ret = ret };
-	char *copy = kv_strdup(a, text), *save = NULL;
+	struct scan sc = { .a = a, .backend = backend, .ret = ret };
 
 	*ret = (struct kv_prove_log){ 0 };
-	for (char *s = strtok_r(copy, "\r\n", &save); s; s = strtok_r(NULL, "\r\n", &save)) {
-		struct line l;
+	while (*text) {
+		size_t n = strcspn(text, "\r\n");
 
-		if (!line_parse(s, &l))
-			continue;
-		/* Only LIBFABRIC has providers; UCX says nothing like it. */
-		if (kv_streq(backend, "LIBFABRIC") && kv_starts(l.file, "libfabric_"))
-			scan_provider(&sc, l.text);
-		scan_load_error(&sc, l.text, backend);
-		if (l.severity == 'E' && !ret->first_error)
-			ret->first_error = kv_strdup(a, l.text);
+		scan_line(&sc, (struct kv_span){ (const uint8_t *)text, n });
+		text += n + (text[n] != '\0');
 	}
 }
