@@ -14,7 +14,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # A target for each directory of the corpus. Their shares of RUNS: what is fast and large gets more.
 targets=()
 total=0
-declare -A share=([elf]=6 [cache]=3 [squash]=6)
+declare -A share=([elf]=6 [cache]=3 [squash]=6 [log]=3)
 for dir in tests/fuzz/corpus/*/; do
 	target=$(basename "$dir")
 	targets+=("$target")
