@@ -83,6 +83,7 @@ oracle() {
 		local status=0
 		tests/oracle/oracle.py || status=1
 		tests/oracle/rules.py || status=1
+		tests/oracle/log.py || status=1
 		tests/oracle/oci.py || status=1
 		tests/oracle/verbs.sh || status=1
 		tests/oracle/cache.py -n 8 || status=1

@@ -1,7 +1,8 @@
 """agent.py MODULE BACKEND: what the real NIXL of a container does with nixl_agent(backends=[BACKEND]).
 
 With BACKEND "-" the agent is made without a configuration, as SGLang and others do. Runs inside the container. One JSON line on stdout; NIXL's own log, which has the loader's reason,
-stays on stderr. NIXL up to 1.0.1 only warns: its agent then has no backend.
+stays on stderr. NIXL up to 1.0.1 only warns: its agent then has no backend. The log is at INFO unless NIXL_LOG_LEVEL
+says otherwise; "default" leaves the variable unset.
 """
 import importlib
 import json
@@ -11,7 +12,8 @@ import sys
 
 def main():
     module, backend = sys.argv[1:3]
-    os.environ.setdefault("NIXL_LOG_LEVEL", "INFO")
+    if os.environ.setdefault("NIXL_LOG_LEVEL", "INFO") == "default":
+        del os.environ["NIXL_LOG_LEVEL"]
     # NIXL or a library of its may print on stdout: that line is ours.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
