@@ -23,7 +23,7 @@ help:
 	@echo 'make oracle-objects  every ELF object of the containers against the real loader (root)'
 	@echo 'make oracle N=20000   the model of ld.so on that many random trees, against eight real ones (root)'
 	@echo 'make cli      only the tests of the command line'
-	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree (root)'
+	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@echo 'make lint     clang-format and shellcheck'
 	@echo 'make clean    removes the build directories; the cache of containers stays'
@@ -53,6 +53,7 @@ cli: build
 bench: build
 	@bench/check.sh
 	@bench/loader
+	@bench/log
 
 fuzz:
 	@tests/fuzz/run.sh
