@@ -1,10 +1,5 @@
 /* The facts of a host as JSON and as text. */
-#include "report/report.h"
-
-static json_t *text(struct kv_arena *a, const char *s)
-{
-	return s ? json_string(kv_printable(a, s)) : json_null();
-}
+#include "report/parts.h"
 
 /* A limit in bytes; null where there is none. */
 static json_t *limit(uint64_t n)
@@ -21,19 +16,21 @@ json_t *kv_json_devices(struct kv_arena *a, const struct kv_host *h)
 
 		json_array_append_new(
 			devices,
-			json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:s}", "name", text(a, v->name),
-				  "kind", text(a, v->driver), "node", text(a, v->node), "usable",
-				  kv_verbs_usable(v), "problem", text(a, kv_verbs_problem(v)),
-				  "address", text(a, v->address), "p2p", kv_p2p_name[v->p2p]));
+			json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:s}", "name",
+				  kv_json_text(a, v->name), "kind", kv_json_text(a, v->driver),
+				  "node", kv_json_text(a, v->node), "usable", kv_verbs_usable(v),
+				  "problem", kv_json_text(a, kv_verbs_problem(v)), "address",
+				  kv_json_text(a, v->address), "p2p", kv_p2p_name[v->p2p]));
 	}
 	return devices;
 }
 
 static json_t *card_json(struct kv_arena *a, const struct kv_pci *p)
 {
-	return json_pack("{s:o, s:o, s:o, s:i, s:o}", "address", text(a, p->address), "device",
-			 json_string(kv_strf(a, "%04x", p->device)), "driver", text(a, p->driver),
-			 "numa", p->numa, "iommu", text(a, p->iommu));
+	return json_pack("{s:o, s:o, s:o, s:i, s:o}", "address", kv_json_text(a, p->address),
+			 "device", json_string(kv_strf(a, "%04x", p->device)), "driver",
+			 kv_json_text(a, p->driver), "numa", p->numa, "iommu",
+			 kv_json_text(a, p->iommu));
 }
 
 static enum kv_distance nearest(const struct kv_host *h, const struct kv_pci *gpu)
@@ -53,7 +50,7 @@ static json_t *gpu_json(struct kv_arena *a, const struct kv_host *h, const struc
 
 	for (size_t i = 0; best != KV_DISTANCE_UNKNOWN && i < h->efas.n; i++)
 		if (kv_pci_distance(gpu, &h->efas.v[i]) == best)
-			json_array_append_new(near, text(a, h->efas.v[i].address));
+			json_array_append_new(near, kv_json_text(a, h->efas.v[i].address));
 	json_object_set_new(o, "nearest_efa", near);
 	json_object_set_new(o, "distance", json_string(kv_distance_name[best]));
 	return o;
@@ -87,16 +84,18 @@ json_t *kv_json_host(struct kv_arena *a, const struct kv_host *h)
 		json_array_append_new(gpus, gpu_json(a, h, &h->gpus.v[i]));
 	for (size_t i = 0; i < h->covers.n; i++)
 		json_array_append_new(covers,
-				      json_pack("{s:o, s:o}", "path", text(a, h->covers.v[i].path),
-						"type", text(a, h->covers.v[i].type)));
+				      json_pack("{s:o, s:o}", "path",
+						kv_json_text(a, h->covers.v[i].path), "type",
+						kv_json_text(a, h->covers.v[i].type)));
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:{s:b, s:o, s:b, s:b, s:b, s:b, s:s, s:o}, s:o, s:o}",
-		"kernel", text(a, h->kernel), "instance_type", text(a, h->product), "efa", efas,
-		"gpus", gpus, "modules", "efa", m->efa, "efa_version", text(a, m->efa_version),
-		"ib_uverbs", m->uverbs, "efa_nv_peermem", m->efa_nv_peermem, "nvidia_peermem",
-		m->nvidia_peermem, "gdrdrv", m->gdrdrv, "nvidia", kv_nvidia_name[m->nvidia],
-		"nvidia_version", text(a, m->nvidia_version), "limits", limits_json(&h->limits),
-		"covered", covers);
+		"kernel", kv_json_text(a, h->kernel), "instance_type", kv_json_text(a, h->product),
+		"efa", efas, "gpus", gpus, "modules", "efa", m->efa, "efa_version",
+		kv_json_text(a, m->efa_version), "ib_uverbs", m->uverbs, "efa_nv_peermem",
+		m->efa_nv_peermem, "nvidia_peermem", m->nvidia_peermem, "gdrdrv", m->gdrdrv,
+		"nvidia", kv_nvidia_name[m->nvidia], "nvidia_version",
+		kv_json_text(a, m->nvidia_version), "limits", limits_json(&h->limits), "covered",
+		covers);
 }
 
 /* Machines have many cards of one kind: they are counted, not listed. */
