@@ -264,9 +264,13 @@ int kv_write_all(int fd, const void *buf, size_t n);
 void kv_close_from(int first);
 /* Has every fd from first on closed by the next exec. 0 or -errno. */
 int kv_cloexec_from(int first);
+int kv_pwrite_all(int fd, const void *buf, size_t n, uint64_t off);
 
 #define KV_SHA256_HEX 65
 
+/* Reads at most n bytes at off, fewer only at the end. 0 or -errno. */
+typedef int kv_read_at(void *arg, uint64_t off, void *buf, size_t n, size_t *ret_n);
+int kv_sha256_of(kv_read_at *read_at, void *arg, char ret[KV_SHA256_HEX]);
 /* Hash of what fd holds from its start, as lower-case hex with a NUL. 0 or -errno. */
 int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX]);
 void kv_sha256_mem(const void *p, size_t n, char ret[KV_SHA256_HEX]);

@@ -43,6 +43,24 @@ int kv_write_all(int fd, const void *buf, size_t n)
 	return 0;
 }
 
+int kv_pwrite_all(int fd, const void *buf, size_t n, uint64_t off)
+{
+	const char *p = buf;
+
+	while (n) {
+		ssize_t r = pwrite(fd, p, n, (off_t)off);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		p += r;
+		off += (uint64_t)r;
+		n -= (size_t)r;
+	}
+	return 0;
+}
+
 /* Where there is no close_range(): no more than that many are ever open. */
 static int most_fds(void)
 {
@@ -181,7 +199,7 @@ void kv_sha256_mem(const void *p, size_t n, char ret[KV_SHA256_HEX])
 	sha256_hex(&s, ret);
 }
 
-int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX])
+int kv_sha256_of(kv_read_at *read_at, void *arg, char ret[KV_SHA256_HEX])
 {
 	struct sha256 s;
 	uint8_t buf[65536];
@@ -190,7 +208,7 @@ int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX])
 
 	sha256_init(&s);
 	do {
-		int r = kv_read_all(fd, buf, sizeof(buf), off, &n);
+		int r = read_at(arg, off, buf, sizeof(buf), &n);
 
 		if (r < 0)
 			return r;
@@ -199,6 +217,16 @@ int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX])
 	} while (n == sizeof(buf));
 	sha256_hex(&s, ret);
 	return 0;
+}
+
+static int read_fd(void *arg, uint64_t off, void *buf, size_t n, size_t *ret_n)
+{
+	return kv_read_all(*(int *)arg, buf, n, off, ret_n);
+}
+
+int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX])
+{
+	return kv_sha256_of(read_fd, &fd, ret);
 }
 
 uint32_t kv_crc32c(uint32_t crc, const void *bytes, size_t n)

@@ -7,10 +7,6 @@
 
 #include "root/squash_box.h"
 
-/* Largest honest need: a table of blocks, the blocks that are kept, xz's dictionary. */
-#define MAX_MEMORY ((uint64_t)384 << 20)
-#define MAX_CPU_S  120
-
 /* ---- the child ---- */
 
 static int pread_source(void *arg, uint64_t off, void *buf, size_t n)
@@ -21,6 +17,16 @@ static int pread_source(void *arg, uint64_t off, void *buf, size_t n)
 	return e < 0 ? e : got == n ? 0 : -EIO;
 }
 
+int kv_box_source(int *image, struct kv_sq_source *ret)
+{
+	struct stat st;
+
+	if (fstat(*image, &st) < 0)
+		return -errno;
+	*ret = (struct kv_sq_source){ pread_source, image, (uint64_t)st.st_size };
+	return 0;
+}
+
 static bool say(int sock, const struct kv_sq_reply *rp)
 {
 	return write(sock, rp, sizeof(*rp)) == (ssize_t)sizeof(*rp);
@@ -28,16 +34,14 @@ static bool say(int sock, const struct kv_sq_reply *rp)
 
 void kv_box_serve_squash(int image, int sock, uint8_t *window)
 {
-	struct kv_sq_source source = { .read = pread_source, .arg = &image };
+	struct kv_sq_source source;
 	struct kv_sq_request rq;
 	struct kv_sq_reply rp = { 0 };
 	struct kv_sq *s = NULL;
 	const char *why;
-	struct stat st;
 
-	if (fstat(image, &st) < 0)
+	if (kv_box_source(&image, &source) < 0)
 		return;
-	source.size = (uint64_t)st.st_size;
 	kv_box_confine();
 	rp.error = kv_sq_open(&source, &s, &rp.more, &why);
 	if (rp.error) {
@@ -50,12 +54,12 @@ void kv_box_serve_squash(int image, int sock, uint8_t *window)
 
 void kv_box_confine(void)
 {
-	kv_cell_confine(&(struct kv_cell_limits){ .memory = MAX_MEMORY, .cpu_s = MAX_CPU_S });
+	kv_cell_confine(&(struct kv_cell_limits){ .memory = KV_BOX_MEMORY, .cpu_s = KV_BOX_CPU_S });
 }
 
 void kv_box_limit_memory(void)
 {
-	kv_cell_limit_memory(MAX_MEMORY);
+	kv_cell_limit_memory(KV_BOX_MEMORY);
 }
 
 struct task {

@@ -23,6 +23,13 @@ struct kv_box {
 typedef void kv_box_serve(int image, int sock, uint8_t *window);
 kv_box_serve kv_box_serve_squash;
 
+/* Largest honest need: a table of blocks, the blocks that are kept, xz's dictionary. */
+#define KV_BOX_MEMORY ((uint64_t)384 << 20)
+#define KV_BOX_CPU_S  120
+
+/* The bytes of the open image; the fd stays where it is. 0 or -errno. */
+int kv_box_source(int *image, struct kv_sq_source *ret);
+
 /* Seconds of silence after which the reader counts as stuck. */
 #define KV_BOX_DEADLINE_S 60
 

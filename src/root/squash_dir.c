@@ -69,6 +69,7 @@ static int list_header(struct kv_sq *s)
 		return e;
 	kv_span_u32(h, 0, false, &count);
 	kv_span_u32(h, 4, false, &s->list.start_block);
+	kv_span_u32(h, 8, false, &s->list.ino);
 	if (count >= SQFS_MAX_DIR_ENT)
 		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
 	s->list.count = count + 1;
@@ -85,7 +86,7 @@ static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 		[SQFS_INODE_SOCKET] = DT_SOCK,
 	};
 	struct kv_sq_entry out;
-	uint16_t offset, type, size;
+	uint16_t offset, ino, type, size;
 	uint8_t raw[8];
 	struct kv_span d = { raw, sizeof(raw) };
 	int e = list_bytes(s, raw, sizeof(raw));
@@ -93,11 +94,13 @@ static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 	if (e < 0)
 		return e;
 	kv_span_u16(d, 0, false, &offset);
+	kv_span_u16(d, 2, false, &ino);
 	kv_span_u16(d, 4, false, &type);
 	kv_span_u16(d, 6, false, &size);
 	if (size >= MAX_NAME || type >= KV_ARRAY_SIZE(types) || !types[type])
 		return kv_sq_fail(s, "directory table", SQFS_ERROR_CORRUPTED);
 	out.ref = (uint64_t)s->list.start_block << 16 | offset;
+	out.ino = s->list.ino + (uint32_t)(int16_t)ino;
 	out.type = types[type];
 	out.n = (uint8_t)(size + 1);
 	memcpy(payload + *n, &out, sizeof(out));

@@ -43,6 +43,7 @@ struct kv_sq_reply {
 /* An entry of a list, in the payload without padding: this, then n bytes of name without a NUL. */
 struct kv_sq_entry {
 	uint64_t ref;
+	uint32_t ino;
 	uint8_t type; /* DT_* */
 	uint8_t n;
 } __attribute__((packed));
@@ -125,7 +126,7 @@ struct kv_sq {
 	unsigned next_inode;
 	struct { /* the list that was begun last */
 		uint64_t ref, done, left;
-		uint32_t count, start_block;
+		uint32_t count, start_block, ino;
 		sqfs_meta_reader_t *reader;
 	} list;
 	struct kv_sq_block blocks[KV_SQ_BLOCKS];

@@ -198,3 +198,91 @@ size_t sqfix_look_around(struct kv_root *r)
 {
 	return look_at(r, "/", 0);
 }
+
+/* ---- comparing ---- */
+
+static void same_stat(struct sqfix_pair *p, const char *path, struct kv_stat *ret)
+{
+	struct kv_stat have;
+
+	if (kv_root_stat(p->dir, path, KV_NOFOLLOW, ret) < 0)
+		fail_msg("%s: not in the directory", path);
+	if (kv_root_stat(p->image, path, KV_NOFOLLOW, &have) < 0)
+		fail_msg("%s: not in the image: %s", path, kv_root_fault(p->image));
+	assert_int_equal(have.mode, ret->mode);
+	assert_int_equal(have.uid, ret->uid);
+	assert_int_equal(have.gid, ret->gid);
+	assert_int_equal(have.mtime_s, ret->mtime_s);
+	if (!S_ISDIR(ret->mode))
+		assert_int_equal(have.size, ret->size);
+}
+
+/* All of it, and pieces at odd places, also across its end. */
+static void same_bytes(struct sqfix_pair *p, const char *path, uint64_t size)
+{
+	struct kv_file *a, *b;
+	uint8_t *x = malloc(size + 100), *y = malloc(size + 100);
+	size_t nx, ny;
+
+	assert_true(x && y);
+	assert_int_equal(kv_root_open_file(p->dir, path, &a), 0);
+	assert_int_equal(kv_root_open_file(p->image, path, &b), 0);
+	assert_int_equal(kv_file_stat(b)->size, size);
+	for (uint64_t at = 0, n = size + 100; at <= size + 1; at += size / 7 + 1, n = n / 2 + 1) {
+		assert_int_equal(kv_file_read(a, at, x, n, &nx), 0);
+		assert_int_equal(kv_file_read(b, at, y, n, &ny), 0);
+		assert_int_equal(nx, ny);
+		assert_memory_equal(x, y, nx);
+	}
+	kv_file_close(a);
+	kv_file_close(b);
+	free(x);
+	free(y);
+}
+
+static void same_tree(struct sqfix_pair *p, const char *path);
+
+static void same_list(struct sqfix_pair *p, const char *path)
+{
+	kv_dirents x = { 0 }, y = { 0 };
+
+	assert_int_equal(kv_root_list(p->dir, path, &x), 0);
+	assert_int_equal(kv_root_list(p->image, path, &y), 0);
+	assert_int_equal(x.n, y.n);
+	for (size_t i = 0; i < x.n; i++) {
+		assert_string_equal(x.v[i].name, y.v[i].name);
+		assert_int_equal(x.v[i].type, y.v[i].type);
+		same_tree(p, kv_join(p->a, path, x.v[i].name));
+	}
+}
+
+static void same_tree(struct sqfix_pair *p, const char *path)
+{
+	const char *x, *y;
+	struct kv_stat st;
+
+	same_stat(p, path, &st);
+	if (S_ISDIR(st.mode)) {
+		p->n_dirs++;
+		same_list(p, path);
+	} else if (S_ISREG(st.mode)) {
+		p->n_files++;
+		same_bytes(p, path, st.size);
+	} else if (S_ISLNK(st.mode)) {
+		p->n_links++;
+		assert_int_equal(kv_root_readlink(p->dir, path, &x), 0);
+		assert_int_equal(kv_root_readlink(p->image, path, &y), 0);
+		assert_string_equal(x, y);
+	} else {
+		struct kv_file *f;
+
+		p->n_others++;
+		assert_int_equal(kv_root_open_file(p->image, path, &f), -EINVAL);
+	}
+}
+
+void sqfix_same(struct sqfix_pair *p)
+{
+	same_tree(p, "/");
+	assert_null(kv_root_fault(p->image));
+}

@@ -41,4 +41,14 @@ bool sqfix_can(struct sqfix *f, const char *compression);
  */
 size_t sqfix_look_around(struct kv_root *r);
 
+/* Two roots, the second of which should have what the first has. */
+struct sqfix_pair {
+	struct kv_root *dir, *image;
+	struct kv_arena *a;
+	size_t n_files, n_links, n_dirs, n_others;
+};
+
+/* Every path's stat, list, link and bytes; counts what there is. */
+void sqfix_same(struct sqfix_pair *p);
+
 #endif
