@@ -204,7 +204,7 @@ void kv_gen_close_all(kv_gens *gens)
 
 /* ---- writing ---- */
 
-static int plan_text(const struct kv_gen *g, struct kv_buf *b)
+int kv_gen_text(const struct kv_gen *g, struct kv_buf *b)
 {
 	const struct kv_touched *t;
 	const struct kv_step *st;
@@ -227,10 +227,15 @@ static int plan_text(const struct kv_gen *g, struct kv_buf *b)
 	return r < 0 ? r : kv_record_add(b, json_pack("{s:s}", "rec", "ready"));
 }
 
+int kv_gen_commit_text(struct kv_buf *b)
+{
+	return kv_record_add(b, json_pack("{s:s}", "rec", "commit"));
+}
+
 static int write_plan(struct kv_state *s, struct kv_gen *g)
 {
 	_buf_ struct kv_buf text = { 0 };
-	int r = plan_text(g, &text);
+	int r = kv_gen_text(g, &text);
 
 	if (r == 0)
 		g->file = r = kv_tree_create(g->dir, "journal");

@@ -59,8 +59,23 @@ int kv_gen_commit(struct kv_gen *g, struct kv_err *err);
 int kv_gen_delete(struct kv_state *s, struct kv_gen *g, struct kv_err *err);
 void kv_gen_close(struct kv_gen *g);
 
+/* What is in the tree that a plan is for, be it a directory's or an image's. */
+struct kv_gen_view {
+	void *arg;
+	/* What is at path, whose parents are real directories; and such a directory itself. */
+	int (*entry)(void *arg, const char *path, struct kv_snap *ret, struct kv_err *err);
+	int (*dir)(void *arg, const char *path, struct kv_snap *ret, struct kv_err *err);
+	bool all_owners; /* whether what is made can belong to anybody */
+};
+
+/* The view of a state's directory. */
+struct kv_gen_view kv_gen_view(struct kv_state *s);
 /* The generation that carries out ops, from what is there now; nothing is changed. */
-int kv_gen_plan(struct kv_state *s, const kv_ops *ops, struct kv_gen *g, struct kv_err *err);
+int kv_gen_plan(struct kv_arena *a, const struct kv_gen_view *view, const kv_ops *ops,
+		struct kv_gen *g, struct kv_err *err);
+/* The journal's text up to READY; and the last record. */
+int kv_gen_text(const struct kv_gen *g, struct kv_buf *ret);
+int kv_gen_commit_text(struct kv_buf *ret);
 /* Carries out step i, which op describes. */
 int kv_gen_do(struct kv_state *s, struct kv_gen *g, size_t i, const struct kv_op *op,
 	      struct kv_err *err);

@@ -7,11 +7,50 @@
 #include "repair/gen.h"
 
 struct planner {
-	struct kv_state *s;
+	struct kv_arena *a;
+	const struct kv_gen_view *view;
 	struct kv_gen *g;
 	struct kv_map *now;     /* path -> struct kv_snap: as the steps so far leave it */
 	struct kv_map *parents; /* path -> struct kv_snap: directories that exist already */
 };
+
+/* ---- the view of a directory ---- */
+
+static int live_dir(void *arg, const char *path, struct kv_snap *ret, struct kv_err *err)
+{
+	struct kv_state *s = arg;
+	_close_ int fd = -EBADF;
+	struct stat st;
+	int r = kv_tree_dir(s->root, path, &fd, err);
+
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return kv_tree_err(err, -errno, "stat", path);
+	*ret = (struct kv_snap){ .type = KV_SNAP_DIR,
+				 .mode = st.st_mode & 07777,
+				 .uid = st.st_uid,
+				 .gid = st.st_gid,
+				 .times = { st.st_atim, st.st_mtim } };
+	return 0;
+}
+
+static int live_entry(void *arg, const char *path, struct kv_snap *ret, struct kv_err *err)
+{
+	struct kv_state *s = arg;
+	_close_ int dir = -EBADF;
+	const char *name;
+	int r = kv_tree_parent(s->root, path, &dir, &name, err);
+
+	return r < 0 ? r : kv_snap_take(s->a, dir, name, path, ret, err);
+}
+
+struct kv_gen_view kv_gen_view(struct kv_state *s)
+{
+	return (struct kv_gen_view){ s, live_entry, live_dir, geteuid() == 0 };
+}
+
+/* ---- planning ---- */
 
 static int in_state_dir(const char *path, struct kv_err *err)
 {
@@ -25,13 +64,11 @@ static int in_state_dir(const char *path, struct kv_err *err)
 /* The directory that path is in; its times are noted the first time. */
 static int plan_parent(struct planner *p, const char *path, struct kv_snap *ret, struct kv_err *err)
 {
-	char *dir = kv_dirname(p->s->a, path);
+	char *dir = kv_dirname(p->a, path);
 	const struct kv_snap *made = kv_map_get(p->now, dir);
 	void **slot = kv_map_slot(p->parents, dir);
 	struct kv_snap *found = *slot;
-	_close_ int fd = -EBADF;
 	struct kv_touched *t;
-	struct stat st;
 	int r;
 
 	if (made && made->type != KV_SNAP_DIR)
@@ -41,20 +78,14 @@ static int plan_parent(struct planner *p, const char *path, struct kv_snap *ret,
 		*ret = made ? *made : *found;
 		return 0;
 	}
-	r = kv_tree_dir(p->s->root, dir, &fd, err);
+	found = kv_new(p->a, struct kv_snap);
+	r = p->view->dir(p->view->arg, dir, found, err);
 	if (r < 0)
 		return r;
-	if (fstat(fd, &st) < 0)
-		return kv_tree_err(err, -errno, "stat", dir);
-	*slot = found = kv_new(p->s->a, struct kv_snap);
-	found->type = KV_SNAP_DIR;
-	found->mode = st.st_mode & 07777;
-	found->uid = st.st_uid;
-	found->gid = st.st_gid;
-	t = kv_vec_add(p->s->a, &p->g->dirs);
+	*slot = found;
+	t = kv_vec_add(p->a, &p->g->dirs);
 	t->path = dir;
-	t->times[0] = st.st_atim;
-	t->times[1] = st.st_mtim;
+	memcpy(t->times, found->times, sizeof(t->times));
 	*ret = *found;
 	return 0;
 }
@@ -62,17 +93,13 @@ static int plan_parent(struct planner *p, const char *path, struct kv_snap *ret,
 static int plan_pre(struct planner *p, const char *path, struct kv_snap *ret, struct kv_err *err)
 {
 	const struct kv_snap *now = kv_map_get(p->now, path);
-	const struct kv_snap *made = kv_map_get(p->now, kv_dirname(p->s->a, path));
-	_close_ int dir = -EBADF;
-	const char *name;
-	int r;
+	const struct kv_snap *made = kv_map_get(p->now, kv_dirname(p->a, path));
 
 	if (now || made) {
 		*ret = now ? *now : (struct kv_snap){ .type = KV_SNAP_ABSENT };
 		return 0;
 	}
-	r = kv_tree_parent(p->s->root, path, &dir, &name, err);
-	return r < 0 ? r : kv_snap_take(p->s->a, dir, name, path, ret, err);
+	return p->view->entry(p->view->arg, path, ret, err);
 }
 
 static int check_pre(const struct planner *p, const struct kv_op *op, const struct kv_snap *pre,
@@ -96,12 +123,12 @@ static int check_pre(const struct planner *p, const struct kv_op *op, const stru
 }
 
 /* Whether we may give files to this owner. */
-static bool ownable(uint32_t uid, uint32_t gid)
+static bool ownable(const struct planner *p, uint32_t uid, uint32_t gid)
 {
 	gid_t groups[1024];
 	int n;
 
-	if (geteuid() == 0)
+	if (p->view->all_owners)
 		return true;
 	if (uid != geteuid() || gid == getegid())
 		return uid == geteuid();
@@ -112,14 +139,15 @@ static bool ownable(uint32_t uid, uint32_t gid)
 	return false;
 }
 
-static int plan_owner(const struct kv_snap *pre, const struct kv_snap *parent, const char *path,
-		      struct kv_snap *post, struct kv_err *err)
+static int plan_owner(const struct planner *p, const struct kv_snap *pre,
+		      const struct kv_snap *parent, const char *path, struct kv_snap *post,
+		      struct kv_err *err)
 {
 	bool replaces = pre->type != KV_SNAP_ABSENT;
 
 	post->uid = replaces ? pre->uid : parent->uid;
 	post->gid = replaces ? pre->gid : parent->gid;
-	if (ownable(post->uid, post->gid))
+	if (ownable(p, post->uid, post->gid))
 		return 0;
 	if (replaces)
 		return kv_err(
@@ -153,7 +181,7 @@ static int plan_content(const struct kv_op *op, struct kv_snap *post, struct kv_
 	return 0;
 }
 
-static int plan_post(struct kv_state *s, const struct kv_op *op, const struct kv_snap *pre,
+static int plan_post(const struct planner *p, const struct kv_op *op, const struct kv_snap *pre,
 		     const struct kv_snap *parent, struct kv_snap *post, struct kv_err *err)
 {
 	int r;
@@ -161,7 +189,7 @@ static int plan_post(struct kv_state *s, const struct kv_op *op, const struct kv
 	*post = (struct kv_snap){ .type = KV_SNAP_ABSENT };
 	if (op->kind == KV_OP_REMOVE)
 		return 0;
-	r = plan_owner(pre, parent, op->path, post, err);
+	r = plan_owner(p, pre, parent, op->path, post, err);
 	if (r < 0)
 		return r;
 	post->mode = op->mode & 07777;
@@ -174,7 +202,7 @@ static int plan_post(struct kv_state *s, const struct kv_op *op, const struct kv
 			return kv_err(err, -EINVAL, "%s: a symlink to nothing", op->path);
 		post->type = KV_SNAP_SYMLINK;
 		post->mode = 0777;
-		post->link = kv_strdup(s->a, op->link);
+		post->link = kv_strdup(p->a, op->link);
 		post->size = strlen(op->link);
 		return 0;
 	case KV_OP_FILE:
@@ -187,9 +215,12 @@ static int plan_post(struct kv_state *s, const struct kv_op *op, const struct kv
 	}
 }
 
-int kv_gen_plan(struct kv_state *s, const kv_ops *ops, struct kv_gen *g, struct kv_err *err)
+int kv_gen_plan(struct kv_arena *a, const struct kv_gen_view *view, const kv_ops *ops,
+		struct kv_gen *g, struct kv_err *err)
 {
-	struct planner p = { .s = s, .g = g, .now = kv_map_new(s->a), .parents = kv_map_new(s->a) };
+	struct planner p = {
+		.a = a, .view = view, .g = g, .now = kv_map_new(a), .parents = kv_map_new(a)
+	};
 	const struct kv_op *op;
 
 	kv_vec_each (op, ops) {
@@ -206,15 +237,15 @@ int kv_gen_plan(struct kv_state *s, const kv_ops *ops, struct kv_gen *g, struct 
 		if (r == 0)
 			r = check_pre(&p, op, &pre, err);
 		if (r == 0)
-			r = plan_post(s, op, &pre, &parent, &post, err);
+			r = plan_post(&p, op, &pre, &parent, &post, err);
 		if (r < 0)
 			return r;
-		st = kv_gen_add_step(s->a, g);
+		st = kv_gen_add_step(a, g);
 		st->kind = op->kind;
-		st->path = kv_strdup(s->a, op->path);
+		st->path = kv_strdup(a, op->path);
 		st->pre = pre;
 		st->post = post;
-		now = kv_new(s->a, struct kv_snap);
+		now = kv_new(a, struct kv_snap);
 		*now = post;
 		*kv_map_slot(p.now, op->path) = now;
 	}

@@ -111,6 +111,7 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
 	struct kv_gen *g = kv_gen_new(a);
+	struct kv_gen_view view = kv_gen_view(&s);
 	size_t undone = 0;
 	bool did;
 	int r = kv_state_open(&s, a, root_fd, err);
@@ -119,7 +120,7 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 		r = recover(&s, &did, &undone, err);
 	if (r < 0 || ops->n == 0)
 		return finish(r, err);
-	r = kv_gen_plan(&s, ops, g, err);
+	r = kv_gen_plan(a, &view, ops, g, err);
 	if (r == 0)
 		r = preflight(&s, g, err);
 	if (r == 0)

@@ -60,23 +60,21 @@ static int read_whole(int fd, const char *path, struct kv_buf *ret, struct kv_er
 	return 0;
 }
 
-int kv_record_read(int fd, const char *path, json_t **ret, uint64_t *ret_size, struct kv_err *err)
+int kv_record_parse_all(struct kv_span text, const char *path, json_t **ret, uint64_t *ret_size,
+			struct kv_err *err)
 {
 	_json_ json_t *all = json_array();
-	_buf_ struct kv_buf text = { 0 };
+	const char *p = (const char *)text.p;
 	uint64_t good = 0;
 	bool torn = false;
-	int r = read_whole(fd, path, &text, err);
 
-	if (r < 0)
-		return r;
 	for (size_t at = 0, n; at < text.n; at += n) {
-		const char *end = memchr(text.text + at, '\n', text.n - at);
+		const char *end = memchr(p + at, '\n', text.n - at);
 		json_t *o;
 
 		/* A line without its newline was still being written. */
-		n = end ? (size_t)(end - text.text) + 1 - at : text.n - at;
-		o = end ? kv_record_parse(text.text + at, n) : NULL;
+		n = end ? (size_t)(end - p) + 1 - at : text.n - at;
+		o = end ? kv_record_parse(p + at, n) : NULL;
 		if (o && torn) {
 			json_decref(o);
 			return kv_err(err, -EBADMSG,
@@ -93,6 +91,16 @@ int kv_record_read(int fd, const char *path, json_t **ret, uint64_t *ret_size, s
 	*ret = json_incref(all);
 	*ret_size = good;
 	return 0;
+}
+
+int kv_record_read(int fd, const char *path, json_t **ret, uint64_t *ret_size, struct kv_err *err)
+{
+	_buf_ struct kv_buf text = { 0 };
+	int r = read_whole(fd, path, &text, err);
+
+	return r < 0 ? r
+		     : kv_record_parse_all((struct kv_span){ (uint8_t *)text.text, text.n }, path,
+					   ret, ret_size, err);
 }
 
 int kv_record_append(int fd, uint64_t *size, json_t *o, const char *path, struct kv_err *err)

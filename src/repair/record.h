@@ -24,6 +24,9 @@ int kv_record_add(struct kv_buf *b, json_t *o);
  * them, where the next one is to be written. -EBADMSG for damage.
  */
 int kv_record_read(int fd, const char *path, json_t **ret, uint64_t *ret_size, struct kv_err *err);
+/* The same of text. */
+int kv_record_parse_all(struct kv_span text, const char *path, json_t **ret, uint64_t *ret_size,
+			struct kv_err *err);
 /*
  * Writes o, which is released, as the record at *size, and sees it onto the disk. After an error
  * the file ends at *size as before.

@@ -23,6 +23,11 @@ static json_t *state_record(const struct kv_state *s)
 			 kv_record_time(s->times[1]));
 }
 
+int kv_state_text(const struct kv_state *s, struct kv_buf *ret)
+{
+	return kv_record_add(ret, state_record(s));
+}
+
 static bool state_record_get(const json_t *o, struct kv_state *s)
 {
 	uint64_t made, version;

@@ -48,6 +48,9 @@ int kv_state_begin_undo(struct kv_state *s, struct kv_err *err);
 /* Removes it when the last generation is gone. */
 int kv_state_remove(struct kv_state *s, struct kv_err *err);
 
+/* The state file's first record, from `made` and `times`. */
+int kv_state_text(const struct kv_state *s, struct kv_buf *ret);
+
 /* lock.c: waits for the target's locks. */
 int kv_state_lock_root(struct kv_state *s, struct kv_err *err);
 int kv_state_lock_file(struct kv_state *s, struct kv_err *err);
