@@ -22,7 +22,7 @@ struct kv_opts {
 	KV_VEC(struct kv_mount_opt) mounts;
 	kv_strv fabrics;
 	struct kv_env env; /* --env */
-	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record;
+	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output;
 	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force;
 	uint64_t bytes;
 	unsigned deadline_s;
@@ -38,7 +38,7 @@ struct kv_command {
 };
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
-	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log;
+	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake;
 
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */
@@ -79,6 +79,17 @@ void kv_target_close(struct kv_target *t);
 #define _target_ __attribute__((cleanup(kv_target_close)))
 /* Walks the target and collects its facts. */
 struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
+
+struct kv_plan;
+
+/* What a plan does, step by step; why there is none; what it leaves for people. */
+void kv_plan_print_ops(const struct kv_opts *o, const struct kv_plan *p);
+void kv_plan_print_reason(const struct kv_opts *o, const struct kv_plan *p);
+void kv_plan_print_left(const struct kv_opts *o, const struct kv_plan *p);
+/* The document of a plan that was carried out, or not, as `done` says. */
+json_t *kv_plan_json(const struct kv_opts *o, const struct kv_target *t, const struct kv_plan *p,
+		     const char *schema, const char *done);
+enum kv_status kv_plan_status(const struct kv_opts *o, const struct kv_plan *p);
 
 /* Where kvpath-probe lies: $KVPATH_PROBE, else libexec/kvpath beside the bin of this kvpath. */
 const char *kv_probe_path(struct kv_arena *a);

@@ -4,69 +4,14 @@
 #include "repair/journal.h"
 #include "repair/planner.h"
 
-static const char *const verbs[_KV_OP_COUNT] = {
-	[KV_OP_MKDIR] = "mkdir",
-	[KV_OP_FILE] = "write",
-	[KV_OP_SYMLINK] = "link",
-	[KV_OP_REMOVE] = "remove",
-};
-
-static void print_plan(const struct kv_opts *o, const struct kv_plan *p)
-{
-	for (size_t i = 0; i < p->ops.n; i++) {
-		const struct kv_op *op = &p->ops.v[i];
-
-		printf("  %-7s %s%s%s\n          %s\n", verbs[op->kind],
-		       kv_printable(o->arena, op->path), op->kind == KV_OP_SYMLINK ? " -> " : "",
-		       op->kind == KV_OP_SYMLINK ? kv_printable(o->arena, op->link) : "", op->why);
-	}
-}
-
-static json_t *ops_json(const struct kv_opts *o, const struct kv_plan *p)
-{
-	json_t *arr = json_array();
-
-	for (size_t i = 0; i < p->ops.n; i++) {
-		const struct kv_op *op = &p->ops.v[i];
-
-		json_array_append_new(arr,
-				      json_pack("{s:s, s:s, s:s*, s:s}", "do", verbs[op->kind],
-						"path", kv_printable(o->arena, op->path), "link",
-						op->link ? kv_printable(o->arena, op->link) : NULL,
-						"why", kv_printable(o->arena, op->why)));
-	}
-	return arr;
-}
-
-static int print_json(const struct kv_opts *o, const struct kv_target *t, const struct kv_plan *p,
-		      const char *done)
-{
-	json_t *refused = json_array(), *left = json_array();
-
-	for (size_t i = 0; i < p->refused.n; i++)
-		json_array_append_new(refused,
-				      json_string(kv_printable(o->arena, p->refused.v[i])));
-	for (size_t i = 0; i < p->findings.list.n; i++)
-		if (p->findings.list.v[i].severity == KV_ERROR)
-			json_array_append_new(left, json_string(p->findings.list.v[i].id));
-	return kv_print_json(
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*, s:o, s:o}", "schema", "kvpath.fix/1",
-			  "target", kv_printable(o->arena, t->path), "done", done, "verdict",
-			  kv_verdict_name[p->findings.verdict], "operations", ops_json(o, p),
-			  "reason", p->reason ? kv_printable(o->arena, p->reason) : NULL, "refused",
-			  refused, "findings_left", left));
-}
-
 static void print_text(const struct kv_opts *o, const struct kv_plan *p, const char *done)
 {
 	if (p->reason) {
-		printf("no repair: %s\n", kv_printable(o->arena, p->reason));
-		for (size_t i = 0; i < p->refused.n; i++)
-			printf("  refused %s\n", kv_printable(o->arena, p->refused.v[i]));
+		kv_plan_print_reason(o, p);
 		return;
 	}
 	if (!o->quiet)
-		print_plan(o, p);
+		kv_plan_print_ops(o, p);
 	if (kv_streq(done, "nothing"))
 		printf("nothing to do: ");
 	else if (kv_streq(done, "planned"))
@@ -74,9 +19,7 @@ static void print_text(const struct kv_opts *o, const struct kv_plan *p, const c
 	else
 		printf("%zu operations done (kvpath undo takes them back); now: ", p->ops.n);
 	printf("%s\n", kv_verdict_name[p->findings.verdict]);
-	for (size_t i = 0; i < p->findings.list.n; i++)
-		if (p->findings.list.v[i].severity == KV_ERROR)
-			kv_text_finding(stdout, o->arena, &p->findings.list.v[i], o->style);
+	kv_plan_print_left(o, p);
 }
 
 static int report(const struct kv_opts *o, const struct kv_target *t, const struct kv_plan *p,
@@ -85,21 +28,10 @@ static int report(const struct kv_opts *o, const struct kv_target *t, const stru
 	int r = KV_STATUS_OK;
 
 	if (o->json)
-		r = print_json(o, t, p, done);
+		r = kv_print_json(kv_plan_json(o, t, p, "kvpath.fix/1", done));
 	else
 		print_text(o, p, done);
-	if (r != KV_STATUS_OK)
-		return r;
-	if (p->reason)
-		return KV_STATUS_OFF;
-	/* A source that was insisted on is done as asked, also where it leaves a finding for people
-	 * to weigh. */
-	if (o->fabrics.n && p->fabric)
-		return KV_STATUS_OK;
-	for (size_t i = 0; i < p->findings.list.n; i++)
-		if (p->findings.list.v[i].severity == KV_ERROR && !p->findings.list.v[i].of_host)
-			return KV_STATUS_OFF;
-	return p->findings.verdict == KV_VERDICT_UNKNOWN ? KV_STATUS_UNKNOWN : KV_STATUS_OK;
+	return r != KV_STATUS_OK ? r : (int)kv_plan_status(o, p);
 }
 
 static int carry_out(const struct kv_opts *o, const struct kv_target *t, struct kv_plan *p)

@@ -11,14 +11,15 @@ enum opt {
 	OPT_DRY_RUN,
 	OPT_ENV,
 	OPT_FABRIC,
-	OPT_FORCE,
 	OPT_FOR,
+	OPT_FORCE,
 	OPT_HELP,
 	OPT_HOW,
 	OPT_IMAGE,
 	OPT_JSON,
 	OPT_MEM,
 	OPT_MOUNT,
+	OPT_OUTPUT,
 	OPT_PROCESS,
 	OPT_PROVIDER,
 	OPT_QUIET,
@@ -47,7 +48,8 @@ static const struct option_def {
 	  OPT_SYSROOT },
 	{ "record", "OUT.tar",
 	  "save what was read of the host, secrets masked (kvpath-report.json too)", OPT_RECORD },
-	{ "force", NULL, "replace OUT.tar where it exists", OPT_FORCE },
+	{ "output", "FILE", "the image to write (-o FILE is the same)", OPT_OUTPUT },
+	{ "force", NULL, "replace the file that is written where it exists", OPT_FORCE },
 	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
 	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
 	  OPT_PROVIDER },
@@ -179,6 +181,12 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 	case OPT_IMAGE:
 		o->image = true;
 		break;
+	case OPT_OUTPUT:
+		o->output = value;
+		break;
+	case OPT_FORCE:
+		o->force = true;
+		break;
 	case OPT_DRY_RUN:
 		o->dry_run = true;
 		break;
@@ -199,9 +207,6 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_STRICT:
 		o->strict = true;
-		break;
-	case OPT_FORCE:
-		o->force = true;
 		break;
 	case OPT_RECORD:
 		o->record = value;
@@ -233,6 +238,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 {
 	struct option longs[KV_ARRAY_SIZE(defs) + 1] = { 0 };
 	size_t n = 0;
+	const char *shorts = takes(c, "output") ? ":ho:" : ":h";
 	int id;
 
 	ret->command = c;
@@ -250,7 +256,9 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	opterr = 0;
 	optind = 0;
 	/* '+': what follows the first word that is no option belongs to `run`'s command. */
-	while ((id = getopt_long(argc, argv, c == &kv_cmd_run ? "+:h" : ":h", longs, NULL)) != -1) {
+	if (c == &kv_cmd_run)
+		shorts = "+:h";
+	while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		int r = KV_STATUS_OK;
 
 		if (id == '?' || id == ':')
@@ -259,7 +267,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 				       optind > 0 && optind <= argc ? argv[optind - 1] : "",
 				       c->name);
 		for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
-			if (defs[i].id == (id == 'h' ? OPT_HELP : id))
+			if (defs[i].id == (id == 'h' ? OPT_HELP : id == 'o' ? OPT_OUTPUT : id))
 				r = take(ret, &defs[i], optarg);
 		if (r != KV_STATUS_OK)
 			return r;

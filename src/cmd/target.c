@@ -117,8 +117,8 @@ int kv_target_needs_dir(const struct kv_target *t, const char *command)
 		return KV_STATUS_OK;
 	return kv_fail(
 		KV_STATUS_UNKNOWN,
-		"%s: %s images are only read: %s needs a directory (unpack it, or see what a "
-		"repair would do with fix --dry-run)",
+		"%s: %s images are only read: %s needs a directory (unpack it; fix --dry-run "
+		"shows what a repair would do, bake writes a repaired .sqsh)",
 		t->path, format, command);
 }
 
