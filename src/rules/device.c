@@ -14,6 +14,7 @@ static const struct {
 #include "inspect/instances.def"
 };
 
+/* A boolean of enroot's configuration. */
 static bool is_yes(const char *v)
 {
 	return v && (kv_streq(v, "1") || kv_streq(v, "y") || kv_streq(v, "yes") ||

@@ -6,7 +6,7 @@
 
 #include "rules/rules.h"
 
-/* As libfabric reads a bool (src/var.c, fi_parse_bool()). */
+/* libfabric src/var.c, fi_parse_bool(). */
 static bool is_one_of(const char *v, const char *const words[4])
 {
 	for (size_t i = 0; i < 4; i++)
@@ -15,12 +15,12 @@ static bool is_one_of(const char *v, const char *const words[4])
 	return false;
 }
 
-static bool is_true(const char *v)
+bool kv_fi_true(const char *v)
 {
 	return is_one_of(v, (const char *const[4]){ "1", "true", "yes", "on" });
 }
 
-static bool is_false(const char *v)
+bool kv_fi_false(const char *v)
 {
 	return is_one_of(v, (const char *const[4]){ "0", "false", "no", "off" });
 }
@@ -72,17 +72,17 @@ static bool names_no_device(const struct kv_facts *f, const char *v)
 
 static bool turns_rdma_off(const struct kv_facts *f, const char *v)
 {
-	return f->vram && is_false(v);
+	return f->vram && kv_fi_false(v);
 }
 
 static bool asks_for_no_rdma(const struct kv_facts *f, const char *v)
 {
-	return is_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
+	return kv_fi_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
 }
 
 static bool turns_p2p_off(const struct kv_facts *f, const char *v)
 {
-	return f->vram && is_true(v);
+	return f->vram && kv_fi_true(v);
 }
 
 static bool leaves_cuda_out(const struct kv_facts *f, const char *v)
@@ -102,10 +102,10 @@ static bool clashes_with_fork(const struct kv_facts *f, const char *v)
 {
 	const char *safe = kv_env_get(f->env, "FI_EFA_FORK_SAFE");
 
-	if (!is_true(v) ||
+	if (!kv_fi_true(v) ||
 	    (f->host && f->host->kernel && kv_version_cmp(f->host->kernel, "5.13") >= 0))
 		return false;
-	return (safe && is_true(safe)) || kv_env_get(f->env, "RDMAV_FORK_SAFE") ||
+	return (safe && kv_fi_true(safe)) || kv_env_get(f->env, "RDMAV_FORK_SAFE") ||
 	       kv_env_get(f->env, "IBV_FORK_SAFE");
 }
 

@@ -93,7 +93,7 @@ void kv_rule_huge_pages(const struct kv_facts *f, struct kv_findings *out)
 	bool none;
 	struct kv_finding *fi;
 
-	if (!on_efa(f) || !l->huge_known || (asked && kv_streq(asked, "0")))
+	if (!on_efa(f) || !l->huge_known || (asked && kv_fi_false(asked)))
 		return;
 	none = !l->huge_total || l->hugetlb == 0;
 	if (!none && (l->huge_free || !asked))

@@ -49,8 +49,7 @@ static enum way way_of(const struct kv_facts *f, const struct kv_verbs **ret)
 		return WAY_OLD_KERNEL;
 	if (release && kv_version_cmp(release, "2.5.0") < 0)
 		return WAY_OLD_LIBFABRIC;
-	if (dmabuf &&
-	    (kv_streq(dmabuf, "0") || kv_streq(dmabuf, "false") || kv_streq(dmabuf, "no")))
+	if (dmabuf && kv_fi_false(dmabuf))
 		return WAY_DMABUF_OFF;
 	return WAY_OPEN;
 }

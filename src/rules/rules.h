@@ -104,6 +104,9 @@ void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const ch
 enum kv_severity kv_severity_of(const struct kv_nixl *n);
 /* "NIXL 1.5.0 (nixl-cu13)" */
 const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n);
+/* A variable's value as libfabric reads a bool; neither for other words. */
+bool kv_fi_true(const char *value);
+bool kv_fi_false(const char *value);
 /* The release of the libfabric that the active NIXL's plugin gets; NULL where it is not known. */
 const char *kv_used_release(const struct kv_facts *f);
 /* The source or other copy of libfabric that could serve this plugin; NULL. */
