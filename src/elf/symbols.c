@@ -218,7 +218,7 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
 	/* Names may overlap in the string table, but not without end: a forgery could keep us busy
 	 * for hours. */
 	const uint64_t budget = 4 * t->strtab_size + (1 << 20);
-	struct kv_elf_sym sym;
+	struct kv_elf_sym sym = { 0 };
 	size_t len;
 
 	for (size_t i = r->sym; t->n_syms && (i = next_undefined(e, i));) {

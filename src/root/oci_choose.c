@@ -211,7 +211,7 @@ static int add_docker(struct listing *l, const json_t *item)
 	const char *tag = json_string_value(json_array_get(json_object_get(item, "RepoTags"), 0));
 	struct kv_oci_image im = { 0 };
 	_json_ json_t *config = NULL;
-	struct kv_span bytes;
+	struct kv_span bytes = { 0 };
 	char hash[KV_SHA256_HEX];
 	int e;
 

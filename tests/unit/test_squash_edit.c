@@ -84,7 +84,7 @@ static const char *at(const char *top, const char *path)
 	return kv_strf(fix->a, "%s/%s%s", fix->top, top, path);
 }
 
-static void run(const char *fmt, ...)
+KV_PRINTF(1, 2) static void run(const char *fmt, ...)
 {
 	va_list ap;
 	const char *command;
