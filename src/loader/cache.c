@@ -138,6 +138,8 @@ static struct kv_cache *get_cache(struct kv_loader *l)
 	c->be = l->be;
 	c->release = release_of(l);
 	e = kv_root_slurp(l->root, CACHE_PATH, MAX_CACHE, &c->file);
+	/* A directory is opened, but cannot be mapped. */
+	l->cache_errno = e == -EISDIR ? ENODEV : -e;
 	if (e < 0)
 		l->cache_fault = e == -ENOENT ? "there is no such file"
 					      : kv_strf(l->arena, "unreadable: %s", strerror(-e));
@@ -165,6 +167,12 @@ enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **r
 		return KV_OPEN_SKIP;
 	*ret_path = path;
 	return KV_OPEN_OK;
+}
+
+int kv_cache_errno(struct kv_loader *l)
+{
+	get_cache(l);
+	return l->cache_errno;
 }
 
 const char *kv_cache_fault(struct kv_loader *l)

@@ -19,7 +19,8 @@ struct kv_loader {
 	unsigned libc_version;
 	struct kv_cache *cache;
 	bool cache_read;
-	const char *cache_fault;        /* why there is no cache */
+	const char *cache_fault; /* why there is no cache */
+	int cache_errno;
 	const struct kv_ldconf *ldconf; /* NULL: not read yet */
 	struct kv_map *by_inode;        /* "dev:ino" -> struct kv_elf */
 	struct kv_map *by_path;         /* guest path -> struct known_file (loader.c) */
@@ -161,6 +162,8 @@ enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object 
  * over it, or reads what happens to lie behind it in memory.
  */
 enum kv_open kv_cache_find(struct kv_loader *l, const char *name, const char **ret_path);
+/* The errno that ld.so was left with when it opened the cache; 0 where that went well. */
+int kv_cache_errno(struct kv_loader *l);
 /* Why ld.so has no cache ("there is no such file", "written for the other byte order"); NULL where
  * it has one. */
 const char *kv_cache_fault(struct kv_loader *l);

@@ -112,8 +112,8 @@ static enum kv_open try_cache(struct search *s, bool no_default)
 	const char *path;
 	enum kv_open r = kv_cache_find(s->p->l, s->name, &path);
 
-	if (!s->p->cache_asked && kv_cache_fault(s->p->l))
-		s->p->err = ENOENT;
+	if (!s->p->cache_asked && kv_cache_errno(s->p->l))
+		s->p->err = kv_cache_errno(s->p->l);
 	s->p->cache_asked = true;
 	if (r == KV_OPEN_SKIP) {
 		note(s, CACHE, KV_RULE_CACHE, "not listed");

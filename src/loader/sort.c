@@ -4,7 +4,7 @@
  */
 #include "loader/internal.h"
 
-/* all: the object whose load it is. Its list of needs is that of all objects by then. */
+/* all: the object whose load it is, where its list of needs is that of all objects by then. */
 static bool needs(const struct kv_object *o, const struct kv_object *dep,
 		  const struct kv_object *all)
 {
@@ -20,9 +20,9 @@ static bool needs(const struct kv_object *o, const struct kv_object *dep,
  * Until 2.34, and with glibc.rtld.dynamic_sort=1: each object is moved behind the last one that
  * needs it, with a count of how often a place was looked at, which ends the turning of cycles.
  */
-static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n)
+static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n,
+			   const struct kv_object *all)
 {
-	const struct kv_object *first = maps[0];
 	uint16_t *seen = kv_alloc_n(a, n + 1, sizeof(*seen));
 	size_t i = 0, k;
 
@@ -30,7 +30,7 @@ static void sort_by_moving(struct kv_arena *a, struct kv_object **maps, size_t n
 		struct kv_object *this = maps[i];
 		uint16_t count = ++seen[i];
 
-		for (k = n - 1; k > i && !needs(maps[k], this, first); k--)
+		for (k = n - 1; k > i && !needs(maps[k], this, all); k--)
 			;
 		if (k > i) {
 			memmove(&maps[i], &maps[i + 1], (k - i) * sizeof(*maps));
@@ -86,6 +86,7 @@ void kv_sort(struct kv_process *p, const kv_objects *list, struct kv_object *fir
 {
 	unsigned version = kv_loader_ldso(p->l)->version;
 	const char *soname;
+	bool keep_first, is_old;
 
 	*ret = (kv_objects){ 0 };
 	if (!list->n)
@@ -102,9 +103,14 @@ void kv_sort(struct kv_process *p, const kv_objects *list, struct kv_object *fir
 			kv_vec_push(p->arena, ret, list->v[i]);
 	}
 	soname = ret->v[0]->elf ? ret->v[0]->elf->soname : NULL;
-	if (version < 35 || kv_tunable(p, "glibc.rtld.dynamic_sort", 1, 2, 2) == 1)
-		sort_by_moving(p->arena, ret->v, ret->n);
+	is_old = kv_tunable(p, "glibc.rtld.dynamic_sort", 1, 2, 2) == 1;
+	/* In 2.35 the old way alone. Later unless it is libc. */
+	keep_first = version == 35 ? is_old : !soname || !kv_streq(soname, "libc.so.6");
+	if (version < 35)
+		sort_by_moving(p->arena, ret->v, ret->n, first);
+	else if (is_old)
+		sort_by_moving(p->arena, ret->v + keep_first, ret->n - keep_first,
+			       first->relocated ? first : NULL);
 	else
-		sort_depth_first(p->arena, ret->v, ret->n,
-				 version >= 36 && (!soname || !kv_streq(soname, "libc.so.6")));
+		sort_depth_first(p->arena, ret->v, ret->n, keep_first);
 }

@@ -194,7 +194,8 @@ class Tree:
             name = r.choice(["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0"])
             path = f"{r.choice(self.dirs)}/" + (name if chance(r, 0.6) else "libown.so.1")
             self.files[path] = {"t": "lib", "name": name}
-            if chance(r, 0.3):
+            # Not in the place of ld.so's own libc, which dates it where it is old.
+            if chance(r, 0.3) and not path.startswith(("/lib", "/usr/lib")):
                 self.files[path]["release"] = r.choice(self.versions)
             if chance(r, 0.4):
                 r.choice(self.libs)[1]["needed"].append(path)
