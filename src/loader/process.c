@@ -31,6 +31,29 @@ static void register_name(struct kv_process *p, struct kv_object *o, const char 
 		*kv_map_slot(p->by_name, name) = o;
 }
 
+static void find_first(struct kv_process *p, const char *name)
+{
+	for (size_t i = 0; i < p->loaded.n; i++) {
+		struct kv_object *o = p->loaded.v[i];
+
+		if (kv_object_has_name(o, name) ||
+		    (o->elf && o->elf->soname && kv_streq(o->elf->soname, name))) {
+			*kv_map_slot(p->by_name, name) = o;
+			return;
+		}
+	}
+}
+
+/* After its place in the link map has changed, its names may lead elsewhere. */
+static void register_again(struct kv_process *p, const struct kv_object *o)
+{
+	find_first(p, o->name);
+	for (size_t i = 0; i < o->names.n; i++)
+		find_first(p, o->names.v[i]);
+	if (o->elf && o->elf->soname)
+		find_first(p, o->elf->soname);
+}
+
 static void add_name(struct kv_process *p, struct kv_object *o, const char *name)
 {
 	if (kv_strv_has(&o->names, name))
@@ -92,6 +115,18 @@ void kv_process_move(struct kv_process *p, struct kv_object *o, size_t to)
 		memmove(&v[from], &v[from + 1], (to - from) * sizeof(o));
 	v[to] = o;
 	number(p);
+	register_again(p, o);
+}
+
+static void restore_order(struct kv_process *p, struct kv_object *const *order)
+{
+	size_t n = p->loaded.n, size = n * sizeof(*order);
+	bool was_moved = memcmp(p->loaded.v, order, size) != 0;
+
+	memcpy(p->loaded.v, order, size);
+	number(p);
+	for (size_t i = 0; was_moved && i < n; i++)
+		register_again(p, order[i]);
 }
 
 void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
@@ -105,8 +140,7 @@ void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
 		o->names.n--;
 	}
 	p->loaded.n = mark.loaded;
-	memcpy(p->loaded.v, mark.order, mark.loaded * sizeof(*mark.order));
-	number(p);
+	restore_order(p, mark.order);
 	kv_forget_relocations(p, mark.relocations, mark.tls);
 	p->stack_flags = mark.stack_flags;
 }
