@@ -199,7 +199,7 @@ const char *kv_ldconf_holds(struct kv_loader *l, const char *name);
 /* glibc-hwcaps subdirectory number i for this machine, best first; NULL past the last. */
 const char *kv_cpu_hwcaps(struct kv_loader *l, size_t i);
 
-/* ---- mapping (process.c) ---- */
+/* ---- mapping (map.c, link_map.c) ---- */
 
 /* _dl_map_object(): NULL with ret filled where it fails. by_dlopen: the name was given to dlopen by
  * requester. */
@@ -207,6 +207,8 @@ struct kv_object *kv_map_object(struct kv_process *p, const char *name, struct k
 				enum kv_mapping kind, bool by_dlopen, struct kv_load *ret);
 /* _dl_map_object_deps(): maps what the listed objects need, breadth first, into the list. */
 bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret);
+/* Another name by which the object is found (add_name_to_object()). */
+void kv_object_add_name(struct kv_process *p, struct kv_object *o, const char *name);
 /* An object at the end of the link map. */
 struct kv_object *kv_new_object(struct kv_process *p, const char *path, const char *name,
 				const struct kv_elf *elf);
