@@ -163,13 +163,20 @@ static const char two_features[] =
 	"2\\\","
 	"\\\"liba.so.1\\\"]},{\\\"feature\\\":\\\"nothing to open\\\"}]";
 
+static void read_dlopens(struct kv_arena *a, struct kv_span bytes, kv_elf_dlopens *ret)
+{
+	struct kv_elf *e = parse(a, bytes);
+
+	kv_elf_read_dlopens(e, a, ret);
+	kv_elf_release(e);
+}
+
 static void test_dlopen_notes(void **state)
 {
-	struct kv_elf *e = parse(arena, with_note(two_features));
 	kv_elf_dlopens list;
 
 	(void)state;
-	kv_elf_read_dlopens(e, arena, &list);
+	read_dlopens(arena, with_note(two_features), &list);
 	assert_int_equal(list.n, 2);
 	assert_string_equal(list.v[0].feature, "zstd");
 	assert_string_equal(list.v[0].description, "Compression");
@@ -195,7 +202,7 @@ static void test_dlopen_notes_without_sense(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(texts); i++) {
-		kv_elf_read_dlopens(parse(arena, with_note(texts[i])), arena, &list);
+		read_dlopens(arena, with_note(texts[i]), &list);
 		assert_int_equal(list.n, 0);
 	}
 }
@@ -213,9 +220,9 @@ static void test_hostile_dlopen_notes(void **state)
 		struct kv_arena *a = kv_arena_new();
 		uint8_t was = bytes[n];
 
-		kv_elf_read_dlopens(parse(a, (struct kv_span){ s.p, n }), a, &list);
+		read_dlopens(a, (struct kv_span){ s.p, n }, &list);
 		bytes[n] = (uint8_t)(was ^ 0x81);
-		kv_elf_read_dlopens(parse(a, (struct kv_span){ bytes, s.n }), a, &list);
+		read_dlopens(a, (struct kv_span){ bytes, s.n }, &list);
 		for (size_t i = 0; i < list.n; i++)
 			assert_true(list.v[i].sonames.n > 0);
 		bytes[n] = was;
