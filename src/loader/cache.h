@@ -39,6 +39,7 @@ struct kv_cache {
 	 * what comes of it depends on the kernel. dies: it writes until it meets such a page.
 	 */
 	bool lost, dies;
+	bool priorities_lost, priorities_die; /* the same, of what is read once */
 	const char *tail;     /* what follows the file's last NUL, once it was asked for */
 	uint32_t *priorities; /* glibc_hwcaps_priorities: per name of the extension, 0 unusable */
 	uint32_t n_priorities;

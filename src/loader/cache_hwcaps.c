@@ -88,7 +88,12 @@ uint32_t kv_cache_priority(struct kv_loader *l, struct kv_cache *c, uint32_t ind
 		c->n_priorities = size / 4;
 		c->priorities = kv_alloc_n(c->arena, c->n_priorities, sizeof(*c->priorities));
 		merge_priorities(l, c, at);
+		c->priorities_lost = c->lost;
+		c->priorities_die = c->dies;
 	}
+	/* A process of its own each time, which comes to the same place. */
+	c->lost |= c->priorities_lost;
+	c->dies |= c->priorities_die;
 	return index < c->n_priorities ? c->priorities[index] : 0;
 }
 
