@@ -117,7 +117,8 @@ static bool same_subject(const struct kv_log_event *e, struct kv_span s)
 	for (size_t i = 0; i < s.n; i++) {
 		if (isdigit(s.p[i]) || i >= KV_LOG_TEXT_MAX)
 			return true;
-		if ((uint8_t)e->subject[i] != s.p[i])
+		/* As text_of() keeps it. */
+		if ((uint8_t)e->subject[i] != (s.p[i] ? s.p[i] : ' '))
 			return false;
 	}
 	return e->subject[s.n] == '\0';
