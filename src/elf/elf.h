@@ -148,8 +148,8 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r);
 bool kv_elf_has_versym(const struct kv_elf *e);
 /*
  * Makes room for the tables that were not read yet, so that kv_elf_n_syms() can then be called for
- * several objects at once, each by one thread. False where they can not be read by any thread: the
- * file is not the host's own.
+ * several objects at once, each by one thread. False where no thread has anything to do: they were
+ * read, or the file is not the host's own.
  */
 bool kv_elf_make_room(const struct kv_elf *e);
 /* Whether symbols can be looked up in it at all. */
@@ -229,32 +229,31 @@ struct kv_elf_symtab {
 	struct kv_span bloom, buckets, chains;
 };
 
-/* Whether its tables are laid out like those of a 64-bit program of this machine. */
-static inline bool kv_elf_is_own_shape(const struct kv_elf *e)
-{
-	return e->is64 && e->be == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
-}
-
-/*
- * Whether the object may define a symbol with this GNU hash, by the filter of DT_GNU_HASH: nine of
- * ten questions end here. True where there is no filter of the machine's own shape.
- */
-static inline bool kv_elf_may_define(const struct kv_elf *e, uint32_t h)
-{
-	const struct kv_elf_symtab *t = e->symtab;
-	uint64_t filter;
-
-	if (!t->n_buckets || !kv_elf_is_own_shape(e))
-		return true;
-	memcpy(&filter, t->bloom.p + (size_t)(h / 64 & (t->n_bloom - 1)) * 8, 8);
-	return filter >> (h & 63) & filter >> ((h >> t->shift) & 63) & 1;
-}
-
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 		      uint64_t *ret_left);
 /* A word of the object's class in its byte order. */
 bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret);
+
+/* Whether the object may define a symbol with this GNU hash, by the filter of DT_GNU_HASH: nine of
+ * ten questions end here. True where there is no such table. */
+static inline bool kv_elf_may_define(const struct kv_elf *e, uint32_t h)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	unsigned bits = e->is64 ? 64 : 32;
+	size_t at = (size_t)(h / bits & (t->n_bloom - 1)) * (bits / 8);
+	uint64_t filter = 0;
+
+	if (!t->n_buckets)
+		return true;
+	/* As this machine has it, without a call. */
+	if (e->is64 && e->be == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
+		memcpy(&filter, t->bloom.p + at, 8);
+	else
+		kv_elf_word(e, t->bloom, at, &filter);
+	return filter >> (h & (bits - 1)) & filter >> ((h >> t->shift) & (bits - 1)) & 1;
+}
+
 /* Finds the tables (tables.c). */
 void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);
 /* n bytes at vaddr of a table, or with n 0 all of it; read when they are first asked for. */

@@ -280,17 +280,6 @@ bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
 	return i < symtab_of(e)->n_syms && sym_of(e, i, ret);
 }
 
-/* The filter of DT_GNU_HASH: whether the object may define a symbol with this hash. */
-static bool passes_bloom(const struct kv_elf *e, uint32_t h)
-{
-	const struct kv_elf_symtab *t = e->symtab;
-	unsigned bits = e->is64 ? 64 : 32;
-	uint64_t filter = 0;
-
-	kv_elf_word(e, t->bloom, (uint64_t)(h / bits & (t->n_bloom - 1)) * (bits / 8), &filter);
-	return filter >> (h & (bits - 1)) & filter >> ((h >> t->shift) & (bits - 1)) & 1;
-}
-
 static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 		       bool (*fn)(const struct kv_elf_sym *sym, void *arg), void *arg)
 {
@@ -298,7 +287,7 @@ static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 	struct kv_elf_sym sym;
 	uint32_t i = 0, v = 0;
 
-	if (!passes_bloom(e, h))
+	if (!kv_elf_may_define(e, h))
 		return false;
 	kv_span_u32(t->buckets, (uint64_t)(h % t->n_buckets) * 4, e->be, &i);
 	if (i < t->first)
