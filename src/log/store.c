@@ -24,6 +24,12 @@ void kv_log_init(struct kv_log *l, struct kv_arena *a)
 
 /* ---- processes ---- */
 
+/* A byte as it is kept: a NUL would end the text. */
+static uint8_t kept(uint8_t c)
+{
+	return c ? c : ' ';
+}
+
 static bool same_text(const char *s, struct kv_span t)
 {
 	return strlen(s) == t.n && (!t.n || memcmp(s, t.p, t.n) == 0);
@@ -47,8 +53,7 @@ static char *text_of(struct kv_arena *a, struct kv_span s, size_t max)
 	char *text = kv_strndup(a, s.n ? (const char *)s.p : "", s.n < max ? s.n : max);
 
 	for (size_t i = 0; i < s.n && i < max; i++)
-		if (!text[i])
-			text[i] = ' ';
+		text[i] = (char)kept((uint8_t)text[i]);
 	return text;
 }
 
@@ -117,8 +122,7 @@ static bool same_subject(const struct kv_log_event *e, struct kv_span s)
 	for (size_t i = 0; i < s.n; i++) {
 		if (isdigit(s.p[i]) || i >= KV_LOG_TEXT_MAX)
 			return true;
-		/* As text_of() keeps it. */
-		if ((uint8_t)e->subject[i] != (s.p[i] ? s.p[i] : ' '))
+		if ((uint8_t)e->subject[i] != kept(s.p[i]))
 			return false;
 	}
 	return e->subject[s.n] == '\0';
