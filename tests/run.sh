@@ -82,7 +82,6 @@ oracle() {
 	{
 		local status=0
 		tests/oracle/oracle.py || status=1
-		tests/oracle/rules.py || status=1
 		tests/oracle/log.py || status=1
 		tests/oracle/oci.py || status=1
 		tests/oracle/verbs.sh || status=1
@@ -135,6 +134,7 @@ single "build with sanitizers" build build-asan clang -Db_sanitize=address,undef
 unset KVPATH_CRASH_STRIDE
 if [ "${built:-}" = yes ]; then
 	oracle
+	counted "scenarios" tests/scenarios/scenarios.py
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# Bounded by time; the same seeds each time.
 	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \

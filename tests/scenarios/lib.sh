@@ -1,0 +1,53 @@
+# shellcheck shell=bash disable=SC2034
+# Words for the changes of scenarios. They run in the target's root, so that its paths are relative.
+
+LIB=usr/lib/x86_64-linux-gnu
+SITE=usr/local/lib/python3.11/dist-packages
+NIXL=$SITE/.nixl_cu13.mesonpy.libs
+API=$SITE/nixl_cu13/_api.py
+
+# remove PATTERN...: each must match something.
+remove() {
+	local path
+	for path in "$@"; do
+		if [ ! -e "$path" ] && [ ! -L "$path" ]; then
+			echo "$path: nothing to remove" >&2
+			return 1
+		fi
+		rm -r "$path"
+	done
+}
+
+# What a package's trigger or a Dockerfile does after a library came or went.
+cache() {
+	chroot . ldconfig
+}
+
+# efa NAME [DIRECTORY]: a fabric source as its installer leaves it.
+efa() {
+	local from=EFA_$1
+	mkdir -p "${2:-opt/amazon}"
+	cp -a "${!from}" "${2:-opt/amazon}/"
+}
+
+# fix NAME [OPTION...]
+fix() {
+	local from=EFA_$1
+	"$KVPATH" fix --quiet "${@:2}" --fabric "${!from}" . >/dev/null
+}
+
+# edit FILE SED-SCRIPT: it must change something.
+edit() {
+	local before
+	before=$(sha256sum <"$1")
+	sed -i -E "$2" "$1"
+	if [ "$before" = "$(sha256sum <"$1")" ]; then
+		echo "$1: nothing changed" >&2
+		return 1
+	fi
+}
+
+# library SONAME OUTPUT [SOURCE [OPTION...]]: a shared object of its own, without libc.
+library() {
+	gcc -shared -fPIC -nostdlib -Wl,-soname,"$1" -x c "${@:4}" -o "$2" "${3:-/dev/null}"
+}

@@ -1,0 +1,341 @@
+#!/usr/bin/env python3
+"""scenarios.py [-j N] [-k TEXT]: every fault that kvpath knows, injected for real, and what is healthy.
+
+A scenario is an entry of a .toml file here (README.md tells the fields): a target, what is done to it, and exactly
+which errors and warnings kvpath must then find. Where the fault acts on loading or instantiating, the real NIXL is
+run in the same target and must agree. One line a scenario, `ok` or `not ok`; then the confusion matrix; the last
+line is `N passed, N failed`. KVPATH names the program to test.
+"""
+import argparse
+import collections
+import glob
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
+
+from oracle import KVPATH, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
+import hosts  # noqa: E402
+
+SOURCES = ("F1", "F1b", "F2", "D13")
+FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "env", "args", "live", "log",
+          "log_file", "log_edit", "expect", "verdict", "agent", "default", "agent_log"}
+# The agent is not told of a host: it runs on this machine, which has no EFA.
+AGENT = {"fails": False, "instantiates": True}
+PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
+
+
+class Wrong(Exception):
+    """What kvpath found is not what was expected: ids that are missed, ids that are false alarms."""
+
+    def __init__(self, missed, alarms, report):
+        super().__init__()
+        self.missed, self.alarms, self.report = missed, alarms, report
+
+    def lines(self):
+        yield from (f"missed {id} {severity}" for id, severity in sorted(self.missed))
+        for id, severity in sorted(self.alarms):
+            details = [f["detail"] for f in self.report["findings"] if (f["id"], f["severity"]) == (id, severity)]
+            yield f"false alarm {id} {severity}: {details[0] if details else ''}"
+
+
+class Scenario:
+    def __init__(self, entry, file):
+        self.file = os.path.basename(file)
+        unknown = set(entry) - FIELDS
+        if unknown or "name" not in entry or "expect" not in entry:
+            sys.exit(f"{file}: {entry.get('name')}: {', '.join(sorted(unknown)) or 'name and expect are needed'}")
+        for field in FIELDS:
+            setattr(self, field, entry.get(field))
+        if self.container and not self.host and self.agent not in AGENT and not (self.agent or "").startswith("no: "):
+            sys.exit(f"{file}: {self.name}: what does its agent do? (or: 'no: why it is not asked')")
+        self.wanted = parse(self.expect)
+        self.logged = parse(self.agent_log) if self.agent_log is not None else None
+        self.matrix = []  # (id, severity, expected, found)
+
+    def injected(self):
+        return {id for id, _ in self.wanted | (self.logged or set())}
+
+
+def parse(expected):
+    pairs = {tuple(e.split()) for e in expected}
+    if any(len(p) != 2 or not re.fullmatch(r"KV\d{3}", p[0]) or p[1] not in ("error", "warning", "info")
+           for p in pairs):
+        sys.exit(f"scenarios: not of the form 'KV101 error': {expected}")
+    return pairs
+
+
+class Roots:
+    """Containers as found or repaired, each once; a scenario's own is an overlay over one of them."""
+
+    def __init__(self, work):
+        self.work, self.sources = work, {}
+        self.locks = collections.defaultdict(threading.Lock)
+        self.lock = threading.Lock()
+        self.made = {}
+
+    def source(self, name):
+        with self.lock:
+            if name not in self.sources:
+                self.sources[name] = build("fabric", name)
+            return self.sources[name] + "/opt/amazon/efa"
+
+    def layers(self, version, fabric, fix):
+        """The directories that an overlay needs below it."""
+        key = (version, fabric, tuple(fix or ()))
+        with self.lock:
+            lock = self.locks[key]
+        with lock:
+            if key not in self.made:
+                below = build("container", version)
+                self.made[key] = [below]
+                if fabric:
+                    at = os.path.join(self.work, "base-" + re.sub(r"\W", "-", "-".join([version, fabric, *key[2]])))
+                    root = Overlay(at, [below])
+                    kvpath("fix", *key[2], "--fabric", self.source(fabric), root.path).ended(0)
+                    root.close(keep=True)
+                    self.made[key] = [at + "/up", below]
+            return self.made[key]
+
+
+class Overlay:
+    def __init__(self, at, layers):
+        self.at, self.path = at, at + "/root"
+        for name in ("up", "work", "root"):
+            os.makedirs(os.path.join(at, name))
+        subprocess.run(["mount", "-t", "overlay", "-o",
+                        f"lowerdir={':'.join(layers)},upperdir={at}/up,workdir={at}/work", "overlay", self.path],
+                       check=True)
+
+    def close(self, keep=False):
+        subprocess.run(["umount", self.path], check=True)
+        if not keep:
+            shutil.rmtree(self.at)
+
+
+class Trial:
+    """One scenario being run, in a directory of its own."""
+
+    def __init__(self, scenario, roots, at):
+        self.s, self.roots, self.at = scenario, roots, at
+        self.overlay = None
+        os.makedirs(at)
+
+    def target(self):
+        s = self.s
+        if not s.container:
+            os.makedirs(self.at + "/empty")
+            path = self.at + "/empty"
+        else:
+            self.overlay = Overlay(self.at + "/overlay", self.roots.layers(s.container, s.fabric, s.fix))
+            path = self.overlay.path
+        if s.change:
+            self.shell(path)
+        return path
+
+    def shell(self, path):
+        """The fault's script, with the words of lib.sh, in the target's root."""
+        env = {**os.environ, "KVPATH": KVPATH, "LC_ALL": "C",
+               **{f"EFA_{n}": self.roots.source(n) for n in SOURCES if n in self.s.change}}
+        p = subprocess.run(["bash", "-euc", f". {shlex.quote(HERE)}/lib.sh\n{self.s.change}"], cwd=path, env=env,
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+        expect(p.returncode == 0, f"the change failed (status {p.returncode})", p.stdout, p.stderr)
+
+    def options(self):
+        s = self.s
+        found = [self.roots.source(a[1:]) if a[1:] in SOURCES and a[0] == "@" else a for a in s.args or ()]
+        for e in s.env or ():
+            found += ["--env", e]
+        if s.host:
+            hosts.build(s.host, self.at + "/host", s.host_change or ())
+            found += ["--sysroot", self.at + "/host"]
+        return found
+
+    def check(self, path):
+        if self.s.live:
+            ran = inside(path, "/kvpath/bin/kvpath", "check", "--json", *self.options(), "/", binds=[PROGRAM],
+                         env=self.s.env or ())
+        else:
+            ran = kvpath("check", "--json", *self.options(), path)
+        expect(ran.status in (0, 1, 3), "check ended badly", ran)
+        return ran.json("kvpath.check/1")
+
+    def log(self):
+        """Recorded lines, changed with sed as the scenario says, read as one file."""
+        s, text = self.s, self.s.log or ""
+        if s.log_file:
+            with open(os.path.join(TOP, s.log_file), encoding="utf-8") as f:
+                text = f.read()
+        if s.log_edit:
+            done = subprocess.run(["sed", "-E", *[x for e in s.log_edit for x in ("-e", e)]], input=text,
+                                  capture_output=True, text=True, check=True)
+            expect(done.stdout != text, "the edit changes nothing")
+            text = done.stdout
+        return self.read_log(text, s.args or ())
+
+    def read_log(self, text, options=()):
+        path = self.at + "/worker.log"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        ran = kvpath("log", "--json", *options, path)
+        expect(ran.status in (0, 1, 3), "log ended badly", ran)
+        return ran.json("kvpath.log/1")
+
+    def judge(self, report, wanted):
+        found = {(f["id"], f["severity"]) for f in report["findings"]}
+        found = {p for p in found if p[1] != "info" or p in wanted}
+        self.s.matrix += [(*p, p in wanted, p in found) for p in sorted(found | wanted)]
+        if found != wanted:
+            raise Wrong(wanted - found, found - wanted, report)
+
+    def verdict(self, report, wanted):
+        want = self.s.verdict or ("off-fabric" if any(s == "error" for _, s in wanted) else "ready")
+        expect(report["verdict"] == want, f"verdict is {report['verdict']}, not {want}")
+
+    def ask(self, path, report):
+        """The real NIXL, in the same target with the same environment."""
+        s = self.s
+        agent = Agent(path, env=s.env or ())
+        expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
+               "LIBFABRIC, the scenario says otherwise", agent.ran)
+        ours = [p for n in report["nixl"] for p in n["plugins"] if p["name"] == "LIBFABRIC"]
+        if ours:
+            # What is instantiated was loaded; what fails with a reason of the loader was not.
+            if agent.instantiated or agent.reason:
+                same("LIBFABRIC loads", ours[0]["loads"] == "yes", agent.instantiated)
+                same("the reason", ours[0].get("error") or None, agent.reason)
+        else:
+            expect(not agent.instantiated, "kvpath sees no plugin, the real agent has it")
+        if s.default:
+            default = Agent(path, "-", env=s.env or ())
+            expect(default.backends == [s.default], f"the default agent has {default.backends}", default.ran)
+        if self.s.logged is not None:
+            self.judge(self.read_log(agent.ran.err), s.logged)
+
+    def run(self):
+        s = self.s
+        try:
+            if s.log or s.log_file:
+                report = self.log()
+            else:
+                path = self.target()
+                report = self.check(path)
+            self.judge(report, s.wanted)
+            self.verdict(report, s.wanted)
+            if s.agent in AGENT:
+                self.ask(path, report)
+        finally:
+            if self.overlay:
+                self.overlay.close()
+            shutil.rmtree(self.at)
+
+
+def each(entry):
+    """An entry with a list of containers or hosts is one scenario for each."""
+    for field, what in (("container", "NIXL "), ("host", "")):
+        if isinstance(entry.get(field), list):
+            for value in entry[field]:
+                yield from each({**entry, field: value, "name": f"{entry['name']}, {what}{value}"})
+            return
+    yield entry
+
+
+def read_all(part):
+    found = []
+    for file in sorted(glob.glob(os.path.join(HERE, "*.toml"))):
+        with open(file, "rb") as f:
+            found += [Scenario(one, file) for entry in tomllib.load(f)["scenario"] for one in each(entry)]
+    names = collections.Counter(s.name for s in found)
+    if names.most_common(1)[0][1] > 1:
+        sys.exit(f"scenarios: two are called '{names.most_common(1)[0][0]}'")
+    return [s for s in found if part in s.name or part in s.file]
+
+
+def rule_ids():
+    """{id: macro} of the table of rules."""
+    with open(os.path.join(TOP, "src", "rules", "rules.def"), encoding="utf-8") as f:
+        return {m[2]: m[1] for m in re.finditer(r"^(KV_\w+)\((KV\d{3}),", f.read(), re.M)}
+
+
+def print_matrix(scenarios):
+    """Per id: in how many scenarios it was injected, found, missed, and found where it was not injected."""
+    rows = collections.defaultdict(lambda: [0, 0, 0, 0, 0])
+    for s in scenarios:
+        for id, _, expected, found in s.matrix:
+            for i, counts in enumerate((expected, expected and found, expected and not found, found and not expected)):
+                rows[id][i] += counts
+        if s.near:
+            rows[s.near][4] += 1
+    print("\nid      injected  found  missed  false alarms  nearly")
+    for id in sorted(rows):
+        print("%-6s %9d %6d %7d %13d %7d" % (id, *rows[id]))
+    none = sorted(set(rule_ids()) - {id for id in rows if rows[id][0]})
+    if none:
+        print(f"in no scenario: {' '.join(none)}")
+    faults = [s for s in scenarios if s.injected()]
+    print(f"{len(scenarios)} scenarios: {len(faults)} with faults, {len([s for s in scenarios if s.near])} nearly, "
+          f"{len([s for s in scenarios if not s.injected() and not s.near])} healthy; the real NIXL asked in "
+          f"{len([s for s in scenarios if s.agent in AGENT])}")
+    missed, alarms = (sum(r[i] for r in rows.values()) for i in (2, 3))
+    print(f"missed {missed}, false alarms {alarms}")
+    return missed + alarms
+
+
+def run_one(scenario, roots, at, lock):
+    start, failure = time.monotonic(), None
+    try:
+        Trial(scenario, roots, at).run()
+    except Wrong as e:
+        failure = list(e.lines())
+    except Failure as e:
+        failure = str(e).splitlines()
+    except (KeyError, TypeError, subprocess.SubprocessError, OSError) as e:
+        failure = [f"{type(e).__name__}: {e}"]
+    with lock:
+        print(f"{'ok     ' if failure is None else 'not ok '} {scenario.file.removesuffix('.toml')}: {scenario.name}  "
+              f"({time.monotonic() - start:.1f} s)")
+        for line in (failure or [])[:40]:
+            print("    # " + line[:400])
+        sys.stdout.flush()
+    return failure is None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-j", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
+    parser.add_argument("-k", default="", metavar="TEXT", help="only those with TEXT in their name or file")
+    args = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("scenarios: needs root (it mounts overlays and runs containers)")
+    # A mount namespace of our own: whatever happens, nothing stays mounted.
+    if "KVPATH_SCENARIOS_NS" not in os.environ:
+        os.environ["KVPATH_SCENARIOS_NS"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "--", sys.executable, *sys.argv])
+    scenarios = read_all(args.k)
+    if not scenarios:
+        sys.exit(f"scenarios: none has '{args.k}' in its name")
+    with tempfile.TemporaryDirectory(prefix="kvpath-scenarios-") as work:
+        # In memory: an overlay's upper layer has to be on another file system than an overlay.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "kvpath-scenarios", work], check=True)
+        roots, lock = Roots(work), threading.Lock()
+        with ThreadPoolExecutor(args.j) as pool:
+            good = list(pool.map(lambda i: run_one(scenarios[i], roots, f"{work}/{i}", lock), range(len(scenarios))))
+        subprocess.run(["umount", "-l", work], check=True)
+    wrong = print_matrix(scenarios)
+    print(f"{sum(good)} passed, {len(good) - sum(good)} failed")
+    sys.exit(bool(wrong or not all(good)))
+
+
+if __name__ == "__main__":
+    main()
