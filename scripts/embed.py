@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Turns text files into C: `embed.py text OUT FILE NAME`, or `embed.py pages OUT PAGE.md...`."""
+"""Turns text files into C: `embed.py text OUT FILE NAME`, `embed.py pages OUT PAGE.md...`, or
+`embed.py models OUT MODEL.json...`."""
 import os
 import sys
 
@@ -23,8 +24,10 @@ def main():
                 name = sys.argv[4]
                 f.write("extern const char %s[];\nconst char %s[] =\n%s;\n" % (name, name, literal(src.read()).rstrip("\n")))
             return
-        f.write("#include <stddef.h>\n\nextern const struct kv_page {\n\tconst char *id, *text;\n} kv_pages[];\n\n"
-                "const struct kv_page kv_pages[] = {\n")
+        # A table of name and text, ended by NULL.
+        struct, field = {"pages": ("kv_page", "id"), "models": ("kv_model", "name")}[kind]
+        f.write("#include <stddef.h>\n\nextern const struct %s {\n\tconst char *%s, *text;\n} %ss[];\n\n"
+                "const struct %s %ss[] = {\n" % (struct, field, struct, struct, struct))
         for path in sorted(sys.argv[3:]):
             with open(path, "rb") as src:
                 name = os.path.splitext(os.path.basename(path))[0]

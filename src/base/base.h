@@ -260,6 +260,12 @@ void kv_parallel(const struct kv_stage *stages, size_t n_stages, size_t helpers,
 
 int kv_read_all(int fd, void *buf, size_t n, uint64_t off, size_t *ret_n);
 int kv_write_all(int fd, const void *buf, size_t n);
+/*
+ * All of a file (or of a pipe) of at most max bytes, with a NUL behind it. 0 or -errno; err then
+ * names the path and says why.
+ */
+int kv_read_file(struct kv_arena *a, const char *path, size_t max, struct kv_span *ret,
+		 struct kv_err *err);
 /* Closes every fd from first on. */
 void kv_close_from(int first);
 /* Has every fd from first on closed by the next exec. 0 or -errno. */

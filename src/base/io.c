@@ -26,6 +26,37 @@ int kv_read_all(int fd, void *buf, size_t n, uint64_t off, size_t *ret_n)
 	return 0;
 }
 
+int kv_read_file(struct kv_arena *a, const char *path, size_t max, struct kv_span *ret,
+		 struct kv_err *err)
+{
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_buf_ struct kv_buf text = { 0 };
+	char part[16 << 10];
+	uint8_t *p;
+
+	if (fd < 0)
+		return kv_err(err, -errno, "%s: %s", path, strerror(errno));
+	for (;;) {
+		ssize_t n = read(fd, part, sizeof(part));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return kv_err(err, -errno, "%s: %s", path, strerror(errno));
+		if (n == 0)
+			break;
+		if (max - text.n < (size_t)n)
+			return kv_err(err, -EFBIG, "%s: more than %zu MiB", path, max >> 20);
+		kv_buf_add(&text, part, (size_t)n);
+	}
+	p = kv_alloc_raw(a, text.n + 1);
+	if (text.n)
+		memcpy(p, text.text, text.n);
+	p[text.n] = '\0';
+	*ret = (struct kv_span){ p, text.n };
+	return 0;
+}
+
 int kv_write_all(int fd, const void *buf, size_t n)
 {
 	const char *p = buf;

@@ -24,7 +24,9 @@ struct kv_opts {
 	struct kv_env env; /* --env */
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output;
 	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force;
-	uint64_t bytes;
+	const char *dtype, *layout; /* of a KV cache */
+	kv_strv results;
+	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
 	struct kv_style style;
 	kv_strv args; /* positional */
@@ -38,7 +40,7 @@ struct kv_command {
 };
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
-	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake;
+	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size;
 
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */

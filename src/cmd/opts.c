@@ -3,12 +3,16 @@
 
 #include "cmd/cmd.h"
 
+#define MAX_TOKENS ((uint64_t)1 << 32)
+#define MAX_RANKS  65536
+
 enum opt {
 	OPT_BACKEND = 256,
 	OPT_BYTES,
 	OPT_COLOR,
 	OPT_DEADLINE,
 	OPT_DRY_RUN,
+	OPT_DTYPE,
 	OPT_ENV,
 	OPT_FABRIC,
 	OPT_FOR,
@@ -17,15 +21,20 @@ enum opt {
 	OPT_HOW,
 	OPT_IMAGE,
 	OPT_JSON,
+	OPT_LAYOUT,
 	OPT_MEM,
 	OPT_MOUNT,
 	OPT_OUTPUT,
+	OPT_PAGE,
 	OPT_PROCESS,
 	OPT_PROVIDER,
 	OPT_QUIET,
 	OPT_RECORD,
+	OPT_RESULT,
 	OPT_STRICT,
 	OPT_SYSROOT,
+	OPT_TOKENS,
+	OPT_TP,
 	OPT_VERBOSE,
 };
 
@@ -55,6 +64,14 @@ static const struct option_def {
 	  OPT_PROVIDER },
 	{ "bytes", "N", "payload of the proof (default 64 MiB)", OPT_BYTES },
 	{ "deadline", "SECONDS", "longest time for the proof (default 30)", OPT_DEADLINE },
+	{ "tokens", "N", "tokens of a request", OPT_TOKENS },
+	{ "page", "N", "tokens of a page, vLLM's block (default 16)", OPT_PAGE },
+	{ "tp", "N", "ranks that share a request's KV cache (default 1)", OPT_TP },
+	{ "dtype", "auto|bf16|fp16|fp32|fp8|fp4|fp8_ds_mla",
+	  "type of the KV cache (default auto: the model's)", OPT_DTYPE },
+	{ "layout", "layer|page", "what lies together (default layer)", OPT_LAYOUT },
+	{ "result", "RESULT.json", "rates that kvpath bench --json measured (repeatable)",
+	  OPT_RESULT },
 	{ "for", "DIALECT", "what to write: preamble, env", OPT_FOR },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
@@ -202,6 +219,23 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 			return bad_value(d, value);
 		o->deadline_s = (unsigned)number;
 		break;
+	case OPT_TOKENS:
+		return parse_number(value, MAX_TOKENS, &o->tokens) ? KV_STATUS_OK
+								   : bad_value(d, value);
+	case OPT_PAGE:
+		return parse_number(value, MAX_TOKENS, &o->page) ? KV_STATUS_OK
+								 : bad_value(d, value);
+	case OPT_TP:
+		return parse_number(value, MAX_RANKS, &o->tp) ? KV_STATUS_OK : bad_value(d, value);
+	case OPT_DTYPE:
+		o->dtype = value;
+		break;
+	case OPT_LAYOUT:
+		o->layout = value;
+		break;
+	case OPT_RESULT:
+		kv_vec_push(o->arena, &o->results, value);
+		break;
 	case OPT_FOR:
 		o->render_for = value;
 		break;
@@ -247,6 +281,8 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	ret->vram = true;
 	ret->bytes = (uint64_t)64 << 20;
 	ret->deadline_s = 30;
+	ret->page = 16;
+	ret->tp = 1;
 	ret->style.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
 		if (takes(c, defs[i].name))

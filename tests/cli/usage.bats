@@ -7,7 +7,7 @@ teardown() {
 	[ -z "${open:-}" ] || rm -rf "$open"
 }
 
-commands="check why fix undo bake run prove log explain render"
+commands="check why fix undo bake run prove log explain render size"
 
 @test "no arguments: usage, status 2" {
 	kv
