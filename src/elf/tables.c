@@ -139,7 +139,7 @@ bool kv_elf_make_room(const struct kv_elf *e)
 {
 	struct kv_elf_symtab *t = e->symtab;
 
-	if (t->read || !t->file || kv_file_fd(t->file) < 0)
+	if (t->read || !t->file || !kv_file_is_plain(t->file))
 		return false;
 	for (size_t i = 0; i < t->n_pieces; i++)
 		make_room(e, &t->pieces[i]);

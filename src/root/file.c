@@ -88,12 +88,12 @@ int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *r
 
 int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret)
 {
-	size_t before = (size_t)(off % 4096);
+	size_t before = (size_t)((f->at + off) % 4096);
 	uint8_t *p;
 
 	if (f->fd < 0 || off > f->st.size || f->st.size - off < n)
 		return -ENODATA;
-	p = mmap(NULL, n + before, PROT_READ, MAP_PRIVATE, f->fd, (off_t)(off - before));
+	p = mmap(NULL, n + before, PROT_READ, MAP_PRIVATE, f->fd, (off_t)(f->at + off - before));
 	if (p == MAP_FAILED)
 		return -errno;
 	*ret = (struct kv_span){ p + before, n };
@@ -107,7 +107,12 @@ const struct kv_stat *kv_file_stat(const struct kv_file *f)
 
 int kv_file_fd(const struct kv_file *f)
 {
-	return f->fd;
+	return f->at ? -1 : f->fd;
+}
+
+bool kv_file_is_plain(const struct kv_file *f)
+{
+	return f->fd >= 0;
 }
 
 void kv_file_close(struct kv_file *f)

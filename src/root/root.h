@@ -103,14 +103,16 @@ int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret
 /* Reads at most n bytes at off; fewer only at the end of the file. */
 int kv_file_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n);
 /*
- * n bytes of a host's file at off as read-only memory, for as long as the process lives; -ENODATA
- * where it is no host's file or has no such bytes. Where another process cuts the file short
+ * n bytes of a plain file at off as read-only memory, for as long as the process lives; -ENODATA
+ * where it is no plain file or has no such bytes. Where another process cuts the file short
  * meanwhile, touching what is gone raises SIGBUS, which ends the command with "cannot tell".
  */
 int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret);
 const struct kv_stat *kv_file_stat(const struct kv_file *f);
 /* The host's fd where the file is the host's own, else -1; stays the file's. */
 int kv_file_fd(const struct kv_file *f);
+/* Whether its bytes lie in a file of the host as they are: threads can read it side by side. */
+bool kv_file_is_plain(const struct kv_file *f);
 void kv_file_close(struct kv_file *f);
 
 static inline void kv_file_closep(struct kv_file **f)

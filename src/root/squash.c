@@ -87,6 +87,8 @@ static int load_inode(struct kv_sq_tree *t, struct kv_sq_node *node)
 		return kv_sq_nonsense(t, "a file is not what its directory says that it is");
 	if (S_ISLNK(raw.mode) != (raw.link_n != 0) || memchr(text, 0, raw.link_n))
 		return kv_sq_nonsense(t, "a link has a text that cannot be");
+	if (raw.at && (!S_ISREG(raw.mode) || raw.at > t->size || t->size - raw.at < raw.size))
+		return kv_sq_nonsense(t, "its reader answers nonsense");
 	node->inode = kv_new(t->arena, struct kv_sq_known);
 	node->inode->st = (struct kv_stat){
 		.dev = IMAGE_DEV,
@@ -97,6 +99,7 @@ static int load_inode(struct kv_sq_tree *t, struct kv_sq_node *node)
 		.gid = raw.gid,
 		.mtime_s = raw.mtime_s,
 	};
+	node->inode->at = raw.at;
 	node->inode->link = kv_strndup(t->arena, text, raw.link_n);
 	return 0;
 }
@@ -165,14 +168,19 @@ static int squash_open(struct kv_tree *tree, const char *rel, struct kv_file **r
 
 static void squash_close(struct kv_tree *tree)
 {
-	kv_box_stop(&((struct kv_sq_tree *)tree)->box);
+	struct kv_sq_tree *t = (struct kv_sq_tree *)tree;
+
+	kv_box_stop(&t->box);
+	kv_closep(&t->fd);
 }
 
 static const char *squash_fault(struct kv_tree *tree)
 {
 	const struct kv_sq_tree *t = (const struct kv_sq_tree *)tree;
 
-	return *t->box.fault ? t->box.fault : NULL;
+	if (*t->box.fault)
+		return t->box.fault;
+	return atomic_load(&t->is_cut) ? "the image was cut short while it was read" : NULL;
 }
 
 static const struct kv_tree_ops squash_ops = {
@@ -184,14 +192,18 @@ static const struct kv_tree_ops squash_ops = {
 	.fault = squash_fault,
 };
 
-struct kv_tree *kv_squash_tree(struct kv_arena *a, const struct kv_box *box, uint64_t root)
+struct kv_tree *kv_squash_tree(struct kv_arena *a, const struct kv_box *box, int image,
+			       uint64_t root)
 {
 	struct kv_sq_tree *t = kv_new(a, struct kv_sq_tree);
 	struct kv_sq_node *dir;
+	struct stat st;
 
 	t->tree.ops = &squash_ops;
 	t->arena = a;
 	t->box = *box;
+	t->fd = image;
+	t->size = fstat(image, &st) == 0 ? (uint64_t)st.st_size : 0;
 	t->copy = kv_alloc_raw(a, KV_SQ_PAYLOAD);
 	t->dirs = kv_map_new(a);
 	t->places = kv_map_new(a);
@@ -229,9 +241,7 @@ static int open_squash(struct kv_arena *a, int fd, struct kv_tree **ret, struct 
 		kv_box_stop(&box);
 		return e;
 	}
-	*ret = kv_squash_tree(a, &box, hello.more);
-	/* The child has it from here on. */
-	close(fd);
+	*ret = kv_squash_tree(a, &box, fd, hello.more);
 	return 0;
 }
 

@@ -169,6 +169,28 @@ static int part(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t i, 
 	return block_bytes(s, p, whole, off, buf, n);
 }
 
+uint64_t kv_sq_plain_at(struct kv_sq *s, const sqfs_inode_generic_t *inode)
+{
+	uint64_t start = 0, size = 0, done = 0;
+	size_t n = sqfs_inode_get_file_block_count(inode);
+
+	sqfs_inode_get_file_block_start(inode, &start);
+	sqfs_inode_get_file_size(inode, &size);
+	/* Each must be as long as its part of the file: a sparse one is shorter. */
+	for (size_t i = 0; i < n && done < size; i++) {
+		uint64_t whole =
+			size - done < s->super.block_size ? size - done : s->super.block_size;
+
+		if (SQFS_IS_BLOCK_COMPRESSED(inode->extra[i]) ||
+		    SQFS_ON_DISK_BLOCK_SIZE(inode->extra[i]) != whole)
+			return 0;
+		done += whole;
+	}
+	if (!size || done < size || start > s->source.size || s->source.size - start < size)
+		return 0;
+	return start;
+}
+
 int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off, uint8_t *buf,
 	       size_t n)
 {

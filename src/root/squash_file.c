@@ -94,12 +94,32 @@ static int squash_read(struct kv_file *file, uint64_t off, void *buf, size_t n, 
 	return e;
 }
 
+/* What was there when the image was opened can be gone. Threads may come here side by side. */
+static int plain_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
+{
+	size_t got;
+	int e;
+
+	if (off > f->st.size)
+		off = f->st.size;
+	if (n > f->st.size - off)
+		n = (size_t)(f->st.size - off);
+	e = kv_read_all(f->fd, buf, n, f->at + off, &got);
+	if (e < 0 || got < n) {
+		atomic_store(&((struct squash_file *)f)->t->is_cut, true);
+		return -EIO;
+	}
+	*ret_n = n;
+	return 0;
+}
+
 static void squash_file_close(struct kv_file *f)
 {
 	free(f);
 }
 
 static const struct kv_file_ops file_ops = { squash_read, squash_file_close };
+static const struct kv_file_ops plain_ops = { plain_read, squash_file_close };
 
 int kv_sq_open_node(struct kv_sq_tree *t, const struct kv_sq_node *node, struct kv_file **ret)
 {
@@ -107,9 +127,14 @@ int kv_sq_open_node(struct kv_sq_tree *t, const struct kv_sq_node *node, struct 
 
 	if (!f)
 		return -ENOMEM;
-	if (!t->pages)
-		t->pages = kv_alloc_n(t->arena, N_PAGES, sizeof(*t->pages));
 	f->file = (struct kv_file){ .ops = &file_ops, .fd = -1, .st = node->inode->st };
+	if (node->inode->at && t->fd >= 0) {
+		f->file.ops = &plain_ops;
+		f->file.fd = t->fd;
+		f->file.at = node->inode->at;
+	} else if (!t->pages) {
+		t->pages = kv_alloc_n(t->arena, N_PAGES, sizeof(*t->pages));
+	}
 	f->t = t;
 	f->ref = node->ref;
 	*ret = &f->file;

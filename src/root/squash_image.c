@@ -158,6 +158,7 @@ static int describe(struct kv_sq *s, uint64_t ref, uint8_t *payload, struct kv_s
 		memcpy(payload + sizeof(out), inode->extra, size);
 	} else if (S_ISREG(inode->base.mode)) {
 		sqfs_inode_get_file_size(inode, &size);
+		out.at = kv_sq_plain_at(s, inode);
 	}
 	out.size = size;
 	out.ino = inode->base.inode_number;

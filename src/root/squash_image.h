@@ -50,6 +50,7 @@ struct kv_sq_entry {
 
 struct kv_sq_inode {
 	uint64_t ino, size;
+	uint64_t at; /* where in the image a regular file's bytes lie as they are; 0: nowhere */
 	int64_t mtime_s;
 	uint32_t mode, uid, gid;
 	uint32_t link_n; /* bytes of the link's text, which has no NUL */
@@ -143,6 +144,8 @@ int kv_sq_inode_at(struct kv_sq *s, uint64_t ref, sqfs_inode_generic_t **ret);
 sqfs_meta_reader_t *kv_sq_reader(struct kv_sq *s, struct kv_sq_meta *m, uint64_t place);
 /* Entry i of the table. 0 or libsquashfs' error. */
 int kv_sq_table_entry(struct kv_sq *s, struct kv_sq_table *t, uint32_t i, void *ret);
+/* Where all bytes of a regular file lie in the image one behind the other, as they are; else 0. */
+uint64_t kv_sq_plain_at(struct kv_sq *s, const sqfs_inode_generic_t *inode);
 /* n bytes of a regular file at off, all of which it has. */
 int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off, uint8_t *buf,
 	       size_t n);

@@ -3,6 +3,7 @@
 #define KV_ROOT_SQUASH_TREE_H
 
 #include <dirent.h>
+#include <stdatomic.h>
 
 #include "root/squash.h"
 
@@ -17,6 +18,7 @@ struct kv_sq_node {
 
 struct kv_sq_known {
 	struct kv_stat st;
+	uint64_t at; /* where in the image its bytes lie as they are, else 0 */
 	const char *link;
 };
 
@@ -24,6 +26,10 @@ struct kv_sq_tree {
 	struct kv_tree tree;
 	struct kv_arena *arena;
 	struct kv_box box;
+	int fd; /* of the image, for what lies in it as it is; -1 where nothing is read past the box
+		 */
+	uint64_t size;
+	atomic_bool is_cut;    /* a part of it that was there is gone */
 	uint8_t *copy;         /* of the window; KV_SQ_PAYLOAD bytes */
 	struct kv_map *dirs;   /* rel -> struct kv_sq_node */
 	struct kv_map *places; /* ref, as text -> struct kv_sq_node: a directory has one place */

@@ -38,7 +38,8 @@ struct kv_file_ops {
 struct kv_file {
 	const struct kv_file_ops *ops;
 	struct kv_stat st;
-	int fd; /* -1 where the bytes are not a host file's */
+	int fd;      /* of the host's file that holds the bytes as they are, else -1 */
+	uint64_t at; /* where in it they begin: 0 unless it is an image */
 	/* The root's list of files that are open, if one opened it; NULL until then. */
 	struct kv_file **link, *next;
 };

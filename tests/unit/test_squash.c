@@ -128,6 +128,41 @@ static void test_layers(void **state)
 	kv_arena_free(a);
 }
 
+/* What lies in the image as it is, is read from there; and can be gone meanwhile. */
+static void test_plain(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	const char *image = sqfix_image(fix, "image", "-comp lzo -noD");
+	struct kv_err err = { 0 };
+	struct kv_file *plain, *other;
+	struct kv_span bytes, map;
+	struct kv_root *r;
+	uint8_t byte;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(kv_root_open(a, image, &r, &err), 0);
+	assert_int_equal(kv_root_open_file(r, "/large", &plain), 0);
+	assert_true(kv_file_is_plain(plain));
+	assert_int_equal(kv_file_fd(plain), -1);
+	assert_int_equal(kv_root_slurp(r, "/large", 2000000, &bytes), 0);
+	assert_int_equal(bytes.n, 1500000);
+	assert_int_equal(kv_file_map(plain, 5000, 1495000, &map), 0);
+	assert_memory_equal(map.p, bytes.p + 5000, 1495000);
+	assert_int_equal(kv_file_map(plain, 5000, 1495001, &map), -ENODATA);
+	/* Holes are not stored, and fragments are packed. */
+	assert_int_equal(kv_root_open_file(r, "/hole", &other), 0);
+	assert_false(kv_file_is_plain(other));
+	assert_int_equal(kv_root_open_file(r, "/deep/er/est/file", &other), 0);
+	assert_false(kv_file_is_plain(other));
+	assert_null(kv_root_fault(r));
+	assert_int_equal(truncate(image, 4096), 0);
+	assert_int_equal(kv_file_read(plain, 1499999, &byte, 1, &n), -EIO);
+	assert_non_null(kv_root_fault(r));
+	kv_root_close(r);
+	kv_arena_free(a);
+}
+
 /* The reader ends with its root, and the fd of the image does. */
 static void test_ends(void **state)
 {
@@ -170,7 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_compressions), cmocka_unit_test(test_options),
 		cmocka_unit_test(test_paths),        cmocka_unit_test(test_layers),
-		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_plain),        cmocka_unit_test(test_ends),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

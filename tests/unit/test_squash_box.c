@@ -75,6 +75,11 @@ static void set_inode(uint32_t mode, uint64_t size, const char *text, size_t n)
 	lie.inode_n = lie.inode.n = (uint32_t)(sizeof(i) + n);
 }
 
+static void set_at(uint64_t at)
+{
+	memcpy(lie.inode_bytes + offsetof(struct kv_sq_inode, at), &at, sizeof(at));
+}
+
 /* Answers that are fine, which each case then spoils. */
 static void be_honest(void)
 {
@@ -97,9 +102,8 @@ static struct kv_tree *ask_reader(kv_box_serve *serve, unsigned deadline_s)
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	assert_int_equal(kv_box_start(fd, serve, deadline_s, &box, &err), 0);
-	close(fd);
 	assert_int_equal(kv_box_hello(&box, &hello), 0);
-	return kv_squash_tree(a, &box, hello.more);
+	return kv_squash_tree(a, &box, fd, hello.more);
 }
 
 enum question { LIST, STAT_FILE, STAT_LINK, READ_FILE };
@@ -254,6 +258,12 @@ static void test_inodes(void **state)
 	is_refused(STAT_FILE, "nonsense");
 	be_honest();
 	set_inode(S_IFREG | 0644, (uint64_t)1 << 63, "", 0);
+	is_refused(STAT_FILE, "nonsense");
+	/* Bytes that lie outside of the image, which has none. */
+	set_inode(S_IFREG | 0644, 10, "", 0);
+	set_at(96);
+	is_refused(STAT_FILE, "nonsense");
+	set_at(UINT64_MAX);
 	is_refused(STAT_FILE, "nonsense");
 	set_inode(S_IFDIR | 0755, 10, "", 0);
 	is_refused(STAT_FILE, "is not what its directory says");
