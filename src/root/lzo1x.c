@@ -24,10 +24,19 @@ struct match {
 	size_t length, distance;
 };
 
-static bool next(struct lzo *z, uint8_t *ret)
+static inline bool next(struct lzo *z, uint8_t *ret)
 {
-	return kv_span_u8(z->in, z->at++, ret);
+	if (!kv_span_u8(z->in, z->at, ret))
+		return false;
+	z->at++;
+	return true;
 }
+
+/*
+ * Most pieces are short. Where the buffers go on for that long, 16 bytes are copied in place of
+ * fewer: what is written too much is written again, or lies behind the end.
+ */
+#define SHORT 16
 
 /*
  * A length that does not fit its field: 255 for each zero byte, plus the byte that ends them. It is
@@ -45,35 +54,49 @@ static bool long_length(struct lzo *z, size_t base, size_t *ret)
 	return false;
 }
 
-static int literals(struct lzo *z, size_t n)
+static inline int literals(struct lzo *z, size_t n)
 {
-	struct kv_span s;
+	size_t left = z->in.n - z->at, room = z->cap - z->n;
 
-	if (!kv_span_sub(z->in, z->at, n, &s))
+	if (n > left)
 		return -EBADMSG;
-	if (n > z->cap - z->n)
+	if (n > room)
 		return -ENOSPC;
-	if (n)
-		memcpy(z->out + z->n, s.p, n);
+	if (n <= SHORT && left >= SHORT && room >= SHORT)
+		memcpy(z->out + z->n, z->in.p + z->at, SHORT);
+	else if (n)
+		memcpy(z->out + z->n, z->in.p + z->at, n);
 	z->at += n;
 	z->n += n;
 	return 0;
 }
 
-static int copy_match(struct lzo *z, struct match m)
+/* In steps of 8 bytes, up to 7 too many. The places are as far apart, or farther. */
+static inline void copy_steps(uint8_t *to, const uint8_t *from, size_t n)
+{
+	for (size_t i = 0; i < n; i += 8)
+		memcpy(to + i, from + i, 8);
+}
+
+static inline int copy_match(struct lzo *z, struct match m)
 {
 	uint8_t *to = z->out + z->n;
+	size_t room = z->cap - z->n;
 	const uint8_t *from;
 
 	if (m.distance > z->n)
 		return -EBADMSG;
-	if (m.length > z->cap - z->n)
+	if (m.length > room)
 		return -ENOSPC;
 	from = to - m.distance;
 	z->n += m.length;
 	/* A match may run into what it writes itself: that is how LZO repeats. */
-	if (m.distance >= m.length)
+	if (m.distance >= 8 && room - m.length >= 8)
+		copy_steps(to, from, m.length);
+	else if (m.distance >= m.length)
 		memcpy(to, from, m.length);
+	else if (m.distance == 1)
+		memset(to, *from, m.length);
 	else
 		while (m.length--)
 			*to++ = *from++;
@@ -81,7 +104,7 @@ static int copy_match(struct lzo *z, struct match m)
 }
 
 /* The 16 bits behind a length: 14 of distance, 2 of trailing literals. */
-static bool next_pair(struct lzo *z, size_t *ret_distance, unsigned *ret_state)
+static inline bool next_pair(struct lzo *z, size_t *ret_distance, unsigned *ret_state)
 {
 	uint16_t pair;
 
@@ -94,7 +117,7 @@ static bool next_pair(struct lzo *z, size_t *ret_distance, unsigned *ret_state)
 }
 
 /* Instructions 16 to 63. ret->distance 0: the end marker. */
-static bool far_match(struct lzo *z, uint8_t op, struct match *ret)
+static inline bool far_match(struct lzo *z, uint8_t op, struct match *ret)
 {
 	bool farther = op < 32;
 	uint8_t mask = farther ? 7 : 31;
@@ -113,7 +136,7 @@ static bool far_match(struct lzo *z, uint8_t op, struct match *ret)
 }
 
 /* Instructions 64 to 255, and those below 16 that are no literal run. */
-static bool near_match(struct lzo *z, uint8_t op, struct match *ret)
+static inline bool near_match(struct lzo *z, uint8_t op, struct match *ret)
 {
 	uint8_t high;
 
