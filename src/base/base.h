@@ -206,8 +206,9 @@ char *kv_cat(struct kv_arena *a, const char *s, const char *t);
 /* Compares dotted versions number by number: "1.10" > "1.9". Returns <0, 0, >0. */
 int kv_version_cmp(const char *a, const char *b);
 /*
- * s with control bytes and invalid UTF-8 shown as \xNN, so that a target can neither drive a
- * terminal nor forge a line of a report; s itself where nothing has to be changed.
+ * s with control bytes, characters that reorder or hide text, and invalid UTF-8 shown as \xNN, so
+ * that a target can neither drive a terminal nor forge a line of a report; s itself where nothing
+ * has to be changed.
  */
 const char *kv_printable(struct kv_arena *a, const char *s);
 /* The same for text of many lines: newlines and tabs stay. */

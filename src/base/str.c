@@ -74,19 +74,39 @@ int kv_version_cmp(const char *a, const char *b)
 	return 0;
 }
 
+/*
+ * Characters that steer a display in place of showing something: C1 controls, what reorders text or
+ * hides in it, separators of lines, what is no character.
+ */
+static const struct {
+	uint32_t first, last;
+} steering[] = {
+	{ 0x80, 0x9f },     { 0xad, 0xad },     { 0x61c, 0x61c },   { 0x180e, 0x180e },
+	{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f }, { 0xd800, 0xdfff },
+	{ 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xfffe, 0xffff }, { 0xe0000, 0xe0fff },
+	{ 0x110000, ~0U },
+};
+
 /* Length of the valid UTF-8 sequence at s (printable ones only), 0 where there is none. */
 static size_t utf8_len(const uint8_t *s)
 {
+	/* Below these a shorter sequence would do. */
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
+	uint32_t c;
+
 	if (s[0] < 0x80)
 		return s[0] >= 0x20 && s[0] != 0x7f;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf && (s[1] & 0xc0) == 0x80)
-		return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : 2; /* U+0080..9F are controls too */
-	if ((s[0] & 0xf0) == 0xe0 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80)
-		return s[0] == 0xe0 && s[1] < 0xa0 ? 0 : 3;
-	if (s[0] >= 0xf0 && s[0] <= 0xf4 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80 &&
-	    (s[3] & 0xc0) == 0x80)
-		return 4;
-	return 0;
+	c = s[0] & (0x7fU >> n);
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3fU);
+	}
+	for (size_t i = 0; i < KV_ARRAY_SIZE(steering); i++)
+		if (c >= steering[i].first && c <= steering[i].last)
+			return 0;
+	return n && c >= least[n] ? n : 0;
 }
 
 static const char *printable(struct kv_arena *a, const char *s, const char *kept)

@@ -29,11 +29,20 @@ struct kv_opts {
 	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
 	struct kv_style style;
+	kv_strv force_files;
 	kv_strv args; /* positional */
+};
+
+/* What a command may do with the rights of its process. */
+enum kv_rights {
+	KV_RIGHTS_READ,   /* read the target; write files that its options name */
+	KV_RIGHTS_CHANGE, /* change the target's files */
+	KV_RIGHTS_RUN,    /* run what the target holds */
 };
 
 struct kv_command {
 	const char *name, *usage, *summary;
+	enum kv_rights rights;
 	const char *options; /* names that it takes, separated by spaces */
 	const char *help;    /* paragraphs below the options */
 	int (*run)(struct kv_opts *o);
@@ -46,6 +55,9 @@ extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo
  * status. */
 int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret);
 void kv_opts_help(FILE *out, const struct kv_command *c);
+
+/* Gives up for good whatever the rights do not cover. may_write: files outside the target too. */
+void kv_confine(enum kv_rights rights, bool may_write);
 
 /* Prints "kvpath: ..." to stderr and returns the status. */
 int kv_fail(enum kv_status status, const char *fmt, ...) KV_PRINTF(2, 3);

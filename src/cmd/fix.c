@@ -34,51 +34,107 @@ static int report(const struct kv_opts *o, const struct kv_target *t, const stru
 	return r != KV_STATUS_OK ? r : (int)kv_plan_status(o, p);
 }
 
-static int carry_out(const struct kv_opts *o, const struct kv_target *t, struct kv_plan *p)
+/* So often may other tasks of a job be quicker. */
+#define MAX_TRIES 100
+
+/* -EAGAIN where another kvpath has changed the target since the plan was made. */
+static int carry_out(const struct kv_opts *o, const struct kv_target *t, struct kv_plan *p,
+		     const char *stamp)
 {
 	struct kv_err err = { 0 };
+	int r;
 
 	if (!p->ops.n || p->reason)
 		return report(o, t, p, "nothing");
 	if (o->dry_run)
 		return report(o, t, p, "planned");
-	if (kv_journal_apply(kv_root_fd(t->root), &p->ops, &err) < 0)
+	r = kv_journal_apply_since(kv_root_fd(t->root), &p->ops, stamp, &err);
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	return report(o, t, p, "changed");
 }
 
-static int run(struct kv_opts *o)
+/* What an interrupted run left is taken back first: facts are read from a whole tree. */
+static int recover(const struct kv_target *t)
 {
-	_target_ struct kv_target t = { 0 };
 	struct kv_err err = { 0 };
-	struct kv_plan plan;
-	struct kv_facts *f;
-	bool pending = false, recovered = false;
-	int r;
+	bool recovered = false;
 
-	r = kv_target_open_arg(o, &t);
-	if (r == KV_STATUS_OK && !o->dry_run && !kv_streq(o->how, "env"))
-		r = kv_target_needs_dir(&t, "fix");
-	if (r != KV_STATUS_OK)
-		return r;
-	/* What an interrupted run left is taken back first: facts are read from a whole tree. */
-	if (!o->dry_run && kv_root_is_dir(t.root, KV_STATE_DIR) &&
-	    kv_journal_pending(kv_root_fd(t.root), &pending, NULL) == 0 && pending &&
-	    kv_journal_recover(kv_root_fd(t.root), &recovered, &err) < 0)
+	if (kv_journal_recover(kv_root_fd(t->root), &recovered, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (recovered)
 		fprintf(stderr, "kvpath: an interrupted repair was rolled back first\n");
-	f = kv_target_facts(o, &t);
-	r = kv_target_intact(&t);
+	return -EAGAIN;
+}
+
+static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *view)
+{
+	struct kv_facts *f = kv_target_facts(o, t);
+	struct kv_plan p;
+	int r = kv_target_intact(t);
+
 	if (r != KV_STATUS_OK)
 		return r;
 	if (kv_streq(o->how, "env"))
 		return kv_env_print(stdout, f);
-	kv_plan_make(f, o->fabrics.n > 0, &plan);
-	r = kv_target_intact(&t);
+	kv_plan_make(f, o->fabrics.n > 0, &p);
+	r = kv_target_intact(t);
+	kv_journal_look_close(view);
 	if (r == KV_STATUS_OK)
-		r = carry_out(o, &t, &plan);
-	kv_plan_close(&plan);
+		r = carry_out(o, t, &p, *view->stamp ? view->stamp : NULL);
+	kv_plan_close(&p);
+	return r;
+}
+
+/* One try, on the target as it is now. -EAGAIN where it has changed. */
+static int try(struct kv_opts *o)
+{
+	_target_ struct kv_target t = { 0 };
+	struct kv_journal_view view = { .fd = -EBADF };
+	bool changes = !o->dry_run && !kv_streq(o->how, "env");
+	struct kv_err err = { 0 };
+	int r = kv_target_open_arg(o, &t);
+
+	if (r == KV_STATUS_OK && changes)
+		r = kv_target_needs_dir(&t, "fix");
+	if (r != KV_STATUS_OK)
+		return r;
+	if (changes) {
+		r = kv_journal_look(kv_root_fd(t.root), &view, &err);
+		/* The journal of another user's repair is private; there may be nothing to do. */
+		if (r < 0 && r != -EACCES)
+			return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
+		if (view.pending) {
+			kv_journal_look_close(&view);
+			return recover(&t);
+		}
+	}
+	r = plan(o, &t, &view);
+	kv_journal_look_close(&view);
+	return r;
+}
+
+static void say_waiting(const char *who)
+{
+	struct kv_arena *a = kv_arena_new();
+
+	fprintf(stderr, "kvpath: waiting for %s, which works on this target\n",
+		kv_printable(a, who));
+	kv_arena_free(a);
+}
+
+static int run(struct kv_opts *o)
+{
+	int r = -EAGAIN;
+
+	kv_journal_waits = say_waiting;
+	for (unsigned i = 0; r == -EAGAIN && i < MAX_TRIES; i++)
+		r = try(o);
+	if (r == -EAGAIN)
+		return kv_fail(KV_STATUS_UNKNOWN, "other processes keep changing this target: try "
+						  "again when they have ended");
 	return r;
 }
 
@@ -93,6 +149,10 @@ const struct kv_command kv_cmd_fix = {
 		"libfabric that this target can load, and NIXL's default backend. Where nothing "
 		"that was offered serves,\n"
 		"nothing is changed and the status is 1. --how env writes nothing and prints what "
-		"the job would export.",
+		"the job would export.\n"
+		"Nothing of the target is executed. Of several at the same time one works; the "
+		"others wait, 30 s at most, and\n"
+		"find it done.",
+	.rights = KV_RIGHTS_CHANGE,
 	.run = run,
 };

@@ -15,7 +15,7 @@ static void print_help(FILE *out)
 	      "Usage: kvpath COMMAND [OPTIONS] [TARGET]\n\n"
 	      "TARGET is a container's root directory, or / (the default), where kvpath runs, or "
 	      "an image, which is\nonly read: squashfs (.sqsh), an OCI layout, a docker or OCI "
-	      "archive.\n\nCommands:\n",
+	      "archive. Nothing of it is executed, but by prove and run.\n\nCommands:\n",
 	      out);
 	for (size_t i = 0; i < KV_ARRAY_SIZE(commands); i++)
 		fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
@@ -75,6 +75,8 @@ int main(int argc, char **argv)
 		setvbuf(stdout, out, _IOFBF, sizeof(out));
 		o.arena = kv_arena_new();
 		r = kv_opts_parse(commands[i], argc - 1, argv + 1, &o);
+		if (r == KV_STATUS_OK)
+			kv_confine(commands[i]->rights, o.record || o.output);
 		if (r == KV_STATUS_OK)
 			r = commands[i]->run(&o);
 		if (fflush(stdout) == EOF || ferror(stdout))

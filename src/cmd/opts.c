@@ -17,6 +17,7 @@ enum opt {
 	OPT_FABRIC,
 	OPT_FOR,
 	OPT_FORCE,
+	OPT_FORCE_FILE,
 	OPT_HELP,
 	OPT_HOW,
 	OPT_IMAGE,
@@ -59,6 +60,9 @@ static const struct option_def {
 	  "save what was read of the host, secrets masked (kvpath-report.json too)", OPT_RECORD },
 	{ "output", "FILE", "the image to write (-o FILE is the same)", OPT_OUTPUT },
 	{ "force", NULL, "replace the file that is written where it exists", OPT_FORCE },
+	{ "force-file", "PATH",
+	  "take PATH back although it was changed since, which is lost then (repeatable)",
+	  OPT_FORCE_FILE },
 	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
 	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
 	  OPT_PROVIDER },
@@ -203,6 +207,9 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_FORCE:
 		o->force = true;
+		break;
+	case OPT_FORCE_FILE:
+		kv_vec_push(o->arena, &o->force_files, value);
 		break;
 	case OPT_DRY_RUN:
 		o->dry_run = true;

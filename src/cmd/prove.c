@@ -144,5 +144,6 @@ const struct kv_command kv_cmd_prove = {
 		"is efa and the devices' counters moved by the payload. With --provider tcp (or "
 		"another)\n"
 		"the status says whether that one carried the bytes, and the verdict is `unknown`.",
+	.rights = KV_RIGHTS_RUN,
 	.run = run,
 };

@@ -148,5 +148,6 @@ const struct kv_command kv_cmd_run = {
 		"signals, exit status and stdio are its own. A TARGET directory becomes the root "
 		"of CMD (root is needed), on an\n"
 		"overlay in memory.",
+	.rights = KV_RIGHTS_RUN,
 	.run = run,
 };

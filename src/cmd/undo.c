@@ -2,6 +2,13 @@
 #include "cmd/cmd.h"
 #include "repair/journal.h"
 
+static enum kv_status status_of(int r)
+{
+	if (r == -EINVAL)
+		return KV_STATUS_USAGE;
+	return r == -ESTALE || r == -ENOTEMPTY ? KV_STATUS_OFF : KV_STATUS_UNKNOWN;
+}
+
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -15,11 +22,13 @@ static int run(struct kv_opts *o)
 	if (r != KV_STATUS_OK)
 		return r;
 	if (kv_root_is_dir(t.root, KV_STATE_DIR)) {
-		r = kv_journal_undo(kv_root_fd(t.root), &undone, &err);
+		r = kv_journal_undo_forced(kv_root_fd(t.root), &o->force_files, &undone, &err);
 		if (r < 0)
-			return kv_fail(r == -ESTALE || r == -ENOTEMPTY ? KV_STATUS_OFF
-								       : KV_STATUS_UNKNOWN,
-				       "%s", err.msg);
+			return kv_fail(status_of(r), "%s", err.msg);
+	} else if (o->force_files.n) {
+		return kv_fail(KV_STATUS_USAGE,
+			       "--force-file %s: kvpath has changed no such file in this target",
+			       o->force_files.v[0]);
 	}
 	if (o->json)
 		return kv_print_json(json_pack("{s:s, s:s, s:I}", "schema", "kvpath.undo/1",
@@ -36,8 +45,11 @@ const struct kv_command kv_cmd_undo = {
 	.name = "undo",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "put every byte, mode, owner and time back as before kvpath fix",
-	.options = "json quiet color",
+	.options = "force-file json quiet color",
 	.help = "A file that was changed since by someone else stops the undo before anything is "
-		"touched.",
+		"touched, and is named.\n"
+		"--force-file PATH takes that one back all the same. Nothing of the target is "
+		"executed.",
+	.rights = KV_RIGHTS_CHANGE,
 	.run = run,
 };

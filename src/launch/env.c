@@ -235,14 +235,25 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	return 0;
 }
 
-static void put_export(FILE *out, const char *pair)
+/* What a terminal would obey goes in octal, as a shell's printf knows it. */
+static void put_export(FILE *out, struct kv_arena *a, const char *pair)
 {
 	size_t n = strcspn(pair, "=");
+	const char *value = pair + n + 1;
+	bool plain = kv_streq(kv_printable(a, value), value);
 
-	fprintf(out, "export %.*s='", (int)n, pair);
-	for (const char *p = pair + n + 1; *p; p++)
-		fputs(*p == '\'' ? "'\\''" : (char[]){ *p, 0 }, out);
-	fputs("'\n", out);
+	fprintf(out, "export %.*s=%s'", (int)n, pair, plain ? "" : "\"$(printf '%b' ");
+	for (const char *p = value; *p; p++) {
+		uint8_t c = (uint8_t)*p;
+
+		if (c == '\'')
+			fputs("'\\''", out);
+		else if (!plain && (c < 0x20 || c >= 0x7f || c == '\\'))
+			fprintf(out, "\\0%03o", c);
+		else
+			fputc(c, out);
+	}
+	fprintf(out, "'%s\n", plain ? "" : ")\"");
 }
 
 /* The directory of a libfabric with which the plugin loads when it comes first; NULL where none is
@@ -287,12 +298,13 @@ int kv_env_print(FILE *out, const struct kv_facts *f)
 	}
 	if (dir) {
 		if (!kv_root_is_dir(f->root, dir))
-			fprintf(out, "# mount %s at the same place in the job\n", dir);
+			fprintf(out, "# mount %s at the same place in the job\n",
+				kv_printable(f->arena, dir));
 		put_before(f, &env, "LD_LIBRARY_PATH", dir);
 	}
 	put_knobs(f, &env);
 	for (size_t i = 0; i < env.pairs.n; i++)
-		put_export(out, env.pairs.v[i]);
+		put_export(out, f->arena, env.pairs.v[i]);
 	fprintf(out, "# vLLM takes an argument instead: " VLLM_ARGUMENT "\n", f->backend);
 	fputs("# python's default is not the environment's to set: start the job with kvpath run "
 	      "-- CMD, or kvpath fix\n",

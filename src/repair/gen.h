@@ -81,7 +81,8 @@ int kv_gen_do(struct kv_state *s, struct kv_gen *g, size_t i, const struct kv_op
 	      struct kv_err *err);
 /* Takes back whatever of the generation is in place, and removes it. Can be repeated. */
 int kv_gen_revert(struct kv_state *s, struct kv_gen *g, struct kv_err *err);
-/* 0 where everything is as the generations left it. */
-int kv_gens_verify(struct kv_state *s, const kv_gens *gens, struct kv_err *err);
+/* 0 where everything is as the generations left it, but for what is at the paths in `forced`. */
+int kv_gens_verify(struct kv_state *s, const kv_gens *gens, const kv_strv *forced,
+		   struct kv_err *err);
 
 #endif

@@ -107,6 +107,11 @@ static int check_pre(const struct planner *p, const struct kv_op *op, const stru
 {
 	bool plain = pre->type == KV_SNAP_FILE || pre->type == KV_SNAP_SYMLINK;
 
+	if (op->was && !kv_streq(op->was, kv_snap_word(p->a, pre)))
+		return kv_err(err, -ESTALE,
+			      "%s: changed since the repair was planned; nothing was changed, try "
+			      "again",
+			      op->path);
 	/* Taking that back twice could not tell the old file from an equal new one. */
 	if (pre->type == KV_SNAP_ABSENT && kv_map_get(p->now, op->path))
 		return kv_err(err, -EINVAL, "%s: removed and used again in one plan", op->path);

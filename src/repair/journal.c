@@ -106,7 +106,39 @@ static int take_back(struct kv_state *s, struct kv_gen *g, int code, struct kv_e
 	return code;
 }
 
+/* A text that differs whenever something was applied or taken back. */
+static void stamp(const kv_gens *gens, char ret[KV_SHA256_HEX])
+{
+	_buf_ struct kv_buf b = { 0 };
+	struct kv_gen **g;
+
+	kv_buf_str(&b, "");
+	kv_vec_each (g, gens)
+		kv_buf_fmt(&b, "%s %s %d\n", (*g)->name, (*g)->tag, (*g)->committed);
+	kv_sha256_mem(b.text, b.n, ret);
+}
+
+static int check_stamp(struct kv_state *s, const char *seen, struct kv_err *err)
+{
+	_gens_ kv_gens gens = { 0 };
+	char now[KV_SHA256_HEX];
+	int r = seen ? kv_gen_load_all(s, &gens, err) : 0;
+
+	if (r < 0 || !seen)
+		return r;
+	stamp(&gens, now);
+	return kv_streq(now, seen) ? 0
+				   : kv_err(err, -EAGAIN,
+					    "another kvpath has changed this target meanwhile; try "
+					    "again");
+}
+
 int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
+{
+	return kv_journal_apply_since(root_fd, ops, NULL, err);
+}
+
+int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *seen, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
@@ -118,6 +150,8 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 
 	if (r == 0)
 		r = recover(&s, &did, &undone, err);
+	if (r == 0)
+		r = check_stamp(&s, seen, err);
 	if (r < 0 || ops->n == 0)
 		return finish(r, err);
 	r = kv_gen_plan(a, &view, ops, g, err);
@@ -140,6 +174,14 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
 
 int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err)
 {
+	static const kv_strv none;
+
+	return kv_journal_undo_forced(root_fd, &none, ret_undone, err);
+}
+
+int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undone,
+			   struct kv_err *err)
+{
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
@@ -152,9 +194,9 @@ int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err)
 	if (r == 0 && s.dir >= 0) {
 		r = kv_gen_load_all(&s, &gens, err);
 		if (r == 0)
-			r = kv_gens_verify(&s, &gens, err);
+			r = kv_gens_verify(&s, &gens, forced, err);
 		if (r == 0)
-			r = kv_state_begin_undo(&s, err);
+			r = kv_state_begin_undo(&s, forced, err);
 		if (r == 0)
 			r = revert_all(&s, &gens, &undone, err);
 	}
@@ -178,23 +220,55 @@ int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err)
 	return finish(r, err);
 }
 
-int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err)
+static int look(int root_fd, struct kv_journal_view *v, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
-	bool pending;
 	int r = kv_state_peek(&s, a, root_fd, err);
 
 	if (r == 0)
 		r = kv_gen_load_all(&s, &gens, err);
 	if (r < 0)
 		return r;
-	pending = s.undo || (s.dir >= 0 && gens.n == 0);
+	v->pending = s.undo || (s.dir >= 0 && gens.n == 0);
 	for (size_t n = 0; n < gens.n; n++)
-		pending |= !gens.v[n]->committed;
-	*ret = pending;
+		v->pending |= !gens.v[n]->committed;
+	stamp(&gens, v->stamp);
 	return finish(0, err);
+}
+
+int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err)
+{
+	struct kv_journal_view v;
+	int r = look(root_fd, &v, err);
+
+	if (r == 0)
+		*ret = v.pending;
+	return r;
+}
+
+int kv_journal_look(int root_fd, struct kv_journal_view *ret, struct kv_err *err)
+{
+	_arena_ struct kv_arena *a = kv_arena_new();
+	_state_ struct kv_state s = KV_STATE_CLOSED;
+	struct kv_journal_view v = { .fd = -EBADF };
+	int r = kv_state_share(&s, a, root_fd, err);
+
+	if (r == 0)
+		r = look(root_fd, &v, err);
+	if (r < 0)
+		return r;
+	/* The lock stays with the descriptor. */
+	v.fd = kv_steal_fd(&s.root);
+	*ret = v;
+	return 0;
+}
+
+void kv_journal_look_close(struct kv_journal_view *view)
+{
+	kv_closep(&view->fd);
+	view->fd = -EBADF;
 }
 
 /* A path that a later plan has removed is no longer one of ours. */

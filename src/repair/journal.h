@@ -27,6 +27,29 @@
  */
 
 /*
+ * Called when a call begins to wait for another kvpath that works on the target, after a second;
+ * who: the holder's name where it is known. NULL at first.
+ */
+extern void (*kv_journal_waits)(const char *who);
+
+/* What kvpath has done to a target up to now; nobody does more to it while the view is open. */
+struct kv_journal_view {
+	int fd;
+	bool pending; /* an interrupted apply or undo is to be recovered from */
+	char stamp[KV_SHA256_HEX];
+};
+
+/* Waits while another kvpath changes the target. Changes nothing. */
+int kv_journal_look(int root_fd, struct kv_journal_view *ret, struct kv_err *err);
+void kv_journal_look_close(struct kv_journal_view *view);
+
+/*
+ * As kv_journal_apply, of a plan that was made for what kv_journal_look has seen: -EAGAIN where
+ * another kvpath has done something since, and nothing is changed then.
+ */
+int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *stamp, struct kv_err *err);
+
+/*
  * Carries out ops in order. All or nothing: after an error the target is as before. Later
  * operations see what earlier ones made, but a path that was removed cannot be used again in the
  * same plan (-EINVAL). A source that changes while it is copied: -ESTALE.
@@ -39,6 +62,12 @@ int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err);
  * directory that kvpath made with -ENOTEMPTY, naming it, before anything is changed.
  */
 int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err);
+/*
+ * The same; what is at one of the paths in `forced` now need not be what kvpath left there, and is
+ * lost. -EINVAL for a path that kvpath has not changed.
+ */
+int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undone,
+			   struct kv_err *err);
 
 /*
  * Whether an interrupted apply or undo left something to take back. Takes no lock and changes

@@ -10,10 +10,13 @@
 #include "repair/state.h"
 
 #define WAIT_MS  30000
-#define POLL_MS  50
+#define POLL_MS  20
+#define TELL_MS  1000
 #define LOCK_MAX 256
 
 static const char lock_path[] = KV_STATE_DIR "/lock";
+
+void (*kv_journal_waits)(const char *who);
 
 static uint64_t now_ms(void)
 {
@@ -48,9 +51,11 @@ static int wait_for(struct kv_state *s, int (*try)(int fd), int fd, struct kv_er
 {
 	char who[LOCK_MAX];
 	unsigned wait_ms = kv_tree_test.lock_wait_ms ? kv_tree_test.lock_wait_ms : WAIT_MS;
+	uint64_t start = now_ms();
+	bool told = !kv_journal_waits;
 
 	if (!s->deadline_ms)
-		s->deadline_ms = now_ms() + wait_ms;
+		s->deadline_ms = start + wait_ms;
 	for (;;) {
 		int r = try(fd);
 
@@ -58,6 +63,11 @@ static int wait_for(struct kv_state *s, int (*try)(int fd), int fd, struct kv_er
 			return r;
 		if (now_ms() >= s->deadline_ms)
 			break;
+		if (!told && now_ms() - start >= TELL_MS) {
+			told = true;
+			holder(s, who);
+			kv_journal_waits(who);
+		}
 		usleep(POLL_MS * 1000);
 	}
 	holder(s, who);
@@ -67,11 +77,21 @@ static int wait_for(struct kv_state *s, int (*try)(int fd), int fd, struct kv_er
 		      who, wait_ms / 1000);
 }
 
-static int try_flock(int fd)
+static int flock_nb(int fd, int how)
 {
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, how | LOCK_NB) == 0)
 		return 0;
 	return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
+}
+
+static int try_flock(int fd)
+{
+	return flock_nb(fd, LOCK_EX);
+}
+
+static int try_share(int fd)
+{
+	return flock_nb(fd, LOCK_SH);
 }
 
 static int try_ofd(int fd)
@@ -83,9 +103,9 @@ static int try_ofd(int fd)
 	return errno == EAGAIN || errno == EACCES || errno == EINTR ? -EAGAIN : -errno;
 }
 
-int kv_state_lock_root(struct kv_state *s, struct kv_err *err)
+int kv_state_lock_root(struct kv_state *s, bool shared, struct kv_err *err)
 {
-	int r = wait_for(s, try_flock, s->root, err);
+	int r = wait_for(s, shared ? try_share : try_flock, s->root, err);
 
 	if (r == -EBUSY)
 		return r;

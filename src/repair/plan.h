@@ -30,6 +30,9 @@ struct kv_op {
 	 * holds; the fd stays the planner's. */
 	struct kv_span content;
 	int source_fd;
+	/* What was seen at path when this was planned, in kv_snap_word()'s words; NULL where that
+	 * does not matter. Anything else there stops the plan. */
+	const char *was;
 	/* One line for a person: what this step is for. */
 	const char *why;
 };

@@ -86,6 +86,7 @@ static struct kv_trial choose(const struct kv_facts *f, const struct kv_nixl *n,
 static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 {
 	const struct kv_facts *f = t->f;
+	char was[KV_SHA256_HEX];
 	struct kv_span text;
 	const char *real;
 
@@ -93,6 +94,7 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 	    (kv_strv_has(&n->def.backends, f->backend) && n->def.backends.n == 1) ||
 	    kv_root_real(f->root, n->api_py, 0, &real) < 0)
 		return;
+	kv_sha256_mem(n->api_source.p, n->api_source.n, was);
 	text = kv_pydefault_patch(f->arena, n->api_source, &n->def, f->backend);
 	kv_trial_add(t, (struct kv_op){
 				.kind = KV_OP_FILE,
@@ -100,6 +102,7 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 				.mode = 0644,
 				.content = text,
 				.source_fd = -1,
+				.was = kv_strdup(f->arena, was),
 				.why = kv_strf(f->arena,
 					       "line %u: the default becomes NIXL_BACKEND, else %s",
 					       n->def.line, f->backend) });

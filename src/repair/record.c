@@ -165,7 +165,11 @@ static int hex_digit(char c)
 
 const char *kv_record_get_bytes(struct kv_arena *a, const json_t *o, const char *key)
 {
-	const char *s = json_string_value(json_object_get(o, key));
+	return kv_record_text(a, json_string_value(json_object_get(o, key)));
+}
+
+const char *kv_record_text(struct kv_arena *a, const char *s)
+{
 	char *out, *p;
 
 	if (!s)

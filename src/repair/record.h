@@ -37,6 +37,7 @@ json_t *kv_record_parse(const char *text, size_t n);
 
 /* Bytes that need not be UTF-8 (file names) as a JSON string, and back; NULL where it is none. */
 json_t *kv_record_bytes(const char *s);
+const char *kv_record_text(struct kv_arena *a, const char *s);
 const char *kv_record_get_bytes(struct kv_arena *a, const json_t *o, const char *key);
 
 json_t *kv_record_time(struct timespec t);

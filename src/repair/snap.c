@@ -88,3 +88,17 @@ const char *kv_snap_diff(const struct kv_snap *x, const struct kv_snap *y)
 		return "its mode differs";
 	return NULL;
 }
+
+const char *kv_snap_word(struct kv_arena *a, const struct kv_snap *s)
+{
+	switch (s->type) {
+	case KV_SNAP_ABSENT:
+		return "absent";
+	case KV_SNAP_FILE:
+		return s->sha256;
+	case KV_SNAP_SYMLINK:
+		return kv_strf(a, "-> %s", s->link);
+	default:
+		return "other";
+	}
+}

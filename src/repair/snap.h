@@ -31,6 +31,8 @@ int kv_snap_take(struct kv_arena *a, int dir, const char *name, const char *path
 		 struct kv_snap *ret, struct kv_err *err);
 /* NULL where both are the same but for times, else what differs, in words. */
 const char *kv_snap_diff(const struct kv_snap *x, const struct kv_snap *y);
+/* What is there in a word: a file's SHA-256, "-> TEXT" of a symlink, "absent", "other". */
+const char *kv_snap_word(struct kv_arena *a, const struct kv_snap *s);
 /* Opens a regular file for reading without moving its access time where that is allowed. fd or
  * -errno. */
 int kv_snap_open(int dir, const char *name);

@@ -103,10 +103,13 @@ static int clean(struct kv_state *s, int base, struct kv_err *err)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == 0 && (r = unlink_if_there(dir, "lock")) < 0)
-		return kv_tree_err(err, r, "remove", KV_STATE_DIR "/lock");
-	if (dir >= 0 && (r = unlink_if_there(dir, "state")) < 0)
-		return kv_tree_err(err, r, "remove", state_path);
+	/* Without a lock they may be another's. */
+	if (dir >= 0 && (s->flocked || s->lock >= 0)) {
+		if ((r = unlink_if_there(dir, "lock")) < 0)
+			return kv_tree_err(err, r, "remove", KV_STATE_DIR "/lock");
+		if ((r = unlink_if_there(dir, "state")) < 0)
+			return kv_tree_err(err, r, "remove", state_path);
+	}
 	for (unsigned depth = DEPTH; depth > DEPTH - s->made; depth--) {
 		_close_ int parent = -EBADF;
 		const char *name;
@@ -156,6 +159,18 @@ int kv_state_remove(struct kv_state *s, struct kv_err *err)
 
 /* ---- opening ---- */
 
+static void read_forced(struct kv_state *s, const json_t *undo)
+{
+	const json_t *list = json_object_get(undo, "force");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *path = kv_record_text(s->a, json_string_value(json_array_get(list, i)));
+
+		if (path)
+			kv_vec_push(s->a, &s->forced, kv_strdup(s->a, path));
+	}
+}
+
 /* Opens and reads the state file; s->file stays closed where there is no good one. */
 static int read_state(struct kv_state *s, int flags, struct kv_err *err)
 {
@@ -169,7 +184,10 @@ static int read_state(struct kv_state *s, int flags, struct kv_err *err)
 	if (r < 0 || !state_record_get(json_array_get(records, 0), s))
 		return r;
 	for (size_t i = 1; i < json_array_size(records); i++)
-		s->undo = s->undo || kv_record_is(json_array_get(records, i), "undo");
+		if (kv_record_is(json_array_get(records, i), "undo")) {
+			s->undo = true;
+			read_forced(s, json_array_get(records, i));
+		}
 	s->file = kv_steal_fd(&fd);
 	return 0;
 }
@@ -251,10 +269,17 @@ int kv_state_open(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv
 	int r = open_root(s, a, root_fd, err);
 
 	if (r == 0)
-		r = kv_state_lock_root(s, err);
+		r = kv_state_lock_root(s, /* shared= */ false, err);
 	if (r == 0)
 		r = finish_guarded(s, err);
 	return r == 0 ? load_checked(s, /* peek= */ false, err) : r;
+}
+
+int kv_state_share(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv_err *err)
+{
+	int r = open_root(s, a, root_fd, err);
+
+	return r == 0 ? kv_state_lock_root(s, /* shared= */ true, err) : r;
 }
 
 int kv_state_peek(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv_err *err)
@@ -328,6 +353,16 @@ static int make_guarded(struct kv_state *s, int base, const struct stat *above, 
 	r = make_dirs(s, above, err);
 	if (r == 0)
 		r = kv_state_lock_file(s, err);
+	/* Where only that lock works, another kvpath may have made the directory meanwhile, and
+	 * used it. */
+	if (r == 0)
+		r = read_state(s, O_RDWR, err);
+	if (r == 0 && s->file >= 0) {
+		guard_clear(base);
+		return kv_err(err, -EAGAIN,
+			      KV_STATE_DIR ": another kvpath has just ended its work; try "
+					   "again");
+	}
 	if (r == 0)
 		r = write_state(s, err);
 	if (r == 0 && (r = guard_clear(base)) < 0)
@@ -356,17 +391,23 @@ int kv_state_make(struct kv_state *s, struct kv_err *err)
 	r = make_guarded(s, base, &st, err);
 	if (r < 0) {
 		/* The error that counts is the first. */
-		clean(s, base, NULL);
+		if (s->file < 0 || r != -EAGAIN)
+			clean(s, base, NULL);
 		close_state(s);
 	}
 	return r;
 }
 
-int kv_state_begin_undo(struct kv_state *s, struct kv_err *err)
+int kv_state_begin_undo(struct kv_state *s, const kv_strv *forced, struct kv_err *err)
 {
-	int r = kv_record_append(s->file, &s->file_size, json_pack("{s:s}", "rec", "undo"),
-				 state_path, err);
+	json_t *list = json_array();
+	int r;
 
+	for (size_t i = 0; i < forced->n; i++)
+		json_array_append_new(list, kv_record_bytes(forced->v[i]));
+	r = kv_record_append(s->file, &s->file_size,
+			     json_pack("{s:s,s:o}", "rec", "undo", "force", list), state_path, err);
 	s->undo = r == 0;
+	s->forced = *forced;
 	return r;
 }

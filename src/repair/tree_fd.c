@@ -4,6 +4,7 @@
  * ENOSYS or EPERM) an O_PATH walk does the same component by component.
  */
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -342,6 +343,31 @@ int kv_tree_sync(int fd)
 	return r == -EINVAL ? 0 : r;
 }
 
+/* Which right a call has lacked, as far as can be known. */
+static const char *missing_right(void)
+{
+	static const struct {
+		unsigned cap;
+		const char *text;
+	} needed[] = {
+		{ CAP_DAC_OVERRIDE, "this root lacks CAP_DAC_OVERRIDE" },
+		{ CAP_CHOWN, "this root lacks CAP_CHOWN" },
+		{ CAP_FOWNER, "this root lacks CAP_FOWNER" },
+	};
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2];
+
+	if (geteuid() != 0)
+		return "run kvpath as root or as the owner of the target's files";
+	for (size_t i = 0; i < KV_ARRAY_SIZE(needed); i++)
+		if (syscall(SYS_capget, &head, data) == 0 &&
+		    !(data[0].effective >> needed[i].cap & 1))
+			return needed[i].text;
+	return "it is refused to root too: an immutable file (lsattr), a server that takes root "
+	       "for "
+	       "nobody, or an owner that this user namespace does not have";
+}
+
 int kv_tree_err(struct kv_err *err, int code, const char *verb, const char *path)
 {
 	switch (-code) {
@@ -352,15 +378,20 @@ int kv_tree_err(struct kv_err *err, int code, const char *verb, const char *path
 			      path);
 	case EACCES:
 	case EPERM:
-		return kv_err(
-			err, code,
-			"cannot %s %s: permission denied; run kvpath as root or as the owner of "
-			"the target's files",
-			verb, path);
+		return kv_err(err, code, "cannot %s %s: permission denied; %s", verb, path,
+			      missing_right());
 	case ENOSPC:
-	case EDQUOT:
 		return kv_err(err, code, "cannot %s %s: no space left on its file system", verb,
 			      path);
+	case EDQUOT:
+		return kv_err(err, code,
+			      "cannot %s %s: the quota of its file system is used up (for user %u)",
+			      verb, path, geteuid());
+	case ESTALE:
+		return kv_err(err, code,
+			      "cannot %s %s: its server has lost it (stale file handle); try again "
+			      "when the mount is well",
+			      verb, path);
 	case ELOOP:
 		return kv_err(err, code,
 			      "%s: is a symbolic link; kvpath changes files only through real "

@@ -52,17 +52,27 @@ static void add_dirs(struct kv_trial *t, const char *dir)
 					.why = "private directory for the borrowed libraries" });
 }
 
+/* "absent" where nothing is at path; NULL else. */
+static const char *absence(const struct kv_facts *f, const char *path)
+{
+	struct kv_stat st;
+
+	return kv_root_stat(f->root, path, KV_NOFOLLOW, &st) == -ENOENT ? "absent" : NULL;
+}
+
 static void add_link(struct kv_trial *t, const char *at, const char *text, const char *why)
 {
-	const char *path = settle(t->f, at), *old;
+	const char *path = settle(t->f, at), *old = NULL, *was;
 
 	if (kv_root_readlink(t->f->root, path, &old) == 0 && kv_streq(old, text))
 		return;
+	was = old ? kv_strf(t->f->arena, "-> %s", old) : absence(t->f, path);
 	add_dirs(t, kv_dirname(t->f->arena, path));
 	kv_trial_add(t, (struct kv_op){ .kind = KV_OP_SYMLINK,
 					.path = path,
 					.link = text,
 					.source_fd = -1,
+					.was = was,
 					.why = why });
 }
 
@@ -102,6 +112,7 @@ static void add_copy(struct kv_trial *t, const char *host, const char *guest, co
 					.path = path,
 					.mode = 0755,
 					.source_fd = fd,
+					.was = absence(t->f, path),
 					.why = why });
 }
 

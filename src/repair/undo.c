@@ -30,8 +30,8 @@ static int find_backup(const struct kv_gen *g, const struct kv_step *st, int dir
 	return r ? r : look(dir, st->aside, ret);
 }
 
-static int put_back(const struct kv_step *st, int dir, const char *name, const struct place *old,
-		    const struct kv_snap *now, struct kv_err *err)
+static int put_back(const struct kv_state *s, const struct kv_step *st, int dir, const char *name,
+		    const struct place *old, const struct kv_snap *now, struct kv_err *err)
 {
 	struct place here;
 	const char *diff;
@@ -46,7 +46,7 @@ static int put_back(const struct kv_step *st, int dir, const char *name, const s
 		r = kv_tree_rename_new(old->dir, old->name, dir, name);
 	} else {
 		diff = kv_snap_diff(&st->post, now);
-		if (diff)
+		if (diff && !kv_strv_has(&s->forced, st->path))
 			return kv_err(err, -ESTALE,
 				      "%s: no longer what kvpath left there: %s; move it away and "
 				      "try again",
@@ -100,10 +100,10 @@ static int revert_step(struct kv_state *s, const struct kv_gen *g, const struct 
 	if (r < 0)
 		return r;
 	if (kept)
-		return put_back(st, dir, name, &old, &now, err);
+		return put_back(s, st, dir, name, &old, &now, err);
 	/* What is there and not ours has come while nothing of ours was at the path. */
 	if (st->pre.type != KV_SNAP_ABSENT || now.type == KV_SNAP_ABSENT ||
-	    kv_snap_diff(&st->post, &now))
+	    (kv_snap_diff(&st->post, &now) && !kv_strv_has(&s->forced, st->path)))
 		return 0;
 	return remove_new(st, dir, name, err);
 }

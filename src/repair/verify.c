@@ -46,6 +46,15 @@ static int check_backup(struct kv_state *s, const struct kv_gen *g, const struct
 	return r;
 }
 
+/* Only a single name is ever put in the place of another. */
+static bool can_force(const struct kv_step *st, const struct kv_snap *now)
+{
+	bool one_name = now->type == KV_SNAP_FILE || now->type == KV_SNAP_SYMLINK;
+
+	return now->type == KV_SNAP_ABSENT ||
+	       (st->post.type == KV_SNAP_DIR ? now->type == KV_SNAP_DIR : one_name);
+}
+
 static int check_step(struct kv_state *s, const struct kv_gen *g, const struct kv_step *st,
 		      struct kv_map *later, struct kv_err *err)
 {
@@ -62,10 +71,14 @@ static int check_step(struct kv_state *s, const struct kv_gen *g, const struct k
 		now = &live;
 	}
 	diff = kv_snap_diff(&st->post, now);
-	if (diff)
+	if (diff && (!kv_strv_has(&s->forced, st->path) || !can_force(st, now)))
 		return kv_err(err, -ESTALE,
-			      "%s: no longer what kvpath left there: %s; nothing was changed",
-			      st->path, diff);
+			      "%s: no longer what kvpath left there: %s; nothing was changed (%s)",
+			      st->path, diff,
+			      can_force(st, now)
+				      ? "undo --force-file PATH takes it back all the same; "
+					"what is there now is lost then"
+				      : "move it away and try again");
 	*slot = dup_snap(s->a, &st->pre);
 	return check_backup(s, g, st, later, err);
 }
@@ -99,12 +112,31 @@ static int check_dir(struct kv_state *s, const char *path, struct kv_map *later,
 	return r;
 }
 
-int kv_gens_verify(struct kv_state *s, const kv_gens *gens, struct kv_err *err)
+static int check_forced(const kv_gens *gens, const kv_strv *forced, struct kv_err *err)
+{
+	for (size_t i = 0; i < forced->n; i++) {
+		bool known = false;
+
+		for (size_t n = 0; n < gens->n; n++)
+			for (size_t k = 0; k < gens->v[n]->steps.n; k++)
+				known |= kv_streq(gens->v[n]->steps.v[k].path, forced->v[i]);
+		if (!known)
+			return kv_err(err, -EINVAL,
+				      "--force-file %s: kvpath has changed no such "
+				      "file in this target",
+				      forced->v[i]);
+	}
+	return 0;
+}
+
+int kv_gens_verify(struct kv_state *s, const kv_gens *gens, const kv_strv *forced,
+		   struct kv_err *err)
 {
 	struct kv_map *later = kv_map_new(s->a);
 	struct kv_gen **g;
-	int r = 0;
+	int r = check_forced(gens, forced, err);
 
+	s->forced = *forced;
 	for (size_t n = gens->n; n-- > 0;)
 		for (size_t i = gens->v[n]->steps.n; r == 0 && i-- > 0;)
 			r = check_step(s, gens->v[n], &gens->v[n]->steps.v[i], later, err);

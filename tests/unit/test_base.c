@@ -57,6 +57,15 @@ static void test_printable(void **state)
 	assert_string_equal(kv_printable(a, "caf\xc3\xa9"), "caf\xc3\xa9");
 	assert_string_equal(kv_printable(a, "\xff\xc0\x80"), "\\xff\\xc0\\x80");
 	assert_string_equal(kv_printable(a, "\xc2\x9b"), "\\xc2\\x9b"); /* CSI as one C1 byte */
+	/* Overrides of direction, a line separator, a surrogate, an overlong slash, U+110000. */
+	assert_string_equal(kv_printable(a, "a\xe2\x80\xaetxt"), "a\\xe2\\x80\\xaetxt");
+	assert_string_equal(kv_printable(a, "\xe2\x81\xa6\xd8\x9c"), "\\xe2\\x81\\xa6\\xd8\\x9c");
+	assert_string_equal(kv_printable(a, "\xe2\x80\xa8"), "\\xe2\\x80\\xa8");
+	assert_string_equal(kv_printable(a, "\xed\xa0\x80"), "\\xed\\xa0\\x80");
+	assert_string_equal(kv_printable(a, "\xf0\x80\x80\xaf"), "\\xf0\\x80\\x80\\xaf");
+	assert_string_equal(kv_printable(a, "\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
+	assert_string_equal(kv_printable(a, "\xe2\x9c\x93 \xf0\x9f\x9a\x80"),
+			    "\xe2\x9c\x93 \xf0\x9f\x9a\x80");
 	assert_string_equal(kv_printable(a, "tab\tline\n"), "tab\\x09line\\x0a");
 	assert_string_equal(kv_printable_text(a, "tab\tline\n\033"), "tab\tline\n\\x1b");
 	kv_arena_free(a);

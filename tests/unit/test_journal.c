@@ -206,14 +206,93 @@ static void no_xattrs(void **state)
 	jfix_undo(f, 12);
 }
 
+/* What was changed since is lost where its name was given, and only there. */
+static void forced(void **state)
+{
+	struct fixture *f = *state;
+	char *paths[] = { "/usr/lib/_api.py", "/usr/lib/new", "/usr/lib/other" };
+	kv_strv list = { .v = paths, .n = 1 };
+	size_t undone;
+
+	jfix_apply(f);
+	jtree_write(&f->t, "/usr/lib/_api.py", "mine now", 0640);
+	assert_int_equal(unlinkat(f->t.root, "usr/lib/new", 0), 0);
+	jtree_write(&f->t, "/usr/lib/new", "a file in the link's place", 0640);
+	jtree_write(&f->t, "/usr/lib/other", "removed by us, made by another", 0600);
+	jfix_refused(f, kv_journal_undo_forced(f->t.root, &list, &undone, &f->err), -ESTALE,
+		     "--force-file");
+	list.n = 3;
+	/* Killed in the middle, the recovery knows the names. */
+	if (fork() == 0) {
+		kv_tree_test.stop_at = kv_tree_test.steps + 12;
+		kv_journal_undo_forced(f->t.root, &list, &undone, &f->err);
+		_exit(0);
+	}
+	assert_true(wait(NULL) > 0);
+	jfix_undo(f, 12);
+
+	jfix_apply(f);
+	list.v[0] = "/usr/lib/tool2";
+	jfix_refused(f, kv_journal_undo_forced(f->t.root, &list, &undone, &f->err), -EINVAL,
+		     "/usr/lib/tool2");
+	/* A directory in a file's place is not kvpath's to remove. */
+	assert_int_equal(renameat(f->t.root, "usr/lib/new", f->t.root, "usr/lib/away"), 0);
+	assert_int_equal(mkdirat(f->t.root, "usr/lib/new", 0700), 0);
+	list.v[0] = "/usr/lib/new";
+	list.n = 1;
+	jfix_refused(f, kv_journal_undo_forced(f->t.root, &list, &undone, &f->err), -ESTALE,
+		     "/usr/lib/new");
+}
+
+/* What was planned for one state of things is not done to another. */
+static void planned_state(void **state)
+{
+	struct fixture *f = *state;
+	struct kv_op op = { .kind = KV_OP_FILE, .path = "/usr/lib/_api.py", .source_fd = -1 };
+	kv_ops ops = { .v = &op, .n = 1, .cap = 1 };
+	struct kv_journal_view view;
+	char sha256[KV_SHA256_HEX];
+	size_t undone;
+
+	op.was = "0000";
+	jfix_refused(f, kv_journal_apply(f->t.root, &ops, &f->err), -ESTALE, "/usr/lib/_api.py");
+	op.was = "absent";
+	jfix_refused(f, kv_journal_apply(f->t.root, &ops, &f->err), -ESTALE, "/usr/lib/_api.py");
+	jfix_unchanged(f, f->before, "planned for another state");
+	kv_sha256_mem("default = [\"UCX\"]\n", 18, sha256);
+	op.was = sha256;
+	jfix_must(f, kv_journal_look(f->t.root, &view, &f->err));
+	assert_false(view.pending);
+	/* Others may look, but not work. */
+	kv_tree_test.lock_wait_ms = 60;
+	jfix_refused(f, kv_journal_apply(f->t.root, &ops, &f->err), -EBUSY, "another kvpath");
+	kv_journal_look_close(&view);
+	jfix_must(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err));
+	op.was = NULL;
+	jfix_refused(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err), -EAGAIN,
+		     "another kvpath");
+	jfix_must(f, kv_journal_look(f->t.root, &view, &f->err));
+	kv_journal_look_close(&view);
+	jfix_must(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err));
+	jfix_must(f, kv_journal_undo(f->t.root, &undone, &f->err));
+	assert_int_equal(undone, 2);
+	jfix_unchanged(f, f->before, "undone");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		JFIX(applies_and_undoes),        JFIX(two_generations),
-		JFIX(foreign_change_stops_undo), JFIX(refuses),
+		JFIX(applies_and_undoes),
+		JFIX(two_generations),
+		JFIX(foreign_change_stops_undo),
+		JFIX(refuses),
 
-		JFIX(waits_for_the_lock),        JFIX(many_at_once),
-		JFIX(state_parent_in_use),       JFIX(no_xattrs),
+		JFIX(waits_for_the_lock),
+		JFIX(many_at_once),
+		JFIX(state_parent_in_use),
+		JFIX(no_xattrs),
+		JFIX(forced),
+		JFIX(planned_state),
 	};
 
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

@@ -1,0 +1,107 @@
+#!/usr/bin/env bats
+# fix and undo where they could hurt: several at once, files that others changed, kernels and file
+# systems that refuse, users without rights.
+
+load helper
+
+teardown() {
+	[ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
+	[ -z "${mounted:-}" ] || umount -l "$mounted" || true
+	[ -z "${work:-}" ] || rm -rf "$work"
+	[ -z "${open:-}" ] || rm -rf "$open"
+}
+
+# $root: the container, pruned, to be repaired; $fabric: what to borrow from.
+small() {
+	[ "$(id -u)" = 0 ] || skip "needs root to build a container"
+	work=$(mktemp -d /dev/shm/kvpath-safe.XXXXXX)
+	root=$work/root
+	"$top/tests/roots/small" "$root" 2>/dev/null
+	fabric=$("$top/tests/roots/fabric" F1 2>/dev/null)/opt/amazon/efa
+	api=/usr/local/lib/python3.11/dist-packages/nixl_cu13/_api.py
+}
+
+before() {
+	"$top/tests/roots/manifest" --inode "$root" >"$work/before"
+}
+
+# The tree is to the byte, the inode and the nanosecond what it was.
+untouched() {
+	"$top/tests/roots/manifest" --inode "$root" >"$work/after"
+	diff "$work/before" "$work/after" >"$work/diff" || fail "the tree differs: $(head -n 5 "$work/diff")"
+}
+
+@test "sixteen at once: one works, the others find it done" {
+	small
+	before
+	local i n=0 pids=()
+	for i in {1..16}; do
+		"$KVPATH" fix --quiet --fabric "$fabric" "$root" >"$work/out.$i" 2>&1 &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
+	done
+	ran="fix, 16 at once" status=0 err='' out=$(cat "$work"/out.*)
+	n=$(grep -c 'operations done' <<<"$out")
+	[ "$n" = 1 ] || fail "$n of them changed something"
+	[ "$(grep -c 'nothing to do: ready' <<<"$out")" = 15 ] || fail "not all others found it done"
+	[ "$(echo "$root"/var/lib/kvpath/0*)" = "$root/var/lib/kvpath/000001" ] || fail "not one journal"
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
+@test "without flock (NFS) too" {
+	small
+	before
+	local i pids=()
+	for i in {1..6}; do
+		strace -f -qq -o /dev/null -e trace=flock -e inject=flock:error=EBADF \
+			"$KVPATH" fix --quiet --fabric "$fabric" "$root" >"$work/out.$i" 2>&1 &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
+	done
+	[ "$(cat "$work"/out.* | grep -c 'operations done')" = 1 ]
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
+@test "who has to wait says for what" {
+	small
+	mkfifo "$work/said"
+	exec 8<>"$work/said"
+	(flock 9 && exec sleep 60) 9<"$root" 8>&- &
+	holder=$!
+	until ! flock -n "$root" true; do sleep 0.05; done
+	"$KVPATH" fix --quiet --fabric "$fabric" "$root" >"$work/out" 2>"$work/said" &
+	local pid=$!
+	timeout 30 head -n 1 <"$work/said" >"$work/line"
+	grep -q 'waiting for .*kvpath' "$work/line"
+	kill "$holder"
+	wait "$pid"
+	grep -q 'operations done' "$work/out"
+}
+
+@test "a file that was changed since stops undo; --force-file goes on" {
+	small
+	before
+	kv fix --fabric "$fabric" "$root"
+	ended 0
+	echo '# mine' >>"$root$api"
+	kv undo "$root"
+	ended 1
+	one_line "$api" --force-file
+	kv undo --force-file /etc/os-release "$root"
+	ended 2
+	one_line /etc/os-release
+	kv undo --force-file "$api" "$root"
+	ended 0
+	untouched
+	kv undo --force-file "$api" "$root"
+	ended 2
+	one_line "$api"
+}
