@@ -167,11 +167,25 @@ static void sort(kv_strv *list)
 		qsort(list->v, list->n, sizeof(*list->v), by_text);
 }
 
+/* The names that are passed over; of reserved paths, their last one. */
+static void announce(struct kv_root *r)
+{
+	const char *names[KV_ARRAY_SIZE(never) + KV_ARRAY_SIZE(reserved)];
+	size_t n = 0;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(never); i++)
+		names[n++] = never[i];
+	for (size_t i = 0; i < KV_ARRAY_SIZE(reserved); i++)
+		names[n++] = kv_basename(reserved[i]);
+	kv_root_will_skip(r, names, n);
+}
+
 void kv_scan(struct kv_root *r, struct kv_scan *ret)
 {
 	struct walk w = { r, kv_root_arena(r), kv_arena_new(), ret, kv_root_is_live(r) };
 
 	*ret = (struct kv_scan){ 0 };
+	announce(r);
 	walk(&w, "/", 0, false);
 	/* dh-virtualenv used to put whole environments there. */
 	if (kv_root_is_dir(r, "/usr/share/python"))

@@ -118,6 +118,14 @@ const struct kv_env *kv_root_env(const struct kv_root *r)
 	return base && base->ops->env ? base->ops->env(base) : NULL;
 }
 
+void kv_root_will_skip(struct kv_root *r, const char *const *names, size_t n)
+{
+	struct kv_tree *base = r->overlays.v[0].tree;
+
+	if (base->ops->will_skip)
+		base->ops->will_skip(base, names, n);
+}
+
 /* ---- questions ---- */
 
 bool kv_root_is_local(struct kv_root *r, const char *guest)

@@ -96,6 +96,9 @@ int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
 /* The same for a path that is resolved already and known to be a directory, in no order, memory
  * from a: for walks. */
 int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret);
+/* A walk is about to begin that enters hardly any directory of these names: an image's reader,
+ * which reads ahead of it, leaves them out. No answer is another for it. */
+void kv_root_will_skip(struct kv_root *r, const char *const *names, size_t n);
 /* The whole file, at most max bytes (-EFBIG where it is larger). */
 int kv_root_slurp(struct kv_root *r, const char *guest, size_t max, struct kv_span *ret);
 

@@ -25,7 +25,7 @@ static int load_names(struct kv_sq_tree *t, const char *rel, struct kv_sq_node *
 	if (dir->names)
 		return 0;
 	dir->names = kv_map_new(t->arena);
-	e = kv_sq_list_dir(t, rel, dir->ref, t->arena, &list, dir);
+	e = kv_sq_list_dir(t, rel, dir->ref, t->arena, &list, dir, /* ahead= */ false);
 	dir->list.v = list.v;
 	dir->list.n = list.n;
 	return e;
@@ -67,40 +67,38 @@ static int dir_at(struct kv_sq_tree *t, const char *rel, struct kv_sq_node **ret
 /* Makes node->inode known. */
 static int load_inode(struct kv_sq_tree *t, struct kv_sq_node *node)
 {
-	struct kv_sq_reply rp;
-	struct kv_sq_inode raw;
+	const struct kv_sq_inode *raw;
 	const char *text;
 	int e;
 
 	if (node->inode)
 		return 0;
-	e = kv_sq_ask(t, (struct kv_sq_request){ .op = KV_SQ_INODE, .ref = node->ref }, &rp);
+	e = kv_sq_inode_of(t, node, &raw);
 	if (e < 0)
 		return e;
-	if (rp.n < sizeof(raw))
+	text = (const char *)(raw + 1);
+	if (raw->size > INT64_MAX)
 		return kv_sq_nonsense(t, "its reader answers nonsense");
-	memcpy(&raw, t->copy, sizeof(raw));
-	text = (const char *)t->copy + sizeof(raw);
-	if (raw.link_n != rp.n - sizeof(raw) || raw.link_n > KV_SQ_LINK || raw.size > INT64_MAX)
-		return kv_sq_nonsense(t, "its reader answers nonsense");
-	if (IFTODT(raw.mode) != node->type)
+	if (IFTODT(raw->mode) != node->type)
 		return kv_sq_nonsense(t, "a file is not what its directory says that it is");
-	if (S_ISLNK(raw.mode) != (raw.link_n != 0) || memchr(text, 0, raw.link_n))
+	if (S_ISLNK(raw->mode) != (raw->link_n != 0) || memchr(text, 0, raw->link_n))
 		return kv_sq_nonsense(t, "a link has a text that cannot be");
-	if (raw.at && (!S_ISREG(raw.mode) || raw.at > t->size || t->size - raw.at < raw.size))
+	if (raw->at && (!S_ISREG(raw->mode) || raw->at > t->size || t->size - raw->at < raw->size))
 		return kv_sq_nonsense(t, "its reader answers nonsense");
 	node->inode = kv_new(t->arena, struct kv_sq_known);
 	node->inode->st = (struct kv_stat){
 		.dev = IMAGE_DEV,
-		.ino = raw.ino,
-		.size = raw.size,
-		.mode = raw.mode,
-		.uid = raw.uid,
-		.gid = raw.gid,
-		.mtime_s = raw.mtime_s,
+		.ino = raw->ino,
+		.size = raw->size,
+		.mode = raw->mode,
+		.uid = raw->uid,
+		.gid = raw->gid,
+		.mtime_s = raw->mtime_s,
 	};
-	node->inode->at = raw.at;
-	node->inode->link = kv_strndup(t->arena, text, raw.link_n);
+	node->inode->at = raw->at;
+	node->inode->fragment = raw->fragment;
+	node->inode->fragment_at = raw->fragment_at;
+	node->inode->link = kv_strndup(t->arena, text, raw->link_n);
 	return 0;
 }
 
@@ -147,7 +145,7 @@ static int squash_list(struct kv_tree *tree, const char *rel, struct kv_arena *a
 	if (e < 0)
 		return e;
 	if (!dir->names)
-		return kv_sq_list_dir(t, rel, dir->ref, a, ret, NULL);
+		return kv_sq_list_dir(t, rel, dir->ref, a, ret, NULL, /* ahead= */ true);
 	for (size_t i = 0; i < dir->list.n; i++)
 		kv_vec_push(a, ret, dir->list.v[i]);
 	return 0;
@@ -166,12 +164,28 @@ static int squash_open(struct kv_tree *tree, const char *rel, struct kv_file **r
 	return kv_sq_open_node(t, node, ret);
 }
 
+/* It answers nothing; what fails here would fail again where it matters. */
+static void squash_will_skip(struct kv_tree *tree, const char *const *names, size_t n)
+{
+	struct kv_sq_tree *t = (struct kv_sq_tree *)tree;
+	struct kv_sq_request rq = { .op = KV_SQ_SKIP };
+	struct kv_sq_reply rp;
+
+	for (size_t i = 0; i < n && KV_SQ_PAYLOAD - rq.n > strlen(names[i]); i++) {
+		memcpy(t->box.window + rq.n, names[i], strlen(names[i]) + 1);
+		rq.n += (uint32_t)strlen(names[i]) + 1;
+	}
+	if (rq.n && !*t->box.fault)
+		(void)kv_sq_ask_window(t, &rq, &rp);
+}
+
 static void squash_close(struct kv_tree *tree)
 {
 	struct kv_sq_tree *t = (struct kv_sq_tree *)tree;
 
 	kv_box_stop(&t->box);
 	kv_closep(&t->fd);
+	kv_sq_forget_answers(t);
 }
 
 static const char *squash_fault(struct kv_tree *tree)
@@ -187,6 +201,7 @@ static const struct kv_tree_ops squash_ops = {
 	.lstat = squash_lstat,
 	.readlink = squash_readlink,
 	.list = squash_list,
+	.will_skip = squash_will_skip,
 	.open = squash_open,
 	.close = squash_close,
 	.fault = squash_fault,
@@ -206,7 +221,9 @@ struct kv_tree *kv_squash_tree(struct kv_arena *a, const struct kv_box *box, int
 	t->size = fstat(image, &st) == 0 ? (uint64_t)st.st_size : 0;
 	t->copy = kv_alloc_raw(a, KV_SQ_PAYLOAD);
 	t->dirs = kv_map_new(a);
-	t->places = kv_map_new(a);
+	t->places = kv_sq_refs_new(a);
+	t->inodes = kv_sq_refs_new(a);
+	t->lists = kv_sq_refs_new(a);
 	kv_sq_know_dir(t, "", root, &dir);
 	return &t->tree;
 }

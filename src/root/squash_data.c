@@ -9,8 +9,6 @@
 /* Memory for decompressed blocks: 64 of the usual size of 128 KiB. */
 #define KEPT_BYTES ((size_t)8 << 20)
 
-#define NO_FRAGMENT UINT32_MAX
-
 /* ---- LZO, which libsquashfs leaves out for its licence's sake ---- */
 
 static sqfs_s32 lzo_block(sqfs_compressor_t *cmp, const sqfs_u8 *in, sqfs_u32 size, sqfs_u8 *out,
@@ -65,12 +63,29 @@ static struct kv_sq_block *oldest(struct kv_sq *s)
 	return b;
 }
 
-/* The decompressed block. */
+/* Decompresses the block to where there is room for one. */
+static int unpack_to(struct kv_sq *s, struct place p, uint8_t *to, uint32_t *ret_n)
+{
+	uint32_t stored = SQFS_ON_DISK_BLOCK_SIZE(p.stored), size = s->super.block_size;
+	sqfs_s32 n;
+	int e;
+
+	if (!stored || stored > size)
+		return SQFS_ERROR_CORRUPTED;
+	e = s->file.read_at(&s->file, p.at, s->packed, stored);
+	if (e)
+		return e;
+	n = s->cmp->do_block(s->cmp, s->packed, stored, to, size);
+	if (n <= 0 || (uint32_t)n > size)
+		return n < 0 ? n : SQFS_ERROR_COMPRESSOR;
+	*ret_n = (uint32_t)n;
+	return 0;
+}
+
+/* The decompressed block, which is kept. */
 static int unpack(struct kv_sq *s, struct place p, const struct kv_sq_block **ret)
 {
-	uint32_t stored = SQFS_ON_DISK_BLOCK_SIZE(p.stored);
 	struct kv_sq_block *b;
-	sqfs_s32 n;
 	int e;
 
 	for (size_t i = 0; i < KV_SQ_BLOCKS; i++)
@@ -79,22 +94,16 @@ static int unpack(struct kv_sq *s, struct place p, const struct kv_sq_block **re
 			*ret = &s->blocks[i];
 			return 0;
 		}
-	if (!stored || stored > s->super.block_size)
-		return SQFS_ERROR_CORRUPTED;
-	e = s->file.read_at(&s->file, p.at, s->packed, stored);
-	if (e)
-		return e;
 	b = oldest(s);
 	b->asked = 0;
 	if (!b->bytes)
 		b->bytes = malloc(s->super.block_size);
 	if (!b->bytes)
 		return SQFS_ERROR_ALLOC;
-	n = s->cmp->do_block(s->cmp, s->packed, stored, b->bytes, s->super.block_size);
-	if (n <= 0 || (uint32_t)n > s->super.block_size)
-		return n < 0 ? n : SQFS_ERROR_COMPRESSOR;
+	e = unpack_to(s, p, b->bytes, &b->n);
+	if (e)
+		return e;
 	b->at = p.at;
-	b->n = (uint32_t)n;
 	b->asked = ++s->asked;
 	*ret = b;
 	return 0;
@@ -125,26 +134,55 @@ static int block_bytes(struct kv_sq *s, struct place p, uint32_t whole, uint32_t
 	return 0;
 }
 
+/* Where the fragment lies. */
+static int fragment_place(struct kv_sq *s, uint32_t number, struct place *ret)
+{
+	uint8_t raw[16];
+	struct kv_span f = { raw, sizeof(raw) };
+	int e = kv_sq_table_entry(s, &s->fragments, number, raw);
+
+	if (e)
+		return e;
+	kv_span_u64(f, 0, false, &ret->at);
+	kv_span_u32(f, 8, false, &ret->stored);
+	return 0;
+}
+
 /* The end of a file that lies with those of others in a fragment block. */
 static int fragment_bytes(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint32_t off,
 			  uint8_t *buf, uint32_t n)
 {
 	uint32_t index, start;
 	struct place p;
-	uint8_t raw[16];
-	struct kv_span f = { raw, sizeof(raw) };
 	int e = sqfs_inode_get_frag_location(inode, &index, &start);
 
 	if (e)
 		return e;
-	if (index == NO_FRAGMENT || start > s->super.block_size)
+	if (index == KV_SQ_NONE || start > s->super.block_size)
 		return SQFS_ERROR_CORRUPTED;
-	e = kv_sq_table_entry(s, &s->fragments, index, raw);
+	e = fragment_place(s, index, &p);
+	return e ? e : block_bytes(s, p, 0, start + off, buf, n);
+}
+
+int kv_sq_fragment(struct kv_sq *s, uint64_t number, uint8_t *payload, struct kv_sq_reply *rp)
+{
+	uint32_t n = 0;
+	struct place p;
+	int e = number > UINT32_MAX || s->super.block_size > KV_SQ_PAYLOAD
+			? SQFS_ERROR_OUT_OF_BOUNDS
+			: fragment_place(s, (uint32_t)number, &p);
+
+	if (!e && SQFS_IS_BLOCK_COMPRESSED(p.stored)) {
+		e = unpack_to(s, p, payload, &n);
+	} else if (!e) {
+		n = SQFS_ON_DISK_BLOCK_SIZE(p.stored);
+		e = n > s->super.block_size ? SQFS_ERROR_CORRUPTED
+					    : s->file.read_at(&s->file, p.at, payload, n);
+	}
 	if (e)
-		return e;
-	kv_span_u64(f, 0, false, &p.at);
-	kv_span_u32(f, 8, false, &p.stored);
-	return block_bytes(s, p, 0, start + off, buf, n);
+		return kv_sq_fail(s, "file data", e);
+	rp->n = n;
+	return 0;
 }
 
 /* n bytes at off of block i, whose whole length in the file is `whole`. */
@@ -169,13 +207,30 @@ static int part(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t i, 
 	return block_bytes(s, p, whole, off, buf, n);
 }
 
+/* The same of a file that lies in a fragment. */
+static uint64_t plain_fragment_at(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t size)
+{
+	uint32_t index, start, n;
+	struct place p;
+
+	if (!size || sqfs_inode_get_frag_location(inode, &index, &start) || index == KV_SQ_NONE ||
+	    fragment_place(s, index, &p) || SQFS_IS_BLOCK_COMPRESSED(p.stored))
+		return 0;
+	n = SQFS_ON_DISK_BLOCK_SIZE(p.stored);
+	if (start > n || n - start < size || p.at > s->source.size || s->source.size - p.at < n)
+		return 0;
+	return p.at + start;
+}
+
 uint64_t kv_sq_plain_at(struct kv_sq *s, const sqfs_inode_generic_t *inode)
 {
 	uint64_t start = 0, size = 0, done = 0;
 	size_t n = sqfs_inode_get_file_block_count(inode);
 
-	sqfs_inode_get_file_block_start(inode, &start);
 	sqfs_inode_get_file_size(inode, &size);
+	if (!n)
+		return plain_fragment_at(s, inode, size);
+	sqfs_inode_get_file_block_start(inode, &start);
 	/* Each must be as long as its part of the file: a sparse one is shorter. */
 	for (size_t i = 0; i < n && done < size; i++) {
 		uint64_t whole =

@@ -76,8 +76,27 @@ static int list_header(struct kv_sq *s)
 	return 0;
 }
 
+/* What the longest entry takes of the payload. */
+#define ROOM (sizeof(struct kv_sq_entry) + MAX_NAME + 1)
+
+/* Whether the walk that asks passes over directories of this name. */
+static bool is_skipped(const struct kv_sq *s, const char *name)
+{
+	for (const char *p = s->ahead.skip; p && p < s->ahead.skip + s->ahead.skip_n;
+	     p += strlen(p) + 1)
+		if (kv_streq(p, name))
+			return true;
+	return false;
+}
+
+static void let_wait(struct kv_sq *s, uint64_t ref, const char *name)
+{
+	if (s->ahead.n < KV_SQ_WAITING && !is_skipped(s, name))
+		s->ahead.waiting[s->ahead.n++] = ref;
+}
+
 /* Appends the next entry to the payload, which has room for it. */
-static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
+static int put_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 {
 	static const uint8_t types[] = {
 		[SQFS_INODE_DIR] = DT_DIR,     [SQFS_INODE_FILE] = DT_REG,
@@ -87,7 +106,7 @@ static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 	};
 	struct kv_sq_entry out;
 	uint16_t offset, ino, type, size;
-	uint8_t raw[8];
+	uint8_t raw[8], *name;
 	struct kv_span d = { raw, sizeof(raw) };
 	int e = list_bytes(s, raw, sizeof(raw));
 
@@ -104,33 +123,102 @@ static int list_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 	out.type = types[type];
 	out.n = (uint8_t)(size + 1);
 	memcpy(payload + *n, &out, sizeof(out));
-	*n += (uint32_t)sizeof(out);
-	e = list_bytes(s, payload + *n, out.n);
-	*n += out.n;
+	name = payload + *n + sizeof(out);
+	*n += (uint32_t)sizeof(out) + out.n + 1;
+	e = list_bytes(s, name, out.n);
+	name[out.n] = '\0';
+	if (e == 0 && out.type == DT_DIR)
+		let_wait(s, out.ref, (const char *)name);
 	s->list.count--;
 	return e;
+}
+
+/* The last ones from `from` on, in the other order: the first that a walk comes to is taken first.
+ */
+static void turn_round(struct kv_sq *s, size_t from)
+{
+	for (size_t to = s->ahead.n; from + 1 < to; from++) {
+		uint64_t ref = s->ahead.waiting[from];
+
+		s->ahead.waiting[from] = s->ahead.waiting[--to];
+		s->ahead.waiting[to] = ref;
+	}
+}
+
+/* Appends the list of the directory, as far as it fits; ret_more as in a reply. */
+static int put_list(struct kv_sq *s, uint64_t ref, uint64_t off, uint8_t *payload, uint32_t *n,
+		    uint64_t *ret_more)
+{
+	struct kv_sq_list head = { .ref = ref };
+	uint32_t start = *n;
+	size_t waiting = s->ahead.n;
+	int e = 0;
+
+	if (!off)
+		e = begin_list(s, ref);
+	else if (ref != s->list.ref || off != s->list.done)
+		e = -EINVAL;
+	*n += (uint32_t)sizeof(head);
+	while (e == 0 && s->list.left && KV_SQ_PAYLOAD - *n >= ROOM) {
+		if (!s->list.count)
+			e = list_header(s);
+		if (e == 0)
+			e = put_entry(s, payload, n);
+	}
+	turn_round(s, waiting);
+	head.n = *n - start - (uint32_t)sizeof(head);
+	memcpy(payload + start, &head, sizeof(head));
+	*ret_more = s->list.left ? s->list.done : 0;
+	return e;
+}
+
+/* What fails is left to the one that will ask for it. */
+static void read_ahead(struct kv_sq *s, uint8_t *payload, uint32_t *n)
+{
+	while (s->ahead.n && KV_SQ_PAYLOAD - *n >= sizeof(struct kv_sq_list) + ROOM) {
+		size_t left = --s->ahead.n;
+		uint64_t ref = s->ahead.waiting[left], more;
+		uint32_t before = *n;
+		int e = put_list(s, ref, 0, payload, n, &more);
+
+		if (e == 0 && !more)
+			continue;
+		*n = before;
+		s->ahead.n = left;
+		if (e == 0) {
+			/* It begins the next answer. */
+			s->ahead.waiting[s->ahead.n++] = ref;
+			return;
+		}
+	}
+}
+
+/* A walk that has come to ref has passed over those before it; or it is another walk. */
+static void come_to(struct kv_sq *s, uint64_t ref)
+{
+	size_t i = s->ahead.n;
+
+	while (i && s->ahead.waiting[i - 1] != ref)
+		i--;
+	s->ahead.n = i ? i - 1 : 0;
 }
 
 int kv_sq_list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
 	       struct kv_sq_reply *rp)
 {
+	size_t waiting = s->ahead.n;
 	uint32_t n = 0;
-	int e = 0;
+	int e;
 
-	if (!rq->off)
-		e = begin_list(s, rq->ref);
-	else if (rq->ref != s->list.ref || rq->off != s->list.done)
-		e = -EINVAL;
-	while (e == 0 && s->list.left &&
-	       KV_SQ_PAYLOAD - n >= sizeof(struct kv_sq_entry) + MAX_NAME) {
-		if (!s->list.count)
-			e = list_header(s);
-		if (e == 0)
-			e = list_entry(s, payload, &n);
-	}
+	if (rq->n && !rq->off)
+		come_to(s, rq->ref);
+	e = put_list(s, rq->ref, rq->off, payload, &n, &rp->more);
 	if (e < 0)
 		return e;
+	if (!rq->n)
+		s->ahead.n = waiting;
+	else if (!rp->more)
+		read_ahead(s, payload, &n);
 	rp->n = n;
-	rp->more = s->list.left ? s->list.done : 0;
 	return 0;
 }

@@ -77,7 +77,7 @@ static int take_entries(struct kv_sqw *w, size_t n, kv_sqw_entries *ret)
 {
 	struct kv_sq_entry raw;
 
-	for (size_t at = 0; at < n; at += sizeof(raw) + raw.n) {
+	for (size_t at = sizeof(struct kv_sq_list); at < n; at += sizeof(raw) + raw.n + 1) {
 		const char *name;
 
 		memcpy(&raw, w->payload + at, sizeof(raw));

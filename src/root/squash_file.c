@@ -1,23 +1,27 @@
 /*
- * Files of squashfs images. A question to the reader costs two switches between processes, some
- * tens of microseconds, and an ELF reader asks for many small pieces that lie close together: those
- * are served from pages, which any file's latest displace.
+ * Files of squashfs images. What lies in the image as it is, is read there. Small files lie packed
+ * with others in fragments: those are asked for as a whole and kept for a while, as a library's
+ * neighbours are likely libraries of the same package. Of all others pages are kept, which an ELF
+ * reader asks for many pieces of; any file's latest displace them.
  */
 #include "root/squash_tree.h"
 
-#define PAGE    16384
-#define N_PAGES 128
+#define USUAL_BLOCK (128U << 10) /* mksquashfs' default */
+
+#define PAGE    65536
+#define N_PAGES 32
 
 struct kv_sq_page {
 	uint64_t ref, off;
 	uint32_t n; /* 0 while unused */
-	uint8_t bytes[PAGE];
+	uint8_t *bytes;
 };
 
 struct squash_file {
 	struct kv_file file;
 	struct kv_sq_tree *t;
 	uint64_t ref;
+	uint32_t fragment, fragment_at; /* KV_SQ_NONE: not all of it lies in one */
 };
 
 /* n bytes at off, all of which the file has. */
@@ -54,6 +58,8 @@ static int page_at(struct squash_file *f, uint64_t off, const struct kv_sq_page 
 	if (page->n && page->ref == f->ref && page->off == start)
 		return 0;
 	page->n = 0;
+	if (!page->bytes)
+		page->bytes = kv_alloc_raw(f->t->arena, PAGE);
 	e = read_through(f, start, page->bytes, n);
 	if (e < 0)
 		return e;
@@ -94,6 +100,52 @@ static int squash_read(struct kv_file *file, uint64_t off, void *buf, size_t n, 
 	return e;
 }
 
+/* The fragment, unpacked. */
+static int piece_at(struct kv_sq_tree *t, uint32_t number, const struct kv_sq_piece **ret)
+{
+	struct kv_sq_request rq = { .op = KV_SQ_FRAGMENT, .ref = number };
+	struct kv_sq_piece *piece = &t->pieces[number % KV_ARRAY_SIZE(t->pieces)];
+	struct kv_sq_reply rp;
+	int e;
+
+	*ret = piece;
+	if (piece->n && piece->number == number)
+		return 0;
+	piece->n = 0;
+	e = kv_sq_ask_window(t, &rq, &rp);
+	if (e < 0)
+		return e;
+	/* The arena's pages are large, and cost less than those of malloc(). */
+	if (piece->room < rp.n) {
+		piece->room = rp.n <= USUAL_BLOCK ? USUAL_BLOCK : KV_SQ_PAYLOAD;
+		piece->bytes = kv_alloc_raw(t->arena, piece->room);
+	}
+	memcpy(piece->bytes, t->box.window, rp.n);
+	piece->number = number;
+	piece->n = rp.n;
+	return 0;
+}
+
+static int fragment_read(struct kv_file *file, uint64_t off, void *buf, size_t n, size_t *ret_n)
+{
+	const struct squash_file *f = (const struct squash_file *)file;
+	const struct kv_sq_piece *piece;
+	uint64_t size = file->st.size;
+	int e = piece_at(f->t, f->fragment, &piece);
+
+	if (e < 0)
+		return e;
+	if (f->fragment_at > piece->n || piece->n - f->fragment_at < size)
+		return kv_sq_nonsense(f->t, "a file lies outside of its fragment");
+	if (off > size)
+		off = size;
+	if (n > size - off)
+		n = (size_t)(size - off);
+	memcpy(buf, piece->bytes + f->fragment_at + off, n);
+	*ret_n = n;
+	return 0;
+}
+
 /* What was there when the image was opened can be gone. Threads may come here side by side. */
 static int plain_read(struct kv_file *f, uint64_t off, void *buf, size_t n, size_t *ret_n)
 {
@@ -119,6 +171,7 @@ static void squash_file_close(struct kv_file *f)
 }
 
 static const struct kv_file_ops file_ops = { squash_read, squash_file_close };
+static const struct kv_file_ops fragment_ops = { fragment_read, squash_file_close };
 static const struct kv_file_ops plain_ops = { plain_read, squash_file_close };
 
 int kv_sq_open_node(struct kv_sq_tree *t, const struct kv_sq_node *node, struct kv_file **ret)
@@ -132,6 +185,10 @@ int kv_sq_open_node(struct kv_sq_tree *t, const struct kv_sq_node *node, struct 
 		f->file.ops = &plain_ops;
 		f->file.fd = t->fd;
 		f->file.at = node->inode->at;
+	} else if (node->inode->fragment != KV_SQ_NONE) {
+		f->file.ops = &fragment_ops;
+		f->fragment = node->inode->fragment;
+		f->fragment_at = node->inode->fragment_at;
 	} else if (!t->pages) {
 		t->pages = kv_alloc_n(t->arena, N_PAGES, sizeof(*t->pages));
 	}

@@ -1,4 +1,4 @@
-/* Opening a squashfs image, its inodes and tables, and answering what is asked about it. */
+/* Opening a squashfs image, and its inodes and tables. */
 #include <sys/stat.h>
 
 #include "root/squash_image.h"
@@ -121,97 +121,6 @@ int kv_sq_table_entry(struct kv_sq *s, struct kv_sq_table *t, uint32_t i, void *
 	return e ? e : sqfs_meta_reader_read(t->reader, ret, t->size);
 }
 
-static int owner(struct kv_sq *s, uint16_t i, uint32_t *ret)
-{
-	uint8_t id[4];
-	int e = kv_sq_table_entry(s, &s->owners, i, id);
-
-	if (e)
-		return kv_sq_fail(s, "table of owners", e);
-	kv_span_u32((struct kv_span){ id, 4 }, 0, false, ret);
-	return 0;
-}
-
-static bool is_link(const sqfs_inode_generic_t *inode)
-{
-	return inode->base.type == SQFS_INODE_SLINK || inode->base.type == SQFS_INODE_EXT_SLINK;
-}
-
-static int describe(struct kv_sq *s, uint64_t ref, uint8_t *payload, struct kv_sq_reply *rp)
-{
-	struct kv_sq_inode out = { 0 };
-	sqfs_inode_generic_t *inode;
-	uint64_t size = 0;
-	int e = kv_sq_inode_at(s, ref, &inode);
-
-	if (e == 0)
-		e = owner(s, inode->base.uid_idx, &out.uid);
-	if (e == 0)
-		e = owner(s, inode->base.gid_idx, &out.gid);
-	if (e < 0)
-		return e;
-	if (is_link(inode)) {
-		/* The two kinds of link inode begin alike. */
-		size = out.link_n = inode->data.slink.target_size;
-		if (!size || size > KV_SQ_LINK)
-			return kv_sq_fail(s, "inode of a link", SQFS_ERROR_CORRUPTED);
-		memcpy(payload + sizeof(out), inode->extra, size);
-	} else if (S_ISREG(inode->base.mode)) {
-		sqfs_inode_get_file_size(inode, &size);
-		out.at = kv_sq_plain_at(s, inode);
-	}
-	out.size = size;
-	out.ino = inode->base.inode_number;
-	out.mode = inode->base.mode;
-	out.mtime_s = inode->base.mod_time;
-	memcpy(payload, &out, sizeof(out));
-	rp->n = (uint32_t)sizeof(out) + out.link_n;
-	return 0;
-}
-
-/* ---- questions ---- */
-
-static int read_file(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
-		     struct kv_sq_reply *rp)
-{
-	sqfs_inode_generic_t *inode;
-	uint64_t size;
-	uint32_t n = rq->n < KV_SQ_PAYLOAD ? rq->n : KV_SQ_PAYLOAD;
-	int e = kv_sq_inode_at(s, rq->ref, &inode);
-
-	if (e < 0)
-		return e;
-	if (sqfs_inode_get_file_size(inode, &size))
-		return -EINVAL;
-	if (rq->off >= size)
-		return 0;
-	if (size - rq->off < n)
-		n = (uint32_t)(size - rq->off);
-	e = kv_sq_read(s, inode, rq->off, payload, n);
-	if (e == 0)
-		rp->n = n;
-	return e;
-}
-
-void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
-		  struct kv_sq_reply *ret)
-{
-	int e = -EINVAL;
-
-	*ret = (struct kv_sq_reply){ 0 };
-	s->why = "the reader of the image was asked nonsense";
-	if (rq->op == KV_SQ_LIST)
-		e = kv_sq_list(s, rq, payload, ret);
-	else if (rq->op == KV_SQ_INODE)
-		e = describe(s, rq->ref, payload, ret);
-	else if (rq->op == KV_SQ_READ)
-		e = read_file(s, rq, payload, ret);
-	if (e == 0)
-		return;
-	*ret = (struct kv_sq_reply){ .error = e, .n = (uint32_t)strlen(s->why) };
-	memcpy(payload, s->why, ret->n);
-}
-
 /* ---- opening ---- */
 
 static int open_super(struct kv_sq *s)
@@ -331,6 +240,7 @@ void kv_sq_close(struct kv_sq *s)
 	sqfs_destroy(s->owners.reader);
 	sqfs_destroy(s->fragments.reader);
 	sqfs_destroy(s->cmp);
+	free(s->ahead.skip);
 	free(s->packed);
 	free(s);
 }

@@ -19,10 +19,21 @@ struct kv_sq_source {
 /* What one answer can carry. */
 #define KV_SQ_PAYLOAD (256U << 10)
 
+/*
+ * A question costs two switches between processes, which is more than most answers: so two of them
+ * bring along what will likely be asked next.
+ */
 enum kv_sq_op {
-	KV_SQ_LIST = 1, /* ref of a directory, off: 0, or `more` of the answer before -> entries */
-	KV_SQ_INODE,    /* ref -> struct kv_sq_inode, and a link's text behind it */
+	/* ref of a directory, off: 0, or `more` of the answer before; n: whether to read ahead ->
+	 * its list, and behind it whole ones of directories below it and of those that follow. */
+	KV_SQ_LIST = 1,
+	/* ref, off: where to read ahead from -> its struct kv_sq_inode, and behind it others of the
+	 * metadata block of off. */
+	KV_SQ_INODE,
 	KV_SQ_READ,     /* ref of a regular file, off, n -> bytes, fewer than n at its end only */
+	KV_SQ_FRAGMENT, /* ref: a fragment's number -> its bytes */
+	KV_SQ_SKIP,     /* n bytes of names in the window, each with a NUL: of directories that
+			   nothing is read ahead of */
 };
 
 /*
@@ -40,7 +51,13 @@ struct kv_sq_reply {
 	uint64_t more; /* of a list that goes on, else 0 */
 };
 
-/* An entry of a list, in the payload without padding: this, then n bytes of name without a NUL. */
+/* A directory's list, in the payload without padding: this, then n bytes of entries. */
+struct kv_sq_list {
+	uint64_t ref;
+	uint32_t n;
+} __attribute__((packed));
+
+/* An entry of it: this, then n bytes of name and a NUL. */
 struct kv_sq_entry {
 	uint64_t ref;
 	uint32_t ino;
@@ -48,13 +65,18 @@ struct kv_sq_entry {
 	uint8_t n;
 } __attribute__((packed));
 
+/* Then the bytes of a link's text. */
 struct kv_sq_inode {
-	uint64_t ino, size;
+	uint64_t ref, ino, size;
 	uint64_t at; /* where in the image a regular file's bytes lie as they are; 0: nowhere */
 	int64_t mtime_s;
 	uint32_t mode, uid, gid;
-	uint32_t link_n; /* bytes of the link's text, which has no NUL */
-};
+	uint32_t link_n;      /* bytes of the link's text, which has no NUL */
+	uint32_t fragment;    /* the number of the one that has all of the file, or KV_SQ_NONE */
+	uint32_t fragment_at; /* where in it the file begins */
+} __attribute__((packed));
+
+#define KV_SQ_NONE UINT32_MAX
 
 /* Longest text of a link: a path with its NUL has PATH_MAX bytes (symlink(2)). */
 #define KV_SQ_LINK 4095
@@ -68,7 +90,8 @@ struct kv_sq;
 int kv_sq_open(const struct kv_sq_source *source, struct kv_sq **ret, uint64_t *ret_root,
 	       const char **ret_why);
 void kv_sq_close(struct kv_sq *s);
-/* Answers one request; payload has room for KV_SQ_PAYLOAD bytes. */
+/* Answers one request; payload, which holds what comes with it, has room for KV_SQ_PAYLOAD bytes.
+ */
 void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
 		  struct kv_sq_reply *ret);
 
@@ -86,6 +109,7 @@ void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payl
 #define KV_SQ_INODES  8
 #define KV_SQ_BLOCKS  64
 #define KV_SQ_READERS 32
+#define KV_SQ_WAITING 16384
 
 /*
  * Readers of one part of the metadata. Each of libsquashfs' readers keeps the one block that it
@@ -130,6 +154,13 @@ struct kv_sq {
 		uint32_t count, start_block, ino;
 		sqfs_meta_reader_t *reader;
 	} list;
+	struct {
+		/* Directories that a walk in order comes to, the next one last. */
+		uint64_t waiting[KV_SQ_WAITING];
+		size_t n;
+		char *skip; /* names of directories that it does not enter, or NULL */
+		size_t skip_n;
+	} ahead;
 	struct kv_sq_block blocks[KV_SQ_BLOCKS];
 	uint64_t asked;  /* clock of the blocks' use */
 	uint8_t *packed; /* a block as the image has it */
@@ -152,6 +183,8 @@ int kv_sq_read(struct kv_sq *s, const sqfs_inode_generic_t *inode, uint64_t off,
 /* Answers KV_SQ_LIST. */
 int kv_sq_list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
 	       struct kv_sq_reply *rp);
+/* Answers KV_SQ_FRAGMENT. */
+int kv_sq_fragment(struct kv_sq *s, uint64_t number, uint8_t *payload, struct kv_sq_reply *rp);
 /* libsquashfs' compressor of the image, or our own for LZO. */
 int kv_sq_compressor(const sqfs_super_t *super, sqfs_compressor_t **ret);
 

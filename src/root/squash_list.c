@@ -46,34 +46,23 @@ struct taker {
 	struct kv_arena *arena;
 	kv_dirents *list;
 	struct kv_sq_node *dir; /* whose names are kept, or NULL */
-	char before[256];       /* the name before, "" at first */
+	const char *before;     /* the name before, "" at first */
 	size_t n;
 };
-
-static const char *rel_of(struct kv_arena *a, const char *dir, const char *name)
-{
-	return *dir ? kv_strf(a, "%s/%s", dir, name) : kv_strdup(a, name);
-}
 
 int kv_sq_know_dir(struct kv_sq_tree *t, const char *rel, uint64_t ref, struct kv_sq_node **ret)
 {
 	struct kv_sq_node **slot = (struct kv_sq_node **)kv_map_slot(t->dirs, rel);
-	char key[17];
-	void **place;
 
 	if (!*slot) {
 		if (++t->n_dirs > MAX_DIRS)
 			return kv_sq_nonsense(t,
 					      "it has more directories than kvpath walks through");
-		for (unsigned i = 0; i < 16; i++)
-			key[i] = (char)('a' + (ref >> (4 * i) & 15));
-		key[16] = '\0';
-		place = kv_map_slot(t->places, key);
-		if (*place)
+		if (kv_sq_refs_get(t->places, ref))
 			return kv_sq_nonsense(t, "a directory lies in two places");
 		*slot = kv_new(t->arena, struct kv_sq_node);
 		**slot = (struct kv_sq_node){ .ref = ref, .type = DT_DIR };
-		*place = *slot;
+		kv_sq_refs_put(t->places, ref, *slot);
 	}
 	*ret = *slot;
 	return 0;
@@ -83,88 +72,93 @@ int kv_sq_know_dir(struct kv_sq_tree *t, const char *rel, uint64_t ref, struct k
  * A name must be one that a file can have, and names must ascend: that is the format's order
  * (squashfs' lookup relies on it), and it makes each of them the only one.
  */
-static bool is_name(struct taker *k, const char *name, size_t n)
+static bool is_name(const struct taker *k, const char *name, size_t n)
 {
-	char copy[256];
-
-	if (!n || memchr(name, '/', n) || memchr(name, 0, n) || (n == 1 && name[0] == '.') ||
-	    (n == 2 && name[0] == '.' && name[1] == '.'))
-		return false;
-	memcpy(copy, name, n);
-	copy[n] = '\0';
-	if (strcmp(copy, k->before) <= 0)
-		return false;
-	memcpy(k->before, copy, n + 1);
-	return true;
+	return n && strlen(name) == n && !memchr(name, '/', n) && !kv_streq(name, ".") &&
+	       !kv_streq(name, "..") && strcmp(name, k->before) > 0;
 }
 
-static int take(struct taker *k, uint64_t ref, uint8_t type, const char *name, size_t n)
+static int know_subdir(struct taker *k, uint64_t ref, const char *name, struct kv_sq_node **ret)
+{
+	/* It lives as long as the list; the map has its own. */
+	const char *rel = *k->rel ? kv_join(k->arena, k->rel, name) : name;
+
+	return kv_sq_know_dir(k->t, rel, ref, ret);
+}
+
+/* The name has its NUL, and stays where it is. */
+static int take(struct taker *k, const struct kv_sq_entry *entry, char *name)
 {
 	struct kv_sq_node *node = NULL;
-	char *kept;
 	int e = 0;
 
-	if (!is_name(k, name, n))
+	if (!is_name(k, name, entry->n))
 		return kv_sq_nonsense(k->t,
 				      "a directory has a name that cannot be, or twice the same");
-	if (type == DT_UNKNOWN || type > DT_SOCK)
+	if (entry->type == DT_UNKNOWN || entry->type > DT_SOCK)
 		return kv_sq_nonsense(k->t, "its reader answers nonsense");
 	if (++k->n > MAX_ENTRIES)
 		return kv_sq_nonsense(k->t, "a directory has more entries than kvpath looks at");
-	kept = kv_strdup(k->arena, k->before);
-	kv_vec_push(k->arena, k->list, ((struct kv_dirent){ kept, type }));
-	if (type == DT_DIR)
-		e = kv_sq_know_dir(k->t, rel_of(k->arena, k->rel, kept), ref, &node);
+	k->before = name;
+	kv_vec_push(k->arena, k->list, ((struct kv_dirent){ name, entry->type }));
+	if (entry->type == DT_DIR)
+		e = know_subdir(k, entry->ref, name, &node);
 	if (e < 0 || !k->dir)
 		return e;
 	if (!node) {
 		node = kv_new(k->arena, struct kv_sq_node);
-		*node = (struct kv_sq_node){ .ref = ref, .type = type };
+		*node = (struct kv_sq_node){ .ref = entry->ref, .type = entry->type };
 	}
-	*kv_map_slot(k->dir->names, kept) = node;
+	node->dir = k->dir;
+	kv_vec_push(k->arena, &k->dir->nodes, node);
+	*kv_map_slot(k->dir->names, name) = node;
 	return 0;
 }
 
-static int take_all(struct taker *k, size_t n)
+/* Names are looked at where they stay: copied to the list's memory, all at once. */
+static int take_all(struct taker *k, struct kv_span s)
 {
-	struct kv_span s = { k->t->copy, n };
+	uint8_t *copy = kv_alloc_raw(k->arena, s.n);
 	struct kv_sq_entry entry;
 
-	while (s.n) {
+	memcpy(copy, s.p, s.n);
+	for (size_t at = 0; at < s.n; at += entry.n + 1U) {
 		int e;
 
-		if (s.n < sizeof(entry))
+		if (s.n - at < sizeof(entry))
 			return kv_sq_nonsense(k->t, "its reader answers nonsense");
-		memcpy(&entry, s.p, sizeof(entry));
-		if (s.n - sizeof(entry) < entry.n)
+		memcpy(&entry, copy + at, sizeof(entry));
+		at += sizeof(entry);
+		if (s.n - at <= entry.n || copy[at + entry.n])
 			return kv_sq_nonsense(k->t, "its reader answers nonsense");
-		e = take(k, entry.ref, entry.type, (const char *)s.p + sizeof(entry), entry.n);
+		e = take(k, &entry, (char *)copy + at);
 		if (e < 0)
 			return e;
-		s.p += sizeof(entry) + entry.n;
-		s.n -= sizeof(entry) + entry.n;
 	}
 	return 0;
 }
 
 int kv_sq_list_dir(struct kv_sq_tree *t, const char *rel, uint64_t ref, struct kv_arena *a,
-		   kv_dirents *ret, struct kv_sq_node *dir)
+		   kv_dirents *ret, struct kv_sq_node *dir, bool ahead)
 {
-	struct taker k = { .t = t, .rel = rel, .arena = a, .list = ret, .dir = dir };
-	struct kv_sq_request rq = { .op = KV_SQ_LIST, .ref = ref };
-	struct kv_sq_reply rp;
+	struct taker k = { .t = t, .rel = rel, .arena = a, .list = ret, .dir = dir, .before = "" };
+	struct kv_sq_request rq = { .op = KV_SQ_LIST, .ref = ref, .n = ahead };
+	struct kv_span entries;
+	uint64_t more = 0;
+	int e;
 
+	if (kv_sq_known_list(t, ref, &entries))
+		return take_all(&k, entries);
 	do {
-		int e = kv_sq_ask(t, rq, &rp);
-
+		e = kv_sq_ask_list(t, &rq, &more, &entries);
 		if (e == 0)
-			e = take_all(&k, rp.n);
+			e = take_all(&k, entries);
 		if (e < 0)
 			return e;
 		/* It goes on, or ends. */
-		if (rp.more && (rp.more <= rq.off || !rp.n))
+		if (more && (more <= rq.off || !entries.n))
 			return kv_sq_nonsense(t, "its reader answers nonsense");
-		rq.off = rp.more;
+		rq.off = more;
 	} while (rq.off);
 	return 0;
 }

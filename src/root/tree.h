@@ -14,6 +14,8 @@ struct kv_tree_ops {
 	int (*lstat)(struct kv_tree *t, const char *rel, struct kv_stat *ret);
 	int (*readlink)(struct kv_tree *t, const char *rel, struct kv_arena *a, const char **ret);
 	int (*list)(struct kv_tree *t, const char *rel, struct kv_arena *a, kv_dirents *ret);
+	/* See kv_root_will_skip(); may be NULL. */
+	void (*will_skip)(struct kv_tree *t, const char *const *names, size_t n);
 	int (*open)(struct kv_tree *t, const char *rel, struct kv_file **ret);
 	void (*close)(struct kv_tree *t);
 	/* Whether rel is known to be a regular file without asking anybody; may be NULL. */

@@ -61,6 +61,24 @@ void sqfix_link(struct sqfix *f, const char *rel, const char *text)
 	assert_int_equal(symlink(text, in_tree(f, rel)), 0);
 }
 
+/* Small files that pack well: the others are noise, which lies in an image as it is. */
+static void add_texts(struct sqfix *f)
+{
+	char text[30000];
+
+	sqfix_dir(f, "texts");
+	for (unsigned i = 0; i < 8; i++) {
+		int fd = open(in_tree(f, kv_strf(f->a, "texts/%u", i)),
+			      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+		for (size_t j = 0; j < sizeof(text); j++)
+			text[j] = (char)('a' + (j * (i + 3) / 7) % 26);
+		assert_true(fd >= 0);
+		assert_int_equal(kv_write_all(fd, text, sizeof(text) - i), 0);
+		close(fd);
+	}
+}
+
 /* More names than one answer of the reader can carry, and names that look like something else. */
 static void add_names(struct sqfix *f)
 {
@@ -122,6 +140,7 @@ void sqfix_everything(struct sqfix *f)
 	sqfix_dir(f, "deep/er/est");
 	sqfix_dir(f, "deep/none");
 	sqfix_file(f, "deep/er/est/file", 3000, 7);
+	add_texts(f);
 	add_names(f);
 	add_kinds(f);
 }

@@ -18,13 +18,24 @@
 
 /* What a false reader answers: the child has its copy of these. */
 static struct {
-	struct kv_sq_reply list, inode, read;
+	struct kv_sq_reply list, inode, read, fragment;
 	uint8_t list_bytes[2048], inode_bytes[8192];
 	uint32_t list_n, inode_n;
-	int die;     /* signal before the answer; -1 leaves, -2 stays silent */
-	size_t size; /* of a reply */
-	int calls;   /* lists until it ends */
+	uint64_t other; /* not what was asked about, but what lies so far behind it */
+	int inodes;     /* questions about inodes */
+	int die;        /* signal before the answer; -1 leaves, -2 stays silent */
+	size_t size;    /* of a reply */
+	int calls;      /* lists until it ends */
 } lie;
+
+/* The answers name what was asked about. */
+static void set_refs(uint64_t ref)
+{
+	ref += lie.other;
+	if (!lie.list.error)
+		memcpy(lie.list_bytes, &ref, sizeof(ref));
+	memcpy(lie.inode_bytes, &ref, sizeof(ref));
+}
 
 static void false_reader(int image, int sock, uint8_t *window)
 {
@@ -35,10 +46,14 @@ static void false_reader(int image, int sock, uint8_t *window)
 	if (write(sock, &hello, sizeof(hello)) < 0)
 		return;
 	while (read(sock, &rq, sizeof(rq)) == (ssize_t)sizeof(rq)) {
-		struct kv_sq_reply rp = rq.op == KV_SQ_LIST    ? lie.list
-					: rq.op == KV_SQ_INODE ? lie.inode
-							       : lie.read;
+		struct kv_sq_reply rp = rq.op == KV_SQ_LIST       ? lie.list
+					: rq.op == KV_SQ_INODE    ? lie.inode
+					: rq.op == KV_SQ_FRAGMENT ? lie.fragment
+								  : lie.read;
 
+		set_refs(rq.ref);
+		if (rq.op == KV_SQ_INODE && ++lie.inodes > 1)
+			rp.error = -EIO;
 		if (rq.op == KV_SQ_LIST && rq.off && !--lie.calls)
 			rp.more = 0;
 		if (rq.op == KV_SQ_LIST)
@@ -56,23 +71,57 @@ static void false_reader(int image, int sock, uint8_t *window)
 	}
 }
 
+/* Begins a list of this many bytes. */
+static void head_list(uint32_t n)
+{
+	struct kv_sq_list head = { .n = n };
+
+	memcpy(lie.list_bytes, &head, sizeof(head));
+}
+
+static void no_entries(void)
+{
+	lie.list_n = lie.list.n = sizeof(struct kv_sq_list);
+	head_list(0);
+}
+
 static void add_entry(uint64_t ref, uint8_t type, const char *name, size_t n)
 {
 	struct kv_sq_entry e = { .ref = ref, .type = type, .n = (uint8_t)n };
 
 	memcpy(lie.list_bytes + lie.list_n, &e, sizeof(e));
 	memcpy(lie.list_bytes + lie.list_n + sizeof(e), name, n);
-	lie.list_n += (uint32_t)(sizeof(e) + n);
+	lie.list_n += (uint32_t)(sizeof(e) + n + 1);
+	lie.list_bytes[lie.list_n - 1] = '\0';
 	lie.list.n = lie.list_n;
+	head_list(lie.list_n - (uint32_t)sizeof(struct kv_sq_list));
+}
+
+static void add_inode(uint64_t ref, uint32_t mode, uint64_t size, const char *text, size_t n)
+{
+	struct kv_sq_inode i = { .ref = ref,
+				 .ino = 7,
+				 .size = size,
+				 .mode = mode,
+				 .link_n = (uint32_t)n,
+				 .fragment = KV_SQ_NONE };
+
+	memcpy(lie.inode_bytes + lie.inode_n, &i, sizeof(i));
+	memcpy(lie.inode_bytes + lie.inode_n + sizeof(i), text, n);
+	lie.inode_n += (uint32_t)(sizeof(i) + n);
+	lie.inode.n = lie.inode_n;
 }
 
 static void set_inode(uint32_t mode, uint64_t size, const char *text, size_t n)
 {
-	struct kv_sq_inode i = { .ino = 7, .size = size, .mode = mode, .link_n = (uint32_t)n };
+	lie.inode_n = 0;
+	add_inode(0, mode, size, text, n);
+}
 
-	memcpy(lie.inode_bytes, &i, sizeof(i));
-	memcpy(lie.inode_bytes + sizeof(i), text, n);
-	lie.inode_n = lie.inode.n = (uint32_t)(sizeof(i) + n);
+static void set_fragment(uint32_t number, uint32_t at)
+{
+	memcpy(lie.inode_bytes + offsetof(struct kv_sq_inode, fragment), &number, sizeof(number));
+	memcpy(lie.inode_bytes + offsetof(struct kv_sq_inode, fragment_at), &at, sizeof(at));
 }
 
 static void set_at(uint64_t at)
@@ -85,6 +134,7 @@ static void be_honest(void)
 {
 	memset(&lie, 0, sizeof(lie));
 	lie.size = sizeof(struct kv_sq_reply);
+	no_entries();
 	add_entry(2, DT_DIR, "dir", 3);
 	add_entry(3, DT_REG, "file", 4);
 	add_entry(4, DT_LNK, "link", 4);
@@ -168,7 +218,7 @@ static void test_honest(void **state)
 	be_honest();
 	lie.list.more = 5;
 	lie.calls = 1;
-	lie.list_n = 0;
+	no_entries();
 	add_entry(9, DT_REG, "a", 1);
 	is_refused(LIST, "twice the same");
 }
@@ -187,7 +237,7 @@ static void test_names(void **state)
 	(void)state;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(bad); i++) {
 		be_honest();
-		lie.list_n = 0;
+		no_entries();
 		add_entry(2, DT_REG, bad[i].name, bad[i].n);
 		is_refused(LIST, "a name that cannot be");
 		is_refused(STAT_FILE, "a name that cannot be");
@@ -217,11 +267,26 @@ static void test_nonsense(void **state)
 	be_honest();
 	add_entry(5, 13, "odd", 3);
 	is_refused(LIST, nonsense);
-	for (uint32_t cut = 1; cut < 14; cut++) {
+	for (uint32_t cut = 1; cut < 19; cut++) {
 		be_honest();
 		lie.list.n = lie.list_n - cut;
 		is_refused(LIST, nonsense);
+		head_list(lie.list.n - (uint32_t)sizeof(struct kv_sq_list));
+		is_refused(LIST, nonsense);
 	}
+	/* A name without its NUL; a list that is not the one asked for; lists that do not fit. */
+	be_honest();
+	lie.list_bytes[lie.list_n - 1] = 'x';
+	is_refused(LIST, nonsense);
+	be_honest();
+	lie.other = 1;
+	is_refused(LIST, nonsense);
+	be_honest();
+	lie.list.n += 5;
+	is_refused(LIST, nonsense);
+	be_honest();
+	head_list(UINT32_MAX);
+	is_refused(LIST, nonsense);
 	be_honest();
 	lie.list.n = KV_SQ_PAYLOAD + 1;
 	is_refused(LIST, nonsense);
@@ -239,8 +304,8 @@ static void test_nonsense(void **state)
 	}
 	/* A list that goes on without getting on. */
 	be_honest();
-	lie.list_n = 0;
-	lie.list = (struct kv_sq_reply){ .more = 5 };
+	no_entries();
+	lie.list.more = 5;
 	is_refused(LIST, nonsense);
 }
 
@@ -279,6 +344,65 @@ static void test_inodes(void **state)
 	is_refused(STAT_LINK, "nonsense");
 	set_inode(S_IFLNK | 0777, 4095, text, 4095);
 	is_taken(STAT_LINK);
+}
+
+/* What nobody asked for is judged when it is. */
+static void test_ahead(void **state)
+{
+	struct kv_tree *t;
+	struct kv_stat st;
+
+	(void)state;
+	be_honest();
+	add_inode(4, S_IFLNK | 0777, 3, "", 0);
+	t = ask_reader(false_reader, 1);
+	assert_int_equal(t->ops->lstat(t, "file", &st), 0);
+	assert_null(t->ops->fault(t));
+	assert_int_equal(t->ops->lstat(t, "link", &st), -EIO);
+	assert_non_null(strstr(t->ops->fault(t), "a text that cannot be"));
+	t->ops->close(t);
+	/* Of two answers the first counts. */
+	be_honest();
+	add_inode(3, S_IFREG | 0644, 11, "", 0);
+	add_inode(4, S_IFLNK | 0777, 3, "dir", 3);
+	t = ask_reader(false_reader, 1);
+	assert_int_equal(t->ops->lstat(t, "file", &st), 0);
+	assert_int_equal(st.size, 10);
+	assert_int_equal(t->ops->lstat(t, "link", &st), 0);
+	assert_null(t->ops->fault(t));
+	t->ops->close(t);
+	be_honest();
+	add_inode(4, S_IFLNK | 0777, 3, "dir", 3);
+	lie.inode.n--;
+	is_refused(STAT_FILE, "nonsense");
+	be_honest();
+	lie.other = 1;
+	is_refused(STAT_FILE, "nonsense");
+}
+
+static void test_fragments(void **state)
+{
+	(void)state;
+	be_honest();
+	set_fragment(0, 5);
+	lie.fragment.n = 15;
+	is_taken(READ_FILE);
+	lie.fragment.n = 14;
+	is_refused(READ_FILE, "outside of its fragment");
+	lie.fragment.n = 0;
+	is_refused(READ_FILE, "outside of its fragment");
+	lie.fragment.n = KV_SQ_PAYLOAD;
+	is_taken(READ_FILE);
+	lie.fragment.n = KV_SQ_PAYLOAD + 1;
+	is_refused(READ_FILE, "nonsense");
+	lie.fragment.n = 15;
+	set_fragment(7, 6);
+	is_refused(READ_FILE, "outside of its fragment");
+	set_fragment(7, UINT32_MAX);
+	is_refused(READ_FILE, "outside of its fragment");
+	set_fragment(7, 0);
+	lie.fragment.error = -EIO;
+	is_refused(READ_FILE, "");
 }
 
 static void test_reads(void **state)
@@ -422,6 +546,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_honest),   cmocka_unit_test(test_names),
 		cmocka_unit_test(test_nonsense), cmocka_unit_test(test_inodes),
+		cmocka_unit_test(test_ahead),    cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_reads),    cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_fds),      cmocka_unit_test(test_confined),
 	};

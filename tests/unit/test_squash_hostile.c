@@ -227,6 +227,7 @@ static void tour_dir(struct tour *t, uint64_t ref, int depth)
 {
 	struct kv_sq_reply rp, other;
 	struct kv_sq_entry entry;
+	struct kv_sq_list head;
 	uint8_t *copy;
 
 	if (depth > 5 || !ask(t, KV_SQ_LIST, ref, 0, &rp))
@@ -234,9 +235,12 @@ static void tour_dir(struct tour *t, uint64_t ref, int depth)
 	copy = malloc(rp.n + 1);
 	assert_non_null(copy);
 	memcpy(copy, t->payload, rp.n);
-	for (uint32_t at = 0; at < rp.n; at += (uint32_t)sizeof(entry) + entry.n) {
+	memcpy(&head, copy, sizeof(head));
+	for (uint32_t at = sizeof(head); at < sizeof(head) + head.n;
+	     at += (uint32_t)sizeof(entry) + entry.n + 1) {
 		memcpy(&entry, copy + at, sizeof(entry));
-		ask(t, KV_SQ_INODE, entry.ref, 0, &other);
+		ask(t, KV_SQ_INODE, entry.ref, entry.ref, &other);
+		ask(t, KV_SQ_FRAGMENT, any(3), 0, &other);
 		ask(t, KV_SQ_READ, entry.ref, any(400000), &other);
 		tour_dir(t, entry.ref, depth + 1);
 	}
