@@ -101,6 +101,7 @@ struct kv_host {
 	int verbs_error;      /* with which /sys/class/infiniband_verbs was not listed; 0 */
 	kv_pcis efas, gpus;   /* by address */
 	KV_VEC(struct kv_verbs) verbs;
+	int numa_nodes;      /* that /sys shows; -1 where it has no directory of them */
 	const char *kernel;  /* "6.8.0-1030-aws"; NULL */
 	const char *product; /* instance type where the vendor is EC2, else NULL */
 	const struct kv_instance *instance;

@@ -99,8 +99,22 @@ static void find_covers(struct kv_host *h, struct kv_sysroot *s)
 	}
 }
 
+static int count_nodes(struct kv_sysroot *s)
+{
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+	int n = 0;
+
+	if (kv_sysroot_list(s, "/sys/devices/system/node", &list) < 0)
+		return -1;
+	kv_vec_each (d, &list)
+		n += kv_starts(d->name, "node") && d->name[4] >= '0' && d->name[4] <= '9';
+	return n;
+}
+
 void kv_find_system(struct kv_host *h, struct kv_sysroot *s)
 {
+	h->numa_nodes = count_nodes(s);
 	h->kernel = kv_sysroot_value(s, "/proc/sys/kernel", "osrelease");
 	find_instance(h, s);
 	find_modules(h, s);

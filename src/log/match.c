@@ -48,10 +48,20 @@ static struct {
 	uint8_t offset[MOST]; /* of the word in the pattern's text */
 } by_word;
 
+/* Whether s has the text, of which a '*' stands for anything. */
+static bool has_text(const char *s, const char *text)
+{
+	const char *star = strchr(text, '*');
+	size_t n = star ? (size_t)(star - text) : strlen(text);
+
+	s = memmem(s, strlen(s), text, n);
+	return s && (!star || strstr(s + n, star + 1));
+}
+
 const char *kv_log_load_cause(const char *reason)
 {
 	for (size_t i = 0; i < KV_ARRAY_SIZE(causes); i++)
-		if (strstr(reason, causes[i].reason))
+		if (has_text(reason, causes[i].reason))
 			return causes[i].id;
 	return NULL;
 }

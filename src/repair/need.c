@@ -34,6 +34,7 @@ bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n)
 	case KV_CAUSE_NO_CUDART:
 	case KV_CAUSE_NO_DRIVER:
 	case KV_CAUSE_OUT_OF_TREE:
+	case KV_CAUSE_NIXL_ABI:
 	case KV_CAUSE_OTHER:
 		return false;
 	}

@@ -63,6 +63,9 @@ enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 		return KV_CAUSE_GLIBC;
 	if (l->missing_symbol && kv_starts(l->missing_symbol, "cu") && !l->provider)
 		return KV_CAUSE_NO_DRIVER;
+	if (l->missing_symbol && kv_starts(l->missing_symbol, "_Z") &&
+	    strstr(l->missing_symbol, "nixl"))
+		return KV_CAUSE_NIXL_ABI;
 	if (l->missing)
 		return cause_of_missing(f, n, l);
 	return KV_CAUSE_OTHER;

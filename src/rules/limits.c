@@ -66,6 +66,22 @@ void kv_rule_cgroup_memory(const struct kv_facts *f, struct kv_findings *out)
 	kv_mend(out, fi, false, "raise the job's memory limit, or give it fewer EFA devices");
 }
 
+void kv_rule_no_numa(const struct kv_facts *f, struct kv_findings *out)
+{
+	struct kv_finding *fi;
+
+	if (!f->host || f->host->numa_nodes != 0 || !kv_streq(f->backend, "LIBFABRIC"))
+		return;
+	fi = kv_find(
+		out, KV_ERROR,
+		"/sys shows no NUMA node: libhwloc, with which the LIBFABRIC backend looks for "
+		"devices, ends the process then");
+	fi->of_host = true;
+	kv_show(out, fi, "/sys/devices/system/node", "no nodeN in it");
+	kv_mend(out, fi, false,
+		"give the container the host's whole /sys, or none of this directory");
+}
+
 void kv_rule_fork(const struct kv_facts *f, struct kv_findings *out)
 {
 	static const char *const asks[] = { "FI_EFA_FORK_SAFE", "RDMAV_FORK_SAFE",

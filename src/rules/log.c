@@ -86,6 +86,12 @@ static void view_backend(struct kv_log_view *v, const struct kv_log_event *e)
 		keep(kind == KV_LOG_SELECTED ? &v->other_selected : &v->other_made, e);
 }
 
+/* The findings of a registration that failed. */
+static bool is_registration(const char *id)
+{
+	return kv_streq(id, "KV319") || kv_streq(id, "KV407") || kv_streq(id, "KV413");
+}
+
 static void view_event(struct kv_log_view *v, const struct kv_log_event *e)
 {
 	switch (e->pattern->kind) {
@@ -130,7 +136,7 @@ static void view_event(struct kv_log_view *v, const struct kv_log_event *e)
 		keep(&v->mismatch, e);
 		break;
 	case KV_LOG_ERROR:
-		if (e->pattern->id && kv_streq(e->pattern->id, "KV407"))
+		if (e->pattern->id && is_registration(e->pattern->id))
 			keep(&v->no_register, e);
 		break;
 	default:

@@ -6,40 +6,44 @@
 
 #define PLACES 6 /* shown of each finding */
 
-/* How weighty, where the process is off the fabric for it; else a warning. By hand in any case. */
+enum weight { WARNS, DECIDES, INFORMS };
+
+/*
+ * What logs show: how weighty it is and the repair, by hand in any case. Of what rules find too,
+ * the repair here is what can be said without the target.
+ */
 static const struct mend {
 	const char *id;
-	bool decides;
+	enum weight weight;
 	const char *repair;
 } mends[] = {
-	{ "KV101", true, "kvpath check and kvpath fix on the container that wrote this" },
-	{ "KV103", true, "kvpath check and kvpath fix on the container that wrote this" },
-	{ "KV104", true, "install libhwloc15 in the image" },
-	{ "KV105", true, "install the NIXL wheel of the image's CUDA (nixl-cu12, nixl-cu13)" },
-	{ "KV107", true, "start the container with the NVIDIA runtime" },
-	{ "KV108", true, "leave the plugins in NIXL's own tree" },
-	{ "KV114", true, "kvpath check on the container that wrote this" },
-	{ "KV150", true, "kvpath why on the plugin, in the container that wrote this" },
-	{ "KV201", true, "name LIBFABRIC where the framework chooses: kvpath explain KV201" },
-	{ "KV203", true, "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
-	{ "KV204", true, "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
-	{ "KV205", true, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
-	{ "KV211", true, "set the same backend for prefill and for decode" },
-	{ "KV213", false, "name LIBFABRIC alone" },
-	{ "KV301", true, "kvpath check on the host and the container that wrote this" },
-	{ "KV302", true, "remove what keeps efa away: kvpath check on the host and the container" },
-	{ "KV303", true, "remove what keeps FI_HMEM away: kvpath explain KV401" },
-	{ "KV304", true, "give the job the EFA devices, or take FI_PROVIDER=efa away" },
-	{ "KV310", true, "install libibverbs, its providers and libefa of one rdma-core" },
-	{ "KV312", true, "install libibverbs, its providers and libefa of one rdma-core" },
-	{ "KV601", false, "let the security group pass all traffic to and from itself" },
-	{ "KV604", false, "run the same NIXL on prefill and on decode" },
-	{ "KV606", false, "NIXL 1.3.2, or 1.4.0 and newer" },
+#define KV_RULE(id, fn, title)
+#define KV_PROVED(id, title)
+#define KV_LOGGED(id, weight, title, repair) { #id, weight, repair },
+#include "rules/rules.def"
+	{ "KV101", DECIDES, "kvpath check and kvpath fix on the container that wrote this" },
+	{ "KV103", DECIDES, "kvpath check and kvpath fix on the container that wrote this" },
+	{ "KV104", DECIDES, "install libhwloc15 in the image" },
+	{ "KV105", DECIDES, "install the NIXL wheel of the image's CUDA (nixl-cu12, nixl-cu13)" },
+	{ "KV107", DECIDES, "start the container with the NVIDIA runtime" },
+	{ "KV108", DECIDES, "leave the plugins in NIXL's own tree" },
+	{ "KV109", DECIDES, "take the plugin and libnixl.so from one build of NIXL" },
+	{ "KV114", DECIDES, "kvpath check on the container that wrote this" },
+	{ "KV115", WARNS, "give the container the host's whole /sys" },
+	{ "KV150", DECIDES, "kvpath why on the plugin, in the container that wrote this" },
+	{ "KV201", DECIDES, "name LIBFABRIC where the framework chooses: kvpath explain KV201" },
+	{ "KV203", DECIDES,
+	  "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
+	{ "KV205", DECIDES, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
+	{ "KV301", DECIDES, "kvpath check on the host and the container that wrote this" },
+	{ "KV310", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV312", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV317", WARNS, "start the job with unlimited locked memory" },
 };
 
 static const struct mend *mend_of(const char *id)
 {
-	static const struct mend none = { "", false, "" };
+	static const struct mend none = { "", WARNS, "" };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(mends); i++)
 		if (kv_streq(mends[i].id, id))
@@ -57,7 +61,7 @@ static struct kv_finding *finding_of(struct kv_findings *out, const char *id, co
 			return fi;
 	out->id = id;
 	out->title = kv_rule_title(id);
-	fi = kv_find(out, KV_WARNING, "%s", detail);
+	fi = kv_find(out, mend_of(id)->weight == INFORMS ? KV_INFO : KV_WARNING, "%s", detail);
 	if (*mend_of(id)->repair)
 		kv_mend(out, fi, false, "%s", mend_of(id)->repair);
 	return fi;
@@ -88,7 +92,7 @@ static struct kv_finding *report(const struct kv_log *l, const struct kv_log_pat
 {
 	struct kv_finding *fi = finding_of(out, id, detail);
 
-	if (path->verdict == KV_OFF_FABRIC && mend_of(id)->decides)
+	if (path->verdict == KV_OFF_FABRIC && mend_of(id)->weight == DECIDES)
 		fi->severity = KV_ERROR;
 	show(l, out, fi, e);
 	return fi;
@@ -177,6 +181,11 @@ void kv_log_find(const struct kv_log *l, const struct kv_log_process *p, const c
 		report_both(l, &v, path, out);
 	else if (v.other_made || v.other_selected)
 		report_other(l, &v, path, out);
+	/* Without a backend named, memory counts as registered where any of them takes it. */
+	if (v.no_register && v.other_made && v.made)
+		report(l, path, out, "KV215", v.no_register,
+		       kv_strf(l->arena, "%s refused a registration that %s may have taken",
+			       v.wanted, v.other_made->subject));
 	if (hangs(&v))
 		report(l, path, out, "KV606", v.version,
 		       kv_strf(l->arena, "NIXL %s stops after 16 descriptors of a transfer",

@@ -13,9 +13,9 @@ static const struct rule {
 	const char *id, *title;
 	kv_rule_fn *fn;
 } rules[] = {
-#define KV_RULE(id, fn, title) { #id, title, fn },
-#define KV_PROVED(id, title)   { #id, title, NULL },
-#define KV_LOGGED(id, title)   { #id, title, NULL },
+#define KV_RULE(id, fn, title)               { #id, title, fn },
+#define KV_PROVED(id, title)                 { #id, title, NULL },
+#define KV_LOGGED(id, weight, title, repair) { #id, title, NULL },
 #include "rules/rules.def"
 };
 

@@ -56,7 +56,7 @@ typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);
 
 #define KV_RULE(id, fn, title) kv_rule_fn fn;
 #define KV_PROVED(id, title)
-#define KV_LOGGED(id, title)
+#define KV_LOGGED(id, weight, title, repair)
 #include "rules/rules.def"
 #undef KV_RULE
 #undef KV_PROVED
@@ -80,6 +80,7 @@ enum kv_cause {
 	KV_CAUSE_NO_DRIVER,   /* libcuda.so.1 missing or a stub */
 	KV_CAUSE_OUT_OF_TREE, /* a library of NIXL's own tree */
 	KV_CAUSE_GLIBC,
+	KV_CAUSE_NIXL_ABI,     /* a C++ symbol of another NIXL */
 	KV_CAUSE_RDMA_VERSION, /* EFA_ or IBVERBS_ */
 	KV_CAUSE_NO_RDMA,      /* libefa, libibverbs and what libfabric needs below */
 	KV_CAUSE_OTHER,
