@@ -158,8 +158,8 @@ void kv_find_fabrics(struct kv_facts *f)
 		const struct kv_elf *e = kv_loader_elf(f->loader, path, NULL);
 		struct kv_fabric fab;
 
-		if (!e || seen_inode(&f->fabrics, e) ||
-		    !kv_fabric_read(f->arena, f->root, path, e, &fab))
+		if (!e || e->machine != kv_loader_machine(f->loader) ||
+		    seen_inode(&f->fabrics, e) || !kv_fabric_read(f->arena, f->root, path, e, &fab))
 			continue;
 		fab.source = kv_root_is_mounted(f->root, path) ? KV_SOURCE_MOUNT : KV_SOURCE_TARGET;
 		kv_vec_push(f->arena, &f->fabrics, fab);

@@ -104,6 +104,8 @@ struct kv_nixl {
 	bool active;               /* the copy that a process of its python imports */
 	const char *unchecked_pyc; /* a compiled file that python would run without looking at the
 				      source */
+	bool other_pyc;            /* it was not made of the source that is there */
+	bool pyc_names_backend;    /* the wanted one, somewhere in it */
 };
 
 typedef KV_VEC(struct kv_nixl) kv_nixls;

@@ -20,6 +20,10 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 
+/* Compiled python that is run whatever its source says, and whether it was made of this source. */
+bool kv_pyc_is_unchecked(struct kv_span pyc);
+bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
+
 /* What `import torch` maps, where torch is in the site directory. */
 void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site);
 

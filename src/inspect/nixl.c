@@ -220,20 +220,20 @@ static void run_native(struct kv_facts *f, struct kv_nixl *n)
 	load_plugins(f, n);
 }
 
-/* A .pyc of the unchecked kind is run whatever its source says (PEP 552: flags 0b01). */
-static const char *find_unchecked_pyc(struct kv_facts *f, const char *dir, const char *python)
+static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
 {
-	const char *digits, *path;
+	const char *path;
 	struct kv_span s;
-	uint32_t flags;
 
-	if (!python)
-		return NULL;
-	digits = kv_strf(f->arena, "%c%s", python[0], python + 2);
-	path = kv_strf(f->arena, "%s/__pycache__/_api.cpython-%s.pyc", dir, digits);
-	if (kv_root_slurp(f->root, path, MAX_TEXT, &s) < 0 || !kv_span_u32(s, 4, false, &flags))
-		return NULL;
-	return (flags & 3) == 1 ? path : NULL;
+	if (!n->python)
+		return;
+	path = kv_strf(f->arena, "%s/__pycache__/_api.cpython-%c%s.pyc", n->path, n->python[0],
+		       n->python + 2);
+	if (kv_root_slurp(f->root, path, MAX_TEXT, &s) < 0 || !kv_pyc_is_unchecked(s))
+		return;
+	n->unchecked_pyc = path;
+	n->other_pyc = !kv_pyc_is_of(s, n->api_source);
+	n->pyc_names_backend = kv_span_find(s, 0, f->backend, strlen(f->backend)) < s.n;
 }
 
 static void read_default(struct kv_facts *f, struct kv_nixl *n)
@@ -243,7 +243,7 @@ static void read_default(struct kv_facts *f, struct kv_nixl *n)
 	if (kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source) < 0)
 		return;
 	n->api_py = path;
-	n->unchecked_pyc = find_unchecked_pyc(f, n->path, n->python);
+	find_unchecked_pyc(f, n);
 	kv_pydefault_find(f->arena, n->api_source, &n->def);
 	n->default_backends = n->def.backends;
 	env = kv_env_get(f->env, "NIXL_BACKEND");

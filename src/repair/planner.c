@@ -83,22 +83,17 @@ static struct kv_trial choose(const struct kv_facts *f, const struct kv_nixl *n,
 	return best;
 }
 
-static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
+static void patch_source(struct kv_trial *t, const struct kv_nixl *n, const char *path)
 {
 	const struct kv_facts *f = t->f;
 	char was[KV_SHA256_HEX];
 	struct kv_span text;
-	const char *real;
 
-	if (!n->api_py || n->def.kind == KV_PYDEFAULT_UNKNOWN ||
-	    (kv_strv_has(&n->def.backends, f->backend) && n->def.backends.n == 1) ||
-	    kv_root_real(f->root, n->api_py, 0, &real) < 0)
-		return;
 	kv_sha256_mem(n->api_source.p, n->api_source.n, was);
 	text = kv_pydefault_patch(f->arena, n->api_source, &n->def, f->backend);
 	kv_trial_add(t, (struct kv_op){
 				.kind = KV_OP_FILE,
-				.path = real,
+				.path = path,
 				.mode = 0644,
 				.content = text,
 				.source_fd = -1,
@@ -106,6 +101,19 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 				.why = kv_strf(f->arena,
 					       "line %u: the default becomes NIXL_BACKEND, else %s",
 					       n->def.line, f->backend) });
+}
+
+static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
+{
+	const struct kv_facts *f = t->f;
+	bool right = kv_strv_has(&n->def.backends, f->backend) && n->def.backends.n == 1;
+	const char *real;
+
+	if (!n->api_py || n->def.kind == KV_PYDEFAULT_UNKNOWN || (right && !n->other_pyc) ||
+	    kv_root_real(f->root, n->api_py, 0, &real) < 0)
+		return;
+	if (!right)
+		patch_source(t, n, real);
 	if (n->unchecked_pyc && kv_root_real(f->root, n->unchecked_pyc, 0, &real) == 0)
 		kv_trial_add(
 			t, (struct kv_op){ .kind = KV_OP_REMOVE,

@@ -19,11 +19,36 @@ static const char *join_names(const struct kv_facts *f, const kv_strv *names)
 	return *s ? s : "none";
 }
 
+/* What python runs is of another source than the one that lies there. */
+static void report_pyc(const struct kv_facts *f, struct kv_findings *out, const struct kv_nixl *n)
+{
+	struct kv_finding *fi = kv_find(
+		out, n->pyc_names_backend ? KV_WARNING : kv_severity_of(n),
+		"%s: python runs compiled code that was made of another source%s",
+		kv_nixl_label(f, n),
+		n->pyc_names_backend ? ": the default backend can not be told"
+				     : kv_strf(f->arena, ", which does not name %s", f->backend));
+
+	fi->cannot_tell = n->active && n->pyc_names_backend;
+	kv_show(out, fi, n->unchecked_pyc, "not made of %s, and run without looking at it",
+		n->api_py);
+	kv_mend(out, fi, n->def.kind != KV_PYDEFAULT_UNKNOWN,
+		n->def.kind != KV_PYDEFAULT_UNKNOWN
+			? "kvpath fix takes it out, and makes the source's default "
+			  "NIXL_BACKEND from the environment, else %s"
+			: "remove it, so that python compiles the source again (wanted: %s)",
+		f->backend);
+}
+
 static void check_default(const struct kv_facts *f, struct kv_findings *out,
 			  const struct kv_nixl *n)
 {
 	struct kv_finding *fi;
 
+	if (n->api_py && n->other_pyc) {
+		report_pyc(f, out, n);
+		return;
+	}
 	if (!n->api_py ||
 	    (n->def.kind != KV_PYDEFAULT_UNKNOWN && kv_strv_has(&n->default_backends, f->backend)))
 		return;

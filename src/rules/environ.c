@@ -47,14 +47,14 @@ static bool any(const struct kv_facts *f, const char *v)
 	return true;
 }
 
-/* "efa", "tcp,efa", "^tcp"; "^efa" and lists without it leave efa out (core: ofi_create_filter()).
- */
+/* "efa", "tcp,efa", "^tcp"; "^efa" and lists without it, also the empty one, leave efa out (core:
+ * ofi_create_filter()). */
 static bool leaves_efa_out(const struct kv_facts *f, const char *v)
 {
 	(void)f;
 	if (v[0] == '^')
 		return lists(v + 1, ",;", "efa");
-	return *v && !lists(v, ",;", "efa");
+	return !lists(v, ",;", "efa");
 }
 
 /* Names that no usable device of this host has. Without a host nothing is known. */

@@ -16,8 +16,10 @@ type; what is concluded and not seen is marked "derived". Sources:
 A CHANGE makes one of these hosts a broken one:
     PATH=TEXT    a file with this text (\\n for a line's end)   -PATH   the file or tree taken away
     uverbs3:EPERM, efa:absent, mlx5:EPERM   how opening the node ends, or those of a driver
+    memlock:SOFT:HARD   the limit of locked memory      no-peer   the efa driver has no peer for GPU memory
     env:K=V      a variable of the job
 """
+import glob
 import os
 import shutil
 import sys
@@ -196,6 +198,11 @@ def machine(tree, host):
 def change(tree, text):
     if text.startswith("env:"):
         tree.env.append(text[4:])
+    elif text.startswith("memlock:"):
+        tree.write("/proc/1/limits", (LIMITS % tuple(text.split(":")[1:])).rstrip("\n"))
+    elif text == "no-peer":
+        for path in glob.glob(tree.top + "/sys/bus/pci/devices/*/p2p"):
+            tree.write(os.path.relpath(path, tree.top), "")
     elif text.startswith("-"):
         tree.remove(text[1:])
     elif "=" in text:

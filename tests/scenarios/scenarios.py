@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,14 +26,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import KVPATH, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
+from oracle import KVPATH, ROOTS, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
-FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "env", "args", "live", "log",
+FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "log",
           "log_file", "log_edit", "expect", "verdict", "agent", "default", "agent_log"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
-AGENT = {"fails": False, "instantiates": True}
+AGENT = {"fails": False, "instantiates": True, "dies": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
 
 
@@ -141,14 +142,14 @@ class Trial:
             self.overlay = Overlay(self.at + "/overlay", self.roots.layers(s.container, s.fabric, s.fix))
             path = self.overlay.path
         if s.change:
-            self.shell(path)
+            self.shell(path, s.change)
         return path
 
-    def shell(self, path):
+    def shell(self, path, script):
         """The fault's script, with the words of lib.sh, in the target's root."""
-        env = {**os.environ, "KVPATH": KVPATH, "LC_ALL": "C",
-               **{f"EFA_{n}": self.roots.source(n) for n in SOURCES if n in self.s.change}}
-        p = subprocess.run(["bash", "-euc", f". {shlex.quote(HERE)}/lib.sh\n{self.s.change}"], cwd=path, env=env,
+        env = {**os.environ, "KVPATH": KVPATH, "ROOTS": ROOTS, "LC_ALL": "C",
+               **{f"EFA_{n}": self.roots.source(n) for n in SOURCES if n in script}}
+        p = subprocess.run(["bash", "-euc", f". {shlex.quote(HERE)}/lib.sh\n{script}"], cwd=path, env=env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
         expect(p.returncode == 0, f"the change failed (status {p.returncode})", p.stdout, p.stderr)
 
@@ -159,6 +160,8 @@ class Trial:
             found += ["--env", e]
         if s.host:
             hosts.build(s.host, self.at + "/host", s.host_change or ())
+            if s.host_shell:
+                self.shell(self.at + "/host", s.host_shell)
             found += ["--sysroot", self.at + "/host"]
         return found
 
@@ -206,6 +209,10 @@ class Trial:
     def ask(self, path, report):
         """The real NIXL, in the same target with the same environment."""
         s = self.s
+        if s.agent == "dies":
+            ran = inside(path, "python3", "-", "nixl_cu13", "LIBFABRIC", script="agent.py", env=s.env or ())
+            expect(ran.status == -signal.SIGABRT, "the real agent does not abort", ran)
+            return
         agent = Agent(path, env=s.env or ())
         expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
                "LIBFABRIC, the scenario says otherwise", agent.ran)
