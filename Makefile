@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build help deps test demo oracle oracle-objects cli bench fuzz lint clean
+.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test fuzz lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -24,6 +24,7 @@ help:
 	@echo 'make oracle N=20000   the model of ld.so on that many random trees, against eight real ones (root)'
 	@echo 'make cli      only the tests of the command line'
 	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
+	@echo 'make kill-test  ends fix and undo at every system call, or every STRIDEth (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@echo 'make lint     clang-format and shellcheck'
 	@echo 'make clean    removes the build directories; the cache of containers stays'
@@ -54,6 +55,9 @@ bench: build
 	@bench/check.sh
 	@bench/loader
 	@bench/log
+
+kill-test: build
+	@KVPATH=$(BUILD)/bin/kvpath tests/kill.sh $(STRIDE)
 
 fuzz:
 	@tests/fuzz/run.sh

@@ -136,6 +136,8 @@ if [ "${built:-}" = yes ]; then
 	oracle
 	counted "scenarios" tests/scenarios/scenarios.py
 	counted "real objects and the real loader" tests/oracle/objects.py
+	# A share of the points; `make kill-test` takes every one.
+	counted "killed at system calls" tests/kill.sh 37
 	# Bounded by time; the same seeds each time.
 	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
 		--jobs "$(nproc)"
