@@ -21,15 +21,10 @@ static int run(struct kv_opts *o)
 		r = kv_target_needs_dir(&t, "undo");
 	if (r != KV_STATUS_OK)
 		return r;
-	if (kv_root_is_dir(t.root, KV_STATE_DIR)) {
-		r = kv_journal_undo_forced(kv_root_fd(t.root), &o->force_files, &undone, &err);
-		if (r < 0)
-			return kv_fail(status_of(r), "%s", err.msg);
-	} else if (o->force_files.n) {
-		return kv_fail(KV_STATUS_USAGE,
-			       "--force-file %s: kvpath has changed no such file in this target",
-			       o->force_files.v[0]);
-	}
+	/* Also where there is no state directory: its making may have been interrupted. */
+	r = kv_journal_undo_forced(kv_root_fd(t.root), &o->force_files, &undone, &err);
+	if (r < 0)
+		return kv_fail(status_of(r), "%s", err.msg);
 	if (o->json)
 		return kv_print_json(json_pack("{s:s, s:s, s:I}", "schema", "kvpath.undo/1",
 					       "target", kv_printable(o->arena, t.path), "undone",

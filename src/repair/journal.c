@@ -199,6 +199,8 @@ int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undon
 			r = kv_state_begin_undo(&s, forced, err);
 		if (r == 0)
 			r = revert_all(&s, &gens, &undone, err);
+	} else if (r == 0 && forced->n && !undone) {
+		r = kv_gens_verify(&s, &gens, forced, err);
 	}
 	if (r == 0)
 		*ret_undone = undone;
@@ -231,7 +233,7 @@ static int look(int root_fd, struct kv_journal_view *v, struct kv_err *err)
 		r = kv_gen_load_all(&s, &gens, err);
 	if (r < 0)
 		return r;
-	v->pending = s.undo || (s.dir >= 0 && gens.n == 0);
+	v->pending = s.unfinished || s.undo || (s.dir >= 0 && gens.n == 0);
 	for (size_t n = 0; n < gens.n; n++)
 		v->pending |= !gens.v[n]->committed;
 	stamp(&gens, v->stamp);

@@ -192,9 +192,11 @@ static int read_state(struct kv_state *s, int flags, struct kv_err *err)
 	return 0;
 }
 
-/* A guard without a good state file is what a crash has left of making or removing the directory.
+/*
+ * A guard without a good state file is what a crash has left of making or removing the directory.
+ * peek: only say so, in s->unfinished.
  */
-static int finish_guarded(struct kv_state *s, struct kv_err *err)
+static int finish_guarded(struct kv_state *s, bool peek, struct kv_err *err)
 {
 	for (unsigned depth = 0; depth <= DEPTH; depth++) {
 		_close_ int base = -EBADF;
@@ -208,13 +210,17 @@ static int finish_guarded(struct kv_state *s, struct kv_err *err)
 		if (!guard_get(base, &old) || old.made != DEPTH - depth)
 			continue;
 		r = kv_tree_dir(s->root, KV_STATE_DIR, &old.dir, err);
+		/* With that lock alone, its holder may be at it. */
+		if (r == 0 && !peek && !s->flocked)
+			r = kv_state_lock_file(&old, err);
 		if (r == 0)
 			r = read_state(&old, O_RDONLY, err);
-		if (r == 0 || r == -ENOENT)
+		if (r == -ENOENT)
 			r = 0;
 		if (r == 0 && old.file < 0) {
-			s->finished = true;
-			r = clean(&old, base, err);
+			s->unfinished = peek;
+			s->finished = !peek;
+			r = peek ? 0 : clean(&old, base, err);
 		}
 		close_state(&old);
 		if (r < 0)
@@ -271,7 +277,7 @@ int kv_state_open(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv
 	if (r == 0)
 		r = kv_state_lock_root(s, /* shared= */ false, err);
 	if (r == 0)
-		r = finish_guarded(s, err);
+		r = finish_guarded(s, /* peek= */ false, err);
 	return r == 0 ? load_checked(s, /* peek= */ false, err) : r;
 }
 
@@ -286,6 +292,8 @@ int kv_state_peek(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv
 {
 	int r = open_root(s, a, root_fd, err);
 
+	if (r == 0)
+		r = finish_guarded(s, /* peek= */ true, err);
 	return r == 0 ? load_checked(s, /* peek= */ true, err) : r;
 }
 

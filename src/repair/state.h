@@ -28,6 +28,7 @@ struct kv_state {
 	struct timespec times[2]; /* of the directory above those */
 	bool undo;                /* taking back has begun */
 	kv_strv forced;           /* paths that it takes back whatever is there now */
+	bool unfinished;          /* kv_state_peek found an interrupted making or removal */
 	bool finished;            /* opening it finished an interrupted making or removal */
 	bool flocked;
 	uint64_t deadline_ms; /* for locks */

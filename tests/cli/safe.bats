@@ -105,3 +105,19 @@ untouched() {
 	ended 2
 	one_line "$api"
 }
+
+@test "killed before there was a state directory: undo, and fix, leave no trace of that" {
+	small
+	before
+	local command
+	for command in undo "fix --fabric $fabric"; do
+		strace -f -qq -o /dev/null -e trace=mkdirat -e inject=mkdirat:signal=KILL:when=1 \
+			"$KVPATH" fix --quiet --fabric "$fabric" "$root" >/dev/null 2>&1 && fail "not killed"
+		[ ! -e "$root/var/lib/kvpath" ]
+		# shellcheck disable=SC2086 # words of a command line
+		kv $command "$root"
+		ended 0
+		[ "$command" = undo ] || kv undo "$root"
+		untouched
+	done
+}
