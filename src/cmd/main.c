@@ -49,10 +49,11 @@ static void on_sigbus(int sig)
 	_exit(KV_STATUS_UNKNOWN);
 }
 
+#define OUTPUT ((size_t)64 << 10)
+
 int main(int argc, char **argv)
 {
 	static struct kv_opts o;
-	static char out[64 << 10];
 	int r;
 
 	if (argc < 2) {
@@ -72,8 +73,8 @@ int main(int argc, char **argv)
 			continue;
 		raise_fd_limit();
 		signal(SIGBUS, on_sigbus);
-		setvbuf(stdout, out, _IOFBF, sizeof(out));
 		o.arena = kv_arena_new();
+		setvbuf(stdout, kv_alloc_raw(o.arena, OUTPUT), _IOFBF, OUTPUT);
 		r = kv_opts_parse(commands[i], argc - 1, argv + 1, &o);
 		if (r == KV_STATUS_OK)
 			kv_confine(commands[i]->rights, o.record || o.output);

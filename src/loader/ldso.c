@@ -6,6 +6,8 @@
 #include "loader/internal.h"
 
 #define MAX_LDSO ((size_t)16 << 20)
+#define WINDOW   ((uint64_t)32 << 10) /* of libc.so.6, read at a time */
+#define BANNER   ((uint64_t)4 << 10)  /* the longest text that is found across two windows */
 
 /* Where PT_INTERP points per machine; the ABI fixes these (glibc shlib-versions, sysdeps
  * ldd-rewrite). */
@@ -70,17 +72,25 @@ static void find_dirs(struct kv_arena *a, struct kv_span s, kv_strv *ret)
 	}
 }
 
+/* What stands before the minor of the release, the surest first. */
+static const char *const banners[] = { "stable release version 2.", "release version 2." };
+
+static unsigned version_behind(struct kv_span s, const char *banner)
+{
+	size_t n = strlen(banner), at = kv_span_find(s, 0, banner, n);
+
+	return at < s.n && kv_span_str(s, at + n)
+		       ? (unsigned)strtoul(kv_span_str(s, at + n), NULL, 10)
+		       : 0;
+}
+
 static unsigned find_version(struct kv_span s)
 {
-	static const char *const banners[] = { "stable release version 2.", "release version 2." };
+	unsigned version = 0;
 
-	for (size_t i = 0; i < KV_ARRAY_SIZE(banners); i++) {
-		size_t n = strlen(banners[i]), at = kv_span_find(s, 0, banners[i], n);
-
-		if (at < s.n && kv_span_str(s, at + n))
-			return (unsigned)strtoul(kv_span_str(s, at + n), NULL, 10);
-	}
-	return 0;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(banners) && !version; i++)
+		version = version_behind(s, banners[i]);
+	return version;
 }
 
 /* "lib/x86_64-linux-gnu" for "/usr/lib/x86_64-linux-gnu/": DL_DST_LIB names the same directory. */
@@ -137,6 +147,25 @@ static bool says(struct kv_loader *l, const struct kv_elf *e, const char *text)
 	return false;
 }
 
+/* The same of a large segment, of which not more is read than it takes. */
+static unsigned find_version_in(struct kv_loader *l, const struct kv_elf *e,
+				const struct kv_elf_segment *seg)
+{
+	struct kv_arena_mark mark = kv_arena_mark(l->arena);
+	unsigned version = 0;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(banners) && !version; i++)
+		for (uint64_t at = 0; at < seg->filesz && !version; at += WINDOW) {
+			uint64_t n = seg->filesz - at;
+
+			n = n < WINDOW + BANNER ? n : WINDOW + BANNER;
+			version = version_behind(kv_elf_read_at(e, l->arena, seg->offset + at, n),
+						 banners[i]);
+			kv_arena_rewind(l->arena, mark);
+		}
+	return version;
+}
+
 unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e)
 {
 	if (l->libc == e)
@@ -147,8 +176,7 @@ unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e)
 		const struct kv_elf_segment *seg = &e->loads.v[i];
 
 		if (!(seg->flags & PF_W) && seg->filesz <= MAX_LDSO)
-			l->libc_version =
-				find_version(kv_elf_read_at(e, l->arena, seg->offset, seg->filesz));
+			l->libc_version = find_version_in(l, e, seg);
 	}
 	return l->libc_version;
 }

@@ -13,6 +13,7 @@
 
 #define MAX_KEPT_FDS 256
 #define LIST_AFTER   100 /* questions */
+#define ENTRIES      ((size_t)32 << 10)
 
 /* A directory that was met. */
 struct dir {
@@ -28,6 +29,7 @@ struct dir_tree {
 	int root_fd;
 	struct kv_map *dirs; /* rel -> struct dir */
 	KV_VEC(struct dir *) open;
+	char *entries; /* room for what the kernel tells of a directory */
 };
 
 static void stat_from(const struct stat *st, struct kv_stat *ret)
@@ -180,12 +182,11 @@ struct linux_dirent64 {
 	char d_name[];
 };
 
-static int read_entries(int fd, struct kv_arena *a, kv_dirents *ret)
+static int read_entries(int fd, char buf[ENTRIES], struct kv_arena *a, kv_dirents *ret)
 {
-	_Alignas(struct linux_dirent64) char buf[32768];
 	long n;
 
-	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
+	while ((n = syscall(SYS_getdents64, fd, buf, ENTRIES)) > 0)
 		for (char *p = buf; p < buf + n;
 		     p += ((struct linux_dirent64 *)(void *)p)->d_reclen) {
 			struct linux_dirent64 *d = (struct linux_dirent64 *)(void *)p;
@@ -211,7 +212,9 @@ static int dir_list(struct kv_tree *tree, const char *rel, struct kv_arena *a, k
 	fd = openat(at, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = read_entries(fd, a, ret);
+	if (!t->entries)
+		t->entries = kv_alloc_raw(t->arena, ENTRIES);
+	r = read_entries(fd, t->entries, a, ret);
 	/* What is below it is reached through the same fd. */
 	if (r == 0 && *rel && d->fd < 0)
 		keep_open(t, d, kv_steal_fd(&fd));
@@ -233,34 +236,56 @@ static void host_close(struct kv_file *f)
 
 static const struct kv_file_ops host_file_ops = { host_read, host_close };
 
-static int dir_open(struct kv_tree *tree, const char *rel, struct kv_file **ret)
+static int new_file(int *fd, const struct kv_stat *st, struct kv_file **ret)
 {
-	struct dir_tree *t = (struct dir_tree *)tree;
+	struct kv_file *f = malloc(sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	*f = (struct kv_file){ .ops = &host_file_ops, .st = *st, .fd = kv_steal_fd(fd) };
+	*ret = f;
+	return 0;
+}
+
+/* O_NONBLOCK: a FIFO that took the file's place since it was looked at must not hang us. */
+#define OPEN_FILE (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
+static int dir_open_known(struct kv_tree *tree, const char *rel, const struct kv_stat *st,
+			  struct kv_file **ret)
+{
 	_close_ int fd = -EBADF;
-	char self[32];
 	const char *name;
-	struct stat st;
-	struct kv_file *f;
-	int at, r = locate(t, rel, &at, &name);
+	int at, r = locate((struct dir_tree *)tree, rel, &at, &name);
+	char self[32];
 
 	if (r < 0)
 		return r;
-	/* O_NONBLOCK: a FIFO that took the file's place since it was looked at must not hang us. */
 	if (*name) {
-		fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		fd = openat(at, name, OPEN_FILE | O_NOFOLLOW);
 	} else {
 		/* What the tree itself is: a directory, or a single file that was mounted. */
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
-		fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		fd = open(self, OPEN_FILE);
 	}
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	f = malloc(sizeof(*f));
-	if (!f)
-		return -ENOMEM;
-	*f = (struct kv_file){ .ops = &host_file_ops, .fd = kv_steal_fd(&fd) };
+	return fd < 0 ? -errno : new_file(&fd, st, ret);
+}
+
+static int dir_open(struct kv_tree *tree, const char *rel, struct kv_file **ret)
+{
+	struct kv_file *f = NULL;
+	struct stat st;
+	int r = dir_open_known(tree, rel, &(struct kv_stat){ 0 }, &f);
+
+	if (r < 0)
+		return r;
+	r = fstat(f->fd, &st) < 0 ? -errno
+	    : S_ISREG(st.st_mode) ? 0
+	    : S_ISDIR(st.st_mode) ? -EISDIR
+				  : -EINVAL;
+	if (r < 0) {
+		kv_file_close(f);
+		return r;
+	}
 	stat_from(&st, &f->st);
 	*ret = f;
 	return 0;
@@ -299,6 +324,7 @@ static const struct kv_tree_ops dir_ops = {
 	.readlink = dir_readlink,
 	.list = dir_list,
 	.open = dir_open,
+	.open_known = dir_open_known,
 	.close = dir_close,
 	.is_regular = dir_is_regular,
 	.search = dir_search,

@@ -4,7 +4,7 @@
 #include "root/internal.h"
 
 /* A file that its directory's list knows to be one is opened without being looked at first. */
-static bool open_known(struct kv_root *r, const char *guest, struct kv_file **ret)
+static bool open_listed(struct kv_root *r, const char *guest, struct kv_file **ret)
 {
 	const char *slash = strrchr(guest, '/'), *dir, *real, *rel;
 	const struct kv_overlay *o;
@@ -25,7 +25,7 @@ static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 	const struct kv_overlay *o;
 	int e;
 
-	if (open_known(r, guest, ret))
+	if (open_listed(r, guest, ret))
 		return 0;
 	e = kv_root_resolve(r, guest, 0, &real, &st);
 	if (e < 0)
@@ -40,6 +40,8 @@ static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 			kv_file_close(*ret);
 		return e == -EACCES ? e : -EISDIR;
 	}
+	if (o->tree->ops->open_known)
+		return o->tree->ops->open_known(o->tree, rel, &st, ret);
 	return o->tree->ops->open(o->tree, rel, ret);
 }
 

@@ -17,6 +17,9 @@ struct kv_tree_ops {
 	/* See kv_root_will_skip(); may be NULL. */
 	void (*will_skip)(struct kv_tree *t, const char *const *names, size_t n);
 	int (*open)(struct kv_tree *t, const char *rel, struct kv_file **ret);
+	/* The same of a regular file that lstat just told st of; may be NULL. */
+	int (*open_known)(struct kv_tree *t, const char *rel, const struct kv_stat *st,
+			  struct kv_file **ret);
 	void (*close)(struct kv_tree *t);
 	/* Whether rel is known to be a regular file without asking anybody; may be NULL. */
 	bool (*is_regular)(struct kv_tree *t, const char *rel);
