@@ -233,17 +233,16 @@ char *kv_strf(struct kv_arena *a, const char *fmt, ...)
 
 void *kv_vec_grow(struct kv_arena *a, void *v, size_t n, size_t *cap, size_t elem)
 {
-	if (n == *cap) {
-		size_t want = *cap ? *cap * 2 : 8;
-		void *grown = kv_alloc_n(a, want, elem);
+	size_t want = *cap ? *cap * 2 : 8, size;
+	void *grown;
 
-		if (n)
-			memcpy(grown, v, n * elem);
-		v = grown;
-		*cap = want;
-	}
-	memset((char *)v + n * elem, 0, elem);
-	return v;
+	if (__builtin_mul_overflow(want, elem, &size))
+		out_of_memory();
+	grown = kv_alloc_raw(a, size);
+	if (n)
+		memcpy(grown, v, n * elem);
+	*cap = want;
+	return grown;
 }
 
 bool kv_strv_has(const kv_strv *sv, const char *s)

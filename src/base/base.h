@@ -111,8 +111,10 @@ void *kv_vec_grow(struct kv_arena *a, void *v, size_t n, size_t *cap, size_t ele
 
 /* Yields a pointer to a new zeroed last element. */
 #define kv_vec_add(a, vec)                                                                         \
-	((vec)->v = kv_vec_grow((a), (vec)->v, (vec)->n, &(vec)->cap, sizeof(*(vec)->v)),          \
-	 &(vec)->v[(vec)->n++])
+	((vec)->v = (vec)->n < (vec)->cap ? (vec)->v                                               \
+					  : kv_vec_grow((a), (vec)->v, (vec)->n, &(vec)->cap,      \
+							sizeof(*(vec)->v)),                        \
+	 memset(&(vec)->v[(vec)->n], 0, sizeof(*(vec)->v)), &(vec)->v[(vec)->n++])
 #define kv_vec_push(a, vec, value) (*kv_vec_add((a), (vec)) = (value))
 #define kv_vec_each(it, vec)       for ((it) = (vec)->v; (it) && (it) < (vec)->v + (vec)->n; (it)++)
 
@@ -242,20 +244,6 @@ struct kv_env {
 /* NULL where unset. */
 const char *kv_env_get(const struct kv_env *env, const char *name);
 void kv_env_put(struct kv_arena *a, struct kv_env *env, const char *pair);
-
-/* ---- threads ---- */
-
-struct kv_stage {
-	size_t n;
-	void (*fn)(void *arg, size_t i);
-};
-
-/*
- * One stage (of at most two) after the other: calls its fn(arg, i) once for each i below n, in no
- * order, on this thread and on up to `helpers` more, as far as there are processors. Returns when
- * all is done. A round must not touch what another one of its stage writes: no arena, no root.
- */
-void kv_parallel(const struct kv_stage *stages, size_t n_stages, size_t helpers, void *arg);
 
 /* ---- fds and hashes ---- */
 

@@ -2,23 +2,18 @@
 #include "elf/dynamic.h"
 
 #define MAX_DYNAMIC  65536 /* entries */
+#define USUAL        4096  /* bytes of a dynamic section that are read without taking memory */
 #define MAX_VERSIONS 65536
 /* Bytes of names that are copied of one object. Those of a real one are a few thousand. */
 #define MAX_NAMES ((size_t)8 << 20)
 
-struct dep_entry {
-	int64_t tag;
-	uint64_t name;
-};
-
 struct dynamic {
 	struct kv_elf *e;
-	struct kv_span strings;
-	size_t copied;
+	struct kv_span entries, strings;
+	size_t copied, n_deps, n_needed;
 	uint64_t verneed, verdef;
 	uint64_t soname, rpath, runpath, pltrel;
 	bool has_soname, has_rpath, has_runpath;
-	KV_VEC(struct dep_entry) deps;
 };
 
 static int by_value(const void *a, const void *b)
@@ -33,9 +28,12 @@ static bool take_name(struct dynamic *d, uint64_t tag, uint64_t v)
 {
 	switch (tag) {
 	case DT_NEEDED:
+		d->n_needed++;
+		d->n_deps++;
+		return true;
 	case DT_AUXILIARY:
 	case DT_FILTER:
-		kv_vec_push(d->e->symtab->arena, &d->deps, ((struct dep_entry){ (int64_t)tag, v }));
+		d->n_deps++;
 		return true;
 	case DT_SONAME:
 		d->soname = v;
@@ -111,10 +109,14 @@ static uint64_t *place_of(struct dynamic *d, uint64_t tag)
 		return &t->relocs[0].addr;
 	case DT_RELASZ:
 		return &t->relocs[0].size;
+	case DT_RELACOUNT:
+		return &t->relocs[0].n_relative;
 	case DT_REL:
 		return &t->relocs[1].addr;
 	case DT_RELSZ:
 		return &t->relocs[1].size;
+	case DT_RELCOUNT:
+		return &t->relocs[1].n_relative;
 	case DT_JMPREL:
 		return &t->relocs[2].addr;
 	case DT_PLTRELSZ:
@@ -124,24 +126,43 @@ static uint64_t *place_of(struct dynamic *d, uint64_t tag)
 	}
 }
 
-static bool read_entries(struct dynamic *d, uint64_t addr, uint64_t size)
+/* Entry i; false where there is none, or the list ends. */
+static inline bool entry(const struct dynamic *d, size_t i, uint64_t *ret_tag, uint64_t *ret_v)
+{
+	uint64_t word = d->e->is64 ? 8 : 4;
+
+	return kv_elf_word(d->e, d->entries, i * 2 * word, ret_tag) &&
+	       kv_elf_word(d->e, d->entries, (i * 2 + 1) * word, ret_v) && *ret_tag != DT_NULL;
+}
+
+/* The bytes of the section, in room where they fit. */
+static bool find_entries(struct dynamic *d, uint64_t addr, uint64_t size, uint8_t room[USUAL])
 {
 	struct kv_elf *e = d->e;
-	struct kv_elf_symtab *t = e->symtab;
-	uint64_t step = e->is64 ? 16 : 8, off, left, tag, v, *place;
-	struct kv_span s;
+	uint64_t off, left;
 
 	if (!kv_elf_to_offset(e, addr, &off, &left))
 		return false;
 	if (size > left)
 		size = left;
-	if (size > MAX_DYNAMIC * step)
+	if (size > MAX_DYNAMIC * (e->is64 ? 16 : 8))
 		return false;
-	s = kv_elf_read_at(e, t->arena, off, size);
-	for (uint64_t at = 0; kv_elf_word(e, s, at, &tag) && kv_elf_word(e, s, at + step / 2, &v);
-	     at += step) {
-		if (tag == DT_NULL)
-			break;
+	if (size > USUAL)
+		d->entries = kv_elf_read_at(e, e->symtab->arena, off, size);
+	else if (off < e->st.size &&
+		 kv_file_read(e->symtab->file, off, room, (size_t)size, &d->entries.n) == 0)
+		d->entries.p = room;
+	else
+		d->entries.n = 0;
+	return true;
+}
+
+static void read_entries(struct dynamic *d)
+{
+	struct kv_elf_symtab *t = d->e->symtab;
+	uint64_t tag, v, *place;
+
+	for (size_t i = 0; entry(d, i, &tag, &v); i++) {
 		place = place_of(d, tag);
 		if (place)
 			*place = v;
@@ -150,7 +171,6 @@ static bool read_entries(struct dynamic *d, uint64_t addr, uint64_t size)
 	}
 	t->relocs[0].addends = true;
 	t->relocs[2].addends = d->pltrel == DT_RELA;
-	return true;
 }
 
 static void sort_tables(struct dynamic *d)
@@ -274,6 +294,7 @@ static void read_names(struct dynamic *d)
 {
 	struct kv_elf *e = d->e;
 	struct kv_arena *a = e->symtab->arena;
+	uint64_t tag, v;
 
 	if (d->has_soname)
 		e->soname = str_at(d, d->soname);
@@ -281,11 +302,16 @@ static void read_names(struct dynamic *d)
 		e->rpath = str_at(d, d->rpath);
 	if (d->has_runpath)
 		e->runpath = str_at(d, d->runpath);
-	for (size_t i = 0; i < d->deps.n; i++) {
-		char *name = str_at(d, d->deps.v[i].name);
+	e->deps.v = kv_alloc_n(a, e->deps.cap = d->n_deps, sizeof(*e->deps.v));
+	e->needed.v = kv_alloc_n(a, e->needed.cap = d->n_needed, sizeof(*e->needed.v));
+	for (size_t i = 0; e->deps.n < d->n_deps && entry(d, i, &tag, &v); i++) {
+		char *name;
 
-		kv_vec_push(a, &e->deps, ((struct kv_elf_dep){ name, d->deps.v[i].tag }));
-		if (d->deps.v[i].tag == DT_NEEDED)
+		if (tag != DT_NEEDED && tag != DT_AUXILIARY && tag != DT_FILTER)
+			continue;
+		name = str_at(d, v);
+		kv_vec_push(a, &e->deps, ((struct kv_elf_dep){ name, (int64_t)tag }));
+		if (tag == DT_NEEDED)
 			kv_vec_push(a, &e->needed, name);
 	}
 }
@@ -294,10 +320,12 @@ void kv_elf_read_dynamic(struct kv_elf *e, uint64_t addr, uint64_t size)
 {
 	struct dynamic d = { .e = e };
 	struct kv_elf_symtab *t = e->symtab;
+	uint8_t room[USUAL];
 
-	e->dynamic_lost = !read_entries(&d, addr, size);
+	e->dynamic_lost = !find_entries(&d, addr, size, room);
 	if (e->dynamic_lost)
 		return;
+	read_entries(&d);
 	sort_tables(&d);
 	kv_elf_find_tables(e, d.verneed, d.verdef);
 	e->has_strtab =

@@ -146,12 +146,6 @@ struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64
 bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r);
 /* Whether it has symbol versions that ld.so would use: DT_VERSYM, and needs or definitions. */
 bool kv_elf_has_versym(const struct kv_elf *e);
-/*
- * Makes room for the tables that were not read yet, so that kv_elf_n_syms() can then be called for
- * several objects at once, each by one thread. False where no thread has anything to do: they were
- * read, or the file is not the host's own.
- */
-bool kv_elf_make_room(const struct kv_elf *e);
 /* Whether symbols can be looked up in it at all. */
 bool kv_elf_is_hashed(const struct kv_elf *e);
 /* Number of dynamic symbols, as the hash tables tell it. */
@@ -186,7 +180,7 @@ struct kv_elf_reloc {
 };
 
 /* Calls fn with each relocation in ld.so's order, until it returns true; with `only`, with those of
- * these two types. False where they can not be read. */
+ * these two types, which are none for relative ones. False where they can not be read. */
 bool kv_elf_relocs(const struct kv_elf *e, const uint32_t only[2],
 		   bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg);
 
@@ -204,7 +198,6 @@ bool kv_elf_is_debug_readonly(const struct kv_elf *e);
 struct kv_elf_piece {
 	uint64_t off, n;
 	const uint8_t *p; /* NULL until it is asked for */
-	uint8_t *room;    /* NULL, or where it will be read to */
 };
 
 #define KV_ELF_PIECES 6
@@ -214,7 +207,7 @@ struct kv_elf_symtab {
 	struct kv_file *file; /* NULL once released */
 	uint64_t symtab_addr, strtab_addr, strtab_size, versym_addr, gnu_hash_addr, hash_addr;
 	struct {
-		uint64_t addr, size;
+		uint64_t addr, size, n_relative; /* the first ones, of which ld.so asks no type */
 		bool addends;
 	} relocs[3];         /* RELA, REL, JMPREL, in the order in which ld.so applies them */
 	uint64_t tables[16]; /* sorted addresses of all tables: one ends where the next begins */
@@ -227,6 +220,7 @@ struct kv_elf_symtab {
 	bool strtab_ends;                          /* with a NUL: so does every name in it */
 	uint32_t n_buckets, first, n_bloom, shift; /* DT_GNU_HASH; n_buckets 0: none of use */
 	struct kv_span bloom, buckets, chains;
+	bool plain; /* 64 bits in this machine's order, and all tables are whole (kv_elf_first()) */
 };
 
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
@@ -240,19 +234,25 @@ bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_
 static inline bool kv_elf_may_define(const struct kv_elf *e, uint32_t h)
 {
 	const struct kv_elf_symtab *t = e->symtab;
-	unsigned bits = e->is64 ? 64 : 32;
-	size_t at = (size_t)(h / bits & (t->n_bloom - 1)) * (bits / 8);
 	uint64_t filter = 0;
 
+	if (t->plain) {
+		memcpy(&filter, t->bloom.p + (size_t)(h / 64 & (t->n_bloom - 1)) * 8, 8);
+		return filter >> (h % 64) & filter >> ((h >> t->shift) % 64) & 1;
+	}
 	if (!t->n_buckets)
 		return true;
-	/* As this machine has it, without a call. */
-	if (e->is64 && e->be == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
-		memcpy(&filter, t->bloom.p + at, 8);
-	else
-		kv_elf_word(e, t->bloom, at, &filter);
-	return filter >> (h & (bits - 1)) & filter >> ((h >> t->shift) & (bits - 1)) & 1;
+	if (e->is64) {
+		kv_elf_word(e, t->bloom, (uint64_t)(h / 64 & (t->n_bloom - 1)) * 8, &filter);
+		return filter >> (h % 64) & filter >> ((h >> t->shift) % 64) & 1;
+	}
+	kv_elf_word(e, t->bloom, (uint64_t)(h / 32 & (t->n_bloom - 1)) * 4, &filter);
+	return filter >> (h % 32) & filter >> ((h >> t->shift) % 32) & 1;
 }
+
+/* The first symbol of that name that DT_GNU_HASH leads to; of an object with plain tables. */
+bool kv_elf_first(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
+		  struct kv_elf_sym *ret);
 
 /* Finds the tables (tables.c). */
 void kv_elf_find_tables(struct kv_elf *e, uint64_t verneed, uint64_t verdef);

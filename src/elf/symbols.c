@@ -1,6 +1,4 @@
 /* Dynamic symbols, their hash tables (DT_GNU_HASH, DT_HASH), and questions about versions. */
-#include <pthread.h>
-
 #include "elf/elf.h"
 
 #define MAX_HASH ((uint64_t)64 << 20)
@@ -46,9 +44,6 @@ static bool split_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, stru
 	return false;
 }
 
-/* Threads may read the symbols of different objects; this is where they might meet. */
-static pthread_mutex_t arena_lock = PTHREAD_MUTEX_INITIALIZER;
-
 /* All of DT_GNU_HASH: of the tables, or, where it is larger than was thought, by itself. */
 static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struct kv_span *ret)
 {
@@ -64,9 +59,7 @@ static bool find_gnu_hash(const struct kv_elf *e, struct kv_elf_symtab *t, struc
 	if (ret->n >= need || !kv_elf_to_offset(e, t->gnu_hash_addr, &off, &left) ||
 	    left <= ret->n || need > MAX_HASH)
 		return true;
-	pthread_mutex_lock(&arena_lock);
 	*ret = kv_elf_read_at(e, t->arena, off, need < left ? need : left);
-	pthread_mutex_unlock(&arena_lock);
 	return true;
 }
 
@@ -160,6 +153,10 @@ static void read_symbols(const struct kv_elf *e)
 	t->strtab_ends = t->strtab.n && !t->strtab.p[t->strtab.n - 1];
 	if (kv_elf_has_versym(e))
 		(void)kv_elf_table(e, t->versym_addr, (uint64_t)t->n_syms * 2, &t->versym);
+	t->plain = e->is64 && e->be == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) && t->n_buckets &&
+		   t->strtab_ends && t->n_syms == t->first + t->chains.n / 4 &&
+		   t->symtab.n == t->n_syms * sizeof(Elf64_Sym) &&
+		   (!t->versym.n || t->versym.n == t->n_syms * 2);
 }
 
 /* The symbols, read when they are first asked for: a load that fails before needs none. */
@@ -188,18 +185,24 @@ static const char *name_at(const struct kv_elf_symtab *t, uint64_t off)
 static size_t next_undefined(const struct kv_elf *e, size_t i)
 {
 	struct kv_span s = e->symtab->symtab;
-	size_t size = entry_size(e);
-	bool hashed = kv_elf_is_hashed(e);
-	uint32_t low, high = 0;
+	size_t size = entry_size(e), n = s.n / size;
+	uint64_t value = 0;
+	uint32_t low;
+	uint16_t shndx;
 
-	for (const uint8_t *p = s.p + (i + 1) * size; p < s.p + s.n; p += size) {
-		const uint8_t *shndx = p + (e->is64 ? 6 : 14), *value = p + (e->is64 ? 8 : 4);
-
-		memcpy(&low, value, 4);
-		if (e->is64)
-			memcpy(&high, value + 4, 4);
-		if (!(shndx[0] | shndx[1]) || !(low | high) || !hashed)
-			return (size_t)(p - s.p) / size;
+	if (!kv_elf_is_hashed(e))
+		return i + 1 < n ? i + 1 : 0;
+	for (const uint8_t *p = s.p + ++i * size; e->is64 && i < n; p += sizeof(Elf64_Sym), i++) {
+		memcpy(&shndx, p + 6, 2);
+		memcpy(&value, p + 8, 8);
+		if (!shndx || !value)
+			return i;
+	}
+	for (; !e->is64 && i < n; i++) {
+		memcpy(&low, s.p + i * size + 4, 4);
+		memcpy(&shndx, s.p + i * size + 14, 2);
+		if (!shndx || !low)
+			return i;
 	}
 	return 0;
 }
@@ -298,6 +301,20 @@ static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 			return true;
 		if (v & 1)
 			break;
+	}
+	return false;
+}
+
+bool kv_elf_first(const struct kv_elf *e, const char *name, uint32_t h, struct kv_elf_sym *ret)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint32_t i, v = 0;
+
+	memcpy(&i, t->buckets.p + (size_t)(h % t->n_buckets) * 4, 4);
+	for (; i >= t->first && i < t->n_syms && !(v & 1); i++) {
+		memcpy(&v, t->chains.p + (size_t)(i - t->first) * 4, 4);
+		if ((v | 1) == (h | 1) && sym_of(e, i, ret) && kv_streq(ret->name, name))
+			return true;
 	}
 	return false;
 }

@@ -121,44 +121,25 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 }
 
 /* Of a large piece few pages are looked at: it is mapped, if it is a host's file that holds all of
- * it. */
-static void make_room(const struct kv_elf *e, struct kv_elf_piece *piece)
-{
-	struct kv_file *f = e->symtab->file;
-	struct kv_span s;
-
-	if (piece->p || piece->room || !f)
-		return;
-	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0)
-		piece->p = s.p;
-	else
-		piece->room = kv_alloc_raw(e->symtab->arena, (size_t)piece->n);
-}
-
-bool kv_elf_make_room(const struct kv_elf *e)
-{
-	struct kv_elf_symtab *t = e->symtab;
-
-	if (t->read || !t->file || !kv_file_is_plain(t->file))
-		return false;
-	for (size_t i = 0; i < t->n_pieces; i++)
-		make_room(e, &t->pieces[i]);
-	return true;
-}
-
-/* What the file lacks of a piece is zero, as it is in the last page of a map. */
+ * it. What the file lacks of a piece is zero, as it is in the last page of a map. */
 static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
 {
 	struct kv_file *f = e->symtab->file;
+	struct kv_span s;
+	uint8_t *room;
 	size_t got = 0;
 
-	make_room(e, piece);
 	if (piece->p || !f)
 		return piece->p != NULL;
-	if (kv_file_read(f, piece->off, piece->room, (size_t)piece->n, &got) < 0)
+	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0) {
+		piece->p = s.p;
+		return true;
+	}
+	room = kv_alloc_raw(e->symtab->arena, (size_t)piece->n);
+	if (kv_file_read(f, piece->off, room, (size_t)piece->n, &got) < 0)
 		return false;
-	memset(piece->room + got, 0, (size_t)piece->n - got);
-	piece->p = piece->room;
+	memset(room + got, 0, (size_t)piece->n - got);
+	piece->p = room;
 	return true;
 }
 
@@ -237,14 +218,16 @@ static int relocs_of(const struct kv_elf *e, size_t which, const uint32_t *only,
 {
 	const struct kv_elf_symtab *t = e->symtab;
 	uint64_t w = e->is64 ? 8 : 4, step = w * (t->relocs[which].addends ? 3 : 2), off, left;
-	uint64_t size = t->relocs[which].size, info;
+	uint64_t size = t->relocs[which].size, n_relative = t->relocs[which].n_relative, info;
 	struct kv_elf_reloc r = { .plt = which == 2 };
 
 	if (!size)
 		return 0;
 	if (!t->file || !kv_elf_to_offset(e, t->relocs[which].addr, &off, &left) || left < size)
 		return -EINVAL;
-	for (uint64_t done = 0; done < size;) {
+	/* What linkers sort to the front, and count (DT_RELACOUNT), are most of them. */
+	n_relative = !only ? 0 : n_relative < size / step ? n_relative : size / step;
+	for (uint64_t done = n_relative * step; done < size;) {
 		uint64_t n = size - done < RELOCS ? size - done : RELOCS / step * step;
 		struct kv_span s = { chunk, 0 };
 

@@ -59,6 +59,12 @@ struct kv_process {
 	size_t n_exact; /* of them, those after which the room is known to the byte */
 };
 
+/* The release of glibc, 2.x; asked of every symbol. */
+static inline unsigned kv_ldso_version(struct kv_loader *l)
+{
+	return (l->ldso ? l->ldso : kv_loader_ldso(l))->version;
+}
+
 /* ---- one file (verify.c) ---- */
 
 /* What is said in more than one place. */

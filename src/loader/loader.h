@@ -69,6 +69,7 @@ struct kv_object {
 	const struct kv_search_list *rpath_list, *runpath_list;
 	bool in_list, visited; /* marks of the load at work */
 	bool again;            /* moved by it, so that its needs are gone through once more */
+	bool refers_to_tls;    /* to thread-local data of others, for all that is known */
 	uint64_t tls_offset;   /* in the static TLS block; 0: not there */
 };
 

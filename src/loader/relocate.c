@@ -6,8 +6,6 @@
  */
 #include "loader/symbols.h"
 
-#define WORTH_A_THREAD 16 /* objects */
-
 /* ---- x86 ISA levels ---- */
 
 bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load *ret)
@@ -221,20 +219,50 @@ static bool check_constructors(struct kv_process *p, const kv_objects *fresh, st
 /* What is known of an object's references without asking in ld.so's order. */
 struct swept {
 	bool is_whole; /* all are defined */
-	bool lost_tls; /* some may be to thread-local data that their object has not */
+	bool tls;      /* some may be to thread-local data */
+	bool lost_tls; /* and to such that their object has not */
 };
 
-static bool check_object(struct kv_scope *s, const struct kv_object *o, struct swept swept,
-			 bool lazy, bool tls_is_tight, struct kv_load *ret)
+static struct swept sweep(const struct kv_scope *s)
+{
+	struct swept got = { .is_whole = true };
+	const struct kv_object *last = NULL;
+	struct kv_elf_ref r = { 0 };
+
+	while (got.is_whole && kv_elf_next_ref(s->from->elf, &r)) {
+		const struct kv_object *in = kv_likely_definer(s, &r, &last);
+
+		got.is_whole = in || (!kv_is_wanted(s, &r) && !kv_may_abort(s, &r));
+		got.tls |= r.tls;
+		got.lost_tls |= r.tls && !(in && in->elf->tls.memsz);
+	}
+	got.tls |= !got.is_whole;
+	got.lost_tls |= !got.is_whole;
+	return got;
+}
+
+/* Whether relocations may be for thread-local data: its own, that of others, or the linker's mark
+ * for the initial-exec model. Linkers make none elsewhere. */
+static bool may_use_tls(const struct kv_object *o)
+{
+	return (o->elf->flags & DF_STATIC_TLS) || o->elf->tls.memsz || o->refers_to_tls;
+}
+
+static bool check_object(struct kv_scope *s, struct kv_object *o, bool lazy, bool tls_is_tight,
+			 struct kv_load *ret)
 {
 	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now };
+	struct swept swept;
 
 	kv_scope_from(s, o);
+	swept = sweep(s);
+	o->refers_to_tls = swept.tls;
 	if (!swept.is_whole)
 		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * room is short. */
-	w.tls = (o->elf->flags & DF_STATIC_TLS) || tls_is_tight || swept.lost_tls;
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || (tls_is_tight && may_use_tls(o)) ||
+		swept.lost_tls;
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))
@@ -246,59 +274,6 @@ static bool check_object(struct kv_scope *s, const struct kv_object *o, struct s
 		return true;
 	report(&w, ret);
 	return false;
-}
-
-/* Which of the fresh objects have all their symbols. One has nothing to do with the other. */
-struct sweep {
-	struct kv_process *p;
-	const kv_objects *list, *fresh;
-	kv_objects unread;
-	struct swept *swept;
-};
-
-static void read_one(void *arg, size_t i)
-{
-	const struct sweep *w = arg;
-
-	(void)kv_elf_n_syms(w->unread.v[i]->elf);
-}
-
-static void sweep_one(void *arg, size_t i)
-{
-	const struct sweep *w = arg;
-	struct kv_scope s = { .p = w->p, .list = w->list };
-	struct swept got = { .is_whole = true };
-	const struct kv_object *last = NULL;
-	struct kv_elf_ref r = { 0 };
-
-	kv_scope_from(&s, w->fresh->v[i]);
-	while (got.is_whole && kv_elf_next_ref(s.from->elf, &r)) {
-		const struct kv_object *in = kv_likely_definer(&s, &r, &last);
-
-		got.is_whole = in || (!kv_is_wanted(&s, &r) && !kv_may_abort(&s, &r));
-		got.lost_tls |= r.tls && !(in && in->elf->tls.memsz);
-	}
-	got.lost_tls |= !got.is_whole;
-	w->swept[i] = got;
-}
-
-static const struct swept *sweep(struct kv_process *p, const kv_objects *list,
-				 const kv_objects *fresh)
-{
-	struct sweep w = { .p = p, .list = list, .fresh = fresh };
-
-	w.swept = kv_alloc_n(p->arena, fresh->n, sizeof(*w.swept));
-	for (size_t i = 0; i < p->loaded.n; i++) {
-		struct kv_object *o = p->loaded.v[i];
-
-		if (o->elf && kv_elf_make_room(o->elf))
-			kv_vec_push(p->arena, &w.unread, o);
-		else if (o->elf)
-			(void)kv_elf_n_syms(o->elf);
-	}
-	kv_parallel((const struct kv_stage[]){ { w.unread.n, read_one }, { fresh->n, sweep_one } },
-		    2, fresh->n / WORTH_A_THREAD, &w);
-	return w.swept;
 }
 
 /* ---- room for thread-local data ---- */
@@ -331,6 +306,8 @@ static void place_all_tls(struct kv_process *p)
 		for (size_t j = done->fresh.n; j-- > 0;) {
 			struct relocating w = { .s = &s, .tls = true };
 
+			if (!may_use_tls(done->fresh.v[j]))
+				continue;
 			kv_scope_from(&s, done->fresh.v[j]);
 			kv_elf_relocs(s.from->elf, tls_types(p->l), place_only, &w);
 		}
@@ -353,7 +330,6 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
 	bool tls_is_tight = false;
-	const struct swept *swept;
 
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
@@ -361,9 +337,8 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 	tls_is_tight = !kv_tls_fits(p);
 	if (tls_is_tight)
 		place_all_tls(p);
-	swept = sweep(p, &ret->list, &fresh);
 	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], swept[i], lazy, tls_is_tight, ret))
+		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))
 			return false;
 	if (!check_constructors(p, &fresh, ret))
 		return false;

@@ -94,7 +94,7 @@ static struct match look_into(const struct kv_scope *s, const struct kv_object *
 {
 	struct match m = { .in = o,
 			   .version = version,
-			   .takes_absolute = kv_loader_ldso(s->p->l)->version >= 28 };
+			   .takes_absolute = kv_ldso_version(s->p->l) >= 28 };
 
 	if (o->elf && !kv_elf_lookup(o->elf, r->name, r->hash, matches, &m)) {
 		m.matched = m.n_default == 1;
@@ -105,20 +105,42 @@ static struct match look_into(const struct kv_scope *s, const struct kv_object *
 
 /* ---- versions of the references of one object ---- */
 
+/* The number that o gives to the version; 0 where it has none that is plain to see. */
+static uint16_t index_in(const struct kv_object *o, const struct kv_elf_version *v)
+{
+	const struct kv_elf *e = o ? o->elf : NULL;
+	uint32_t hash;
+
+	if (!e || !kv_elf_has_versym(e))
+		return 0;
+	for (size_t i = 0; i < e->verdefs.n; i++) {
+		const struct kv_elf_version *d = &e->verdefs.v[i];
+
+		if (d->hash == v->hash && kv_streq(d->name, v->name))
+			return version_name(e, d->index, &hash) == d->name ? d->index : 0;
+	}
+	return 0;
+}
+
 void kv_scope_from(struct kv_scope *s, const struct kv_object *from)
 {
 	const struct kv_elf *e = from->elf;
+	const struct kv_object *named = NULL;
 
 	s->from = from;
-	memset(s->named, 0, sizeof(s->named));
-	memset(s->version, 0, sizeof(s->version));
+	memset(s->want, 0, s->n_wants * sizeof(*s->want));
+	s->n_wants = 0;
 	for (size_t i = 0; kv_elf_has_versym(e) && i < e->verneeds.n; i++) {
 		const struct kv_elf_version *v = &e->verneeds.v[i];
 
-		if (v->index >= KV_ARRAY_SIZE(s->version) || !v->hash)
+		/* The needs of one file stand together and share its name. */
+		if (!i || v->file != v[-1].file)
+			named = kv_process_named(s->p, v->file);
+		if (v->index >= KV_WANTS || !v->hash)
 			continue;
-		s->version[v->index] = v;
-		s->named[v->index] = kv_process_named(s->p, v->file);
+		s->want[v->index] = (struct kv_want){ v, named, index_in(named, v) };
+		if (s->n_wants <= v->index)
+			s->n_wants = v->index + (size_t)1;
 	}
 }
 
@@ -126,8 +148,8 @@ const struct kv_elf_version *kv_scope_version(const struct kv_scope *s, uint16_t
 {
 	const struct kv_elf *e = s->from->elf;
 
-	if (index < KV_ARRAY_SIZE(s->version) && s->version[index])
-		return s->version[index];
+	if (index < KV_WANTS && s->want[index].version)
+		return s->want[index].version;
 	if (index < 2 || !kv_elf_has_versym(e))
 		return NULL;
 	for (size_t i = 0; i < e->verneeds.n; i++)
@@ -144,8 +166,8 @@ static const struct kv_object *named_by(const struct kv_scope *s, const struct k
 {
 	const struct kv_elf_version *v;
 
-	if (r->version < KV_ARRAY_SIZE(s->named))
-		return s->named[r->version];
+	if (r->version < KV_WANTS)
+		return s->want[r->version].named;
 	v = kv_scope_version(s, r->version);
 	return v && v->file ? kv_process_named(s->p, v->file) : NULL;
 }
@@ -155,7 +177,7 @@ static const struct kv_object *named_by(const struct kv_scope *s, const struct k
 /* Before 2.30 a weak reference too had to be satisfied by the object that it names. */
 bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
-	return !r->weak || (kv_loader_ldso(s->p->l)->version < 30 && named_by(s, r));
+	return !r->weak || (kv_ldso_version(s->p->l) < 30 && named_by(s, r));
 }
 
 /* Before 2.41 (bdaf500353) a versioned reference that is bound to the very object that it names
@@ -164,13 +186,34 @@ bool kv_may_abort(const struct kv_scope *s, const struct kv_elf_ref *r)
 {
 	const struct kv_object *o = named_by(s, r);
 
-	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_loader_ldso(s->p->l)->version < 41;
+	return o && o->elf && !kv_elf_has_versym(o->elf) && kv_ldso_version(s->p->l) < 41;
 }
 
+/*
+ * Whether o defines it. Nearly always the first symbol of that name does, and says so with a number
+ * that is known beforehand; what is left over is looked into as ld.so does.
+ */
 static bool is_defined_in(const struct kv_scope *s, const struct kv_object *o,
 			  const struct kv_elf_ref *r, const struct kv_elf_version *version)
 {
-	return o->elf && kv_elf_may_define(o->elf, r->hash) && look_into(s, o, r, version).found;
+	const struct kv_elf *e = o->elf;
+	struct kv_elf_sym sym;
+
+	if (!e || !kv_elf_may_define(e, r->hash))
+		return false;
+	if (e->symtab->plain) {
+		uint16_t index = 0;
+
+		if (!kv_elf_first(e, r->name, r->hash, &sym))
+			return false;
+		if (version && r->version < KV_WANTS && s->want[r->version].named == o)
+			index = s->want[r->version].index;
+		if (is_definition(&sym, false) && binds(&sym) &&
+		    (!kv_elf_has_versym(e) || (!version && (sym.version & 0x7fff) < 3) ||
+		     (index && (sym.version & 0x7fff) == index)))
+			return true;
+	}
+	return look_into(s, o, r, version).found;
 }
 
 static const struct kv_object *find_in(const struct kv_scope *s, const kv_objects *list,
@@ -194,7 +237,7 @@ const struct kv_object *kv_likely_definer(const struct kv_scope *s, const struct
 	if (named && is_defined_in(s, named, r, version))
 		return named;
 	/* Before 2.30 only the object that the reference names counts. */
-	if (named && kv_loader_ldso(s->p->l)->version < 30)
+	if (named && kv_ldso_version(s->p->l) < 30)
 		return NULL;
 	if (*last && is_defined_in(s, *last, r, version))
 		return *last;
@@ -228,7 +271,7 @@ bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r)
 	const struct kv_elf_version *version = kv_scope_version(s, r->version);
 	const struct kv_object *named = named_by(s, r);
 
-	return version && named && named->elf && kv_loader_ldso(s->p->l)->version < 30 &&
+	return version && named && named->elf && kv_ldso_version(s->p->l) < 30 &&
 	       kv_elf_is_hashed(named->elf) && !look_into(s, named, r, version).matched;
 }
 

@@ -4,13 +4,22 @@
 
 #include "loader/internal.h"
 
+#define KV_WANTS 64 /* versions with a higher number are looked for each time */
+
+/* What a reference with a certain version index asks for. */
+struct kv_want {
+	const struct kv_elf_version *version;
+	const struct kv_object *named; /* the loaded object of its vn_file */
+	uint16_t index;                /* of the version there; 0: not known */
+};
+
 /* One load's scope, and of it the object whose references are looked at. */
 struct kv_scope {
 	struct kv_process *p;
 	const kv_objects *list; /* search list of the load */
 	const struct kv_object *from;
-	const struct kv_object *named[64]; /* version index -> the loaded object of its vn_file */
-	const struct kv_elf_version *version[64];
+	struct kv_want want[KV_WANTS]; /* by version index, n_wants of them */
+	size_t n_wants;
 };
 
 /* Turns to the references of this object, which has an elf. */
