@@ -33,12 +33,6 @@ static inline bool next(struct lzo *z, uint8_t *ret)
 }
 
 /*
- * Most pieces are short. Where the buffers go on for that long, 16 bytes are copied in place of
- * fewer: what is written too much is written again, or lies behind the end.
- */
-#define SHORT 16
-
-/*
  * A length that does not fit its field: 255 for each zero byte, plus the byte that ends them. It is
  * cut off at what no output can hold.
  */
@@ -62,20 +56,11 @@ static inline int literals(struct lzo *z, size_t n)
 		return -EBADMSG;
 	if (n > room)
 		return -ENOSPC;
-	if (n <= SHORT && left >= SHORT && room >= SHORT)
-		memcpy(z->out + z->n, z->in.p + z->at, SHORT);
-	else if (n)
+	if (n)
 		memcpy(z->out + z->n, z->in.p + z->at, n);
 	z->at += n;
 	z->n += n;
 	return 0;
-}
-
-/* In steps of 8 bytes, up to 7 too many. The places are as far apart, or farther. */
-static inline void copy_steps(uint8_t *to, const uint8_t *from, size_t n)
-{
-	for (size_t i = 0; i < n; i += 8)
-		memcpy(to + i, from + i, 8);
 }
 
 static inline int copy_match(struct lzo *z, struct match m)
@@ -91,12 +76,8 @@ static inline int copy_match(struct lzo *z, struct match m)
 	from = to - m.distance;
 	z->n += m.length;
 	/* A match may run into what it writes itself: that is how LZO repeats. */
-	if (m.distance >= 8 && room - m.length >= 8)
-		copy_steps(to, from, m.length);
-	else if (m.distance >= m.length)
+	if (m.distance >= m.length)
 		memcpy(to, from, m.length);
-	else if (m.distance == 1)
-		memset(to, *from, m.length);
 	else
 		while (m.length--)
 			*to++ = *from++;
@@ -178,6 +159,121 @@ static int first_literals(struct lzo *z)
 	return literals(z, n);
 }
 
+/* ---- most of a stream ---- */
+
+/*
+ * Where the buffers go on for this long, an instruction without a long length can be followed
+ * without asking at each byte: it takes 3 bytes and up to 18 literals of the input, and writes up
+ * to 33 bytes and 3 literals. What is copied too much, since copies are of 16 bytes, is written
+ * again.
+ */
+#define IN_SLACK  24
+#define OUT_SLACK 64
+
+static inline void copy_16(uint8_t *to, const uint8_t *from)
+{
+	memcpy(to, from, 16);
+}
+
+/* Up to 15 bytes too many. */
+static inline void copy_near(uint8_t *to, size_t distance, size_t n)
+{
+	const uint8_t *from = to - distance;
+
+	if (distance >= 16) {
+		copy_16(to, from);
+		for (size_t i = 16; i < n; i += 16)
+			copy_16(to + i, from + i);
+	} else if (distance >= 8) {
+		for (size_t i = 0; i < n; i += 8)
+			memcpy(to + i, from + i, 8);
+	} else {
+		while (n--)
+			*to++ = *from++;
+	}
+}
+
+/*
+ * What far_match() and near_match() say of an instruction from 16 on, as numbers, since which kind
+ * comes next nothing can guess. Its distance is `base`, and of the 16 bits behind it those in
+ * `mask`, times 8, shifted down. length 0: a long one.
+ */
+struct plain {
+	uint16_t base, mask;
+	uint8_t length, down, took;
+};
+
+#define FAR(op)   ((op) < 64)
+#define FIELD(op) ((op) < 32 ? (op)&7 : (op)&31)
+#define PLAIN(op)                                                                                  \
+	{                                                                                          \
+		.base = FAR(op) ? (op) < 32 ? 16384 + (((op)&8) << 11) : 1 : 1 + ((op) >> 2 & 7),  \
+		.mask = FAR(op) ? 0xffff : 0xff,                                                   \
+		.length = (uint8_t)(!FAR(op)    ? ((op) >> 5) + 1                                  \
+				    : FIELD(op) ? FIELD(op) + 2                                    \
+						: 0),                                              \
+		.down = FAR(op) ? 5 : 0, .took = FAR(op) ? 3 : 2,                                  \
+	}
+#define PLAIN4(op)  PLAIN(op), PLAIN((op) + 1), PLAIN((op) + 2), PLAIN((op) + 3)
+#define PLAIN16(op) PLAIN4(op), PLAIN4((op) + 4), PLAIN4((op) + 8), PLAIN4((op) + 12)
+#define PLAIN64(op) PLAIN16(op), PLAIN16((op) + 16), PLAIN16((op) + 32), PLAIN16((op) + 48)
+
+static const struct plain plains[256] = { PLAIN64(0), PLAIN64(64), PLAIN64(128), PLAIN64(192) };
+
+/* How many bytes of the input the match takes; 0 for one with a long length, and the end. */
+static inline size_t plain_match(const struct lzo *z, const uint8_t *p, struct match *ret,
+				 unsigned *ret_state)
+{
+	size_t op = p[0], pair = p[1] | (size_t)p[2] << 8;
+	const struct plain *i = &plains[op];
+
+	if (op < 16) {
+		ret->length = z->state == AFTER_RUN ? 3 : 2;
+		ret->distance =
+			((size_t)p[1] << 2) + (op >> 2) + (z->state == AFTER_RUN ? 2049 : 1);
+		*ret_state = op & 3;
+		return 2;
+	}
+	ret->length = i->length;
+	ret->distance = i->base + ((pair & i->mask) << 3 >> i->down);
+	*ret_state = (i->down ? pair : op) & 3;
+	return !i->length || ret->distance == 16384 ? 0 : i->took;
+}
+
+/* Follows instructions as long as each is a plain one inside of both buffers. */
+static void follow(struct lzo *ret)
+{
+	struct lzo z = *ret;
+
+	while (z.in.n - z.at >= IN_SLACK && z.cap - z.n >= OUT_SLACK) {
+		const uint8_t *p = z.in.p + z.at;
+		uint8_t *to = z.out + z.n;
+		struct match m;
+		unsigned state;
+		size_t took;
+
+		if (*p < 16 && z.state == 0) {
+			if (!*p)
+				break;
+			copy_16(to, p + 1);
+			memcpy(to + 16, p + 17, 2);
+			z.at += *p + 4U;
+			z.n += *p + 3U;
+			z.state = AFTER_RUN;
+			continue;
+		}
+		took = plain_match(&z, p, &m, &state);
+		if (!took || m.distance > z.n)
+			break;
+		copy_near(to, m.distance, m.length);
+		memcpy(to + m.length, p + took, 4);
+		z.at += took + state;
+		z.n += m.length + state;
+		z.state = state;
+	}
+	*ret = z;
+}
+
 int kv_lzo1x_decode(struct kv_span in, uint8_t *out, size_t cap, size_t *ret_n)
 {
 	struct lzo z = { .in = in, .out = out, .cap = cap };
@@ -188,6 +284,7 @@ int kv_lzo1x_decode(struct kv_span in, uint8_t *out, size_t cap, size_t *ret_n)
 		struct match m = { 0 };
 		uint8_t op;
 
+		follow(&z);
 		if (!next(&z, &op))
 			return -EBADMSG;
 		if (op < 16 && z.state == 0) {
