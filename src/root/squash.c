@@ -73,7 +73,7 @@ static int load_inode(struct kv_sq_tree *t, struct kv_sq_node *node)
 
 	if (node->inode)
 		return 0;
-	e = kv_sq_inode_of(t, node, &raw);
+	e = kv_sq_inode_of(t, node->ref, &raw);
 	if (e < 0)
 		return e;
 	text = (const char *)(raw + 1);

@@ -156,35 +156,16 @@ void kv_sq_forget_answers(struct kv_sq_tree *t)
 
 /* ---- inodes ---- */
 
-/*
- * Where in the node's block of inodes to begin: with the first one of its directory, whose others
- * come along then.
- */
-static uint64_t first_beside(const struct kv_sq_node *node)
+int kv_sq_inode_of(struct kv_sq_tree *t, uint64_t ref, const struct kv_sq_inode **ret)
 {
-	uint64_t first = node->ref;
-
-	for (size_t i = 0; node->dir && i < node->dir->nodes.n; i++) {
-		uint64_t ref = node->dir->nodes.v[i]->ref;
-
-		if (ref >> 16 == first >> 16 && ref < first)
-			first = ref;
-	}
-	return first;
-}
-
-int kv_sq_inode_of(struct kv_sq_tree *t, const struct kv_sq_node *node,
-		   const struct kv_sq_inode **ret)
-{
-	struct kv_sq_request rq = { .op = KV_SQ_INODE, .ref = node->ref };
+	struct kv_sq_request rq = { .op = KV_SQ_INODE, .ref = ref };
 	struct kv_sq_inode head, *copy;
 	struct kv_sq_reply rp;
 	int e;
 
-	*ret = kv_sq_refs_get(t->inodes, node->ref);
+	*ret = kv_sq_refs_get(t->inodes, ref);
 	if (*ret)
 		return 0;
-	rq.off = first_beside(node);
 	e = kv_sq_ask(t, rq, &rp);
 	if (e < 0)
 		return e;
@@ -200,6 +181,6 @@ int kv_sq_inode_of(struct kv_sq_tree *t, const struct kv_sq_node *node,
 		memcpy(copy, t->copy + at, sizeof(head) + head.link_n);
 		kv_sq_refs_put(t->inodes, head.ref, copy);
 	}
-	*ret = kv_sq_refs_get(t->inodes, node->ref);
+	*ret = kv_sq_refs_get(t->inodes, ref);
 	return *ret ? 0 : kv_sq_nonsense(t, "its reader answers nonsense");
 }

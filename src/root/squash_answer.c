@@ -80,11 +80,15 @@ static int describe(struct kv_sq *s, uint64_t ref, const sqfs_inode_generic_t *i
 static void inodes_ahead(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload,
 			 uint32_t *n)
 {
-	uint64_t block = rq->off >> 16, start = s->inode_table.start;
-	sqfs_meta_reader_t *reader = block >> 32 ? NULL : kv_sq_reader(s, &s->inode_table, block);
+	uint64_t block = rq->ref >> 16, start = s->inode_table.start;
+	sqfs_meta_reader_t *reader = kv_sq_reader(s, &s->inode_table, block);
+	const struct kv_sq_first *first = kv_sq_first_of(s, block);
 	sqfs_u64 place = start + block;
-	size_t at = rq->off & 0xffff;
+	size_t at = rq->ref & 0xffff;
 	int e = 0;
+
+	if (first->known && first->block == block && first->at < at)
+		at = first->at;
 
 	/* Ends: every inode takes some bytes of the block. */
 	while (reader && e == 0 && place == start + block &&

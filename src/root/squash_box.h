@@ -11,9 +11,10 @@
 
 struct kv_box {
 	struct kv_cell cell;
-	uint8_t *window; /* KV_SQ_PAYLOAD bytes shared with the child, which may change them at any
-			    time: to be copied before they are looked at */
-	char fault[256]; /* why the line was cut, else "" */
+	uint8_t *window;   /* KV_SQ_PAYLOAD bytes shared with the child, which may change them at
+			      any time: to be copied before they are looked at */
+	unsigned patience; /* see squash_box.c */
+	char fault[256];   /* why the line was cut, else "" */
 };
 
 /*

@@ -89,6 +89,20 @@ static bool is_skipped(const struct kv_sq *s, const char *name)
 	return false;
 }
 
+struct kv_sq_first *kv_sq_first_of(struct kv_sq *s, uint64_t block)
+{
+	return &s->firsts[block * UINT64_C(0x9e3779b97f4a7c15) >> 54 & (KV_SQ_FIRSTS - 1)];
+}
+
+/* An inode of that block begins here. */
+static void note_inode(struct kv_sq *s, uint64_t block, uint32_t at)
+{
+	struct kv_sq_first *first = kv_sq_first_of(s, block);
+
+	if (!first->known || first->block != block || at < first->at)
+		*first = (struct kv_sq_first){ block, at, true };
+}
+
 static void let_wait(struct kv_sq *s, uint64_t ref, const char *name)
 {
 	if (s->ahead.n < KV_SQ_WAITING && !is_skipped(s, name))
@@ -129,6 +143,7 @@ static int put_entry(struct kv_sq *s, uint8_t *payload, uint32_t *n)
 	name[out.n] = '\0';
 	if (e == 0 && out.type == DT_DIR)
 		let_wait(s, out.ref, (const char *)name);
+	note_inode(s, s->list.start_block, offset);
 	s->list.count--;
 	return e;
 }

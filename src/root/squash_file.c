@@ -9,7 +9,7 @@
 #define USUAL_BLOCK (128U << 10) /* mksquashfs' default */
 
 #define PAGE    65536
-#define N_PAGES 32
+#define N_PAGES 64
 
 struct kv_sq_page {
 	uint64_t ref, off;
@@ -100,21 +100,23 @@ static int squash_read(struct kv_file *file, uint64_t off, void *buf, size_t n, 
 	return e;
 }
 
-/* The fragment, unpacked. */
+/* The fragment, unpacked. It displaces the one that came first. */
 static int piece_at(struct kv_sq_tree *t, uint32_t number, const struct kv_sq_piece **ret)
 {
 	struct kv_sq_request rq = { .op = KV_SQ_FRAGMENT, .ref = number };
-	struct kv_sq_piece *piece = &t->pieces[number % KV_ARRAY_SIZE(t->pieces)];
+	struct kv_sq_piece *piece = t->pieces;
 	struct kv_sq_reply rp;
 	int e;
 
-	*ret = piece;
-	if (piece->n && piece->number == number)
-		return 0;
-	piece->n = 0;
+	for (; piece < t->pieces + KV_ARRAY_SIZE(t->pieces); piece++)
+		if (piece->n && piece->number == number) {
+			*ret = piece;
+			return 0;
+		}
 	e = kv_sq_ask_window(t, &rq, &rp);
 	if (e < 0)
 		return e;
+	piece = &t->pieces[t->next_piece++ % KV_ARRAY_SIZE(t->pieces)];
 	/* The arena's pages are large, and cost less than those of malloc(). */
 	if (piece->room < rp.n) {
 		piece->room = rp.n <= USUAL_BLOCK ? USUAL_BLOCK : KV_SQ_PAYLOAD;
@@ -123,6 +125,7 @@ static int piece_at(struct kv_sq_tree *t, uint32_t number, const struct kv_sq_pi
 	memcpy(piece->bytes, t->box.window, rp.n);
 	piece->number = number;
 	piece->n = rp.n;
+	*ret = piece;
 	return 0;
 }
 

@@ -27,8 +27,7 @@ enum kv_sq_op {
 	/* ref of a directory, off: 0, or `more` of the answer before; n: whether to read ahead ->
 	 * its list, and behind it whole ones of directories below it and of those that follow. */
 	KV_SQ_LIST = 1,
-	/* ref, off: where to read ahead from -> its struct kv_sq_inode, and behind it others of the
-	 * metadata block of off. */
+	/* ref -> its struct kv_sq_inode, and behind it others of its metadata block. */
 	KV_SQ_INODE,
 	KV_SQ_READ,     /* ref of a regular file, off, n -> bytes, fewer than n at its end only */
 	KV_SQ_FRAGMENT, /* ref: a fragment's number -> its bytes */
@@ -110,6 +109,7 @@ void kv_sq_answer(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payl
 #define KV_SQ_BLOCKS  64
 #define KV_SQ_READERS 32
 #define KV_SQ_WAITING 16384
+#define KV_SQ_FIRSTS  1024
 
 /*
  * Readers of one part of the metadata. Each of libsquashfs' readers keeps the one block that it
@@ -137,6 +137,13 @@ struct kv_sq_block {
 	uint8_t *bytes; /* of the image's block size; NULL while unused */
 };
 
+/* The first inode in a block of the inode table that a list named. */
+struct kv_sq_first {
+	uint64_t block;
+	uint32_t at;
+	bool known;
+};
+
 struct kv_sq {
 	sqfs_file_t file; /* libsquashfs' view of source; its first member is its object */
 	struct kv_sq_source source;
@@ -161,6 +168,7 @@ struct kv_sq {
 		char *skip; /* names of directories that it does not enter, or NULL */
 		size_t skip_n;
 	} ahead;
+	struct kv_sq_first firsts[KV_SQ_FIRSTS];
 	struct kv_sq_block blocks[KV_SQ_BLOCKS];
 	uint64_t asked;  /* clock of the blocks' use */
 	uint8_t *packed; /* a block as the image has it */
@@ -185,6 +193,8 @@ int kv_sq_list(struct kv_sq *s, const struct kv_sq_request *rq, uint8_t *payload
 	       struct kv_sq_reply *rp);
 /* Answers KV_SQ_FRAGMENT. */
 int kv_sq_fragment(struct kv_sq *s, uint64_t number, uint8_t *payload, struct kv_sq_reply *rp);
+/* What is known of a block of the inode table; one of another block where nothing is. */
+struct kv_sq_first *kv_sq_first_of(struct kv_sq *s, uint64_t block);
 /* libsquashfs' compressor of the image, or our own for LZO. */
 int kv_sq_compressor(const sqfs_super_t *super, sqfs_compressor_t **ret);
 

@@ -109,8 +109,6 @@ static int take(struct taker *k, const struct kv_sq_entry *entry, char *name)
 		node = kv_new(k->arena, struct kv_sq_node);
 		*node = (struct kv_sq_node){ .ref = entry->ref, .type = entry->type };
 	}
-	node->dir = k->dir;
-	kv_vec_push(k->arena, &k->dir->nodes, node);
 	*kv_map_slot(k->dir->names, name) = node;
 	return 0;
 }

@@ -56,7 +56,8 @@ struct kv_sq_tree {
 	struct kv_sq_answer answers[16];
 	uint64_t n_answers;
 	struct kv_sq_page *pages; /* see squash_file.c */
-	struct kv_sq_piece pieces[64];
+	struct kv_sq_piece pieces[80];
+	size_t next_piece;
 };
 
 /* What an answer's payload of n bytes says, as text for people. Memory from a. */
@@ -76,9 +77,8 @@ bool kv_sq_known_list(struct kv_sq_tree *t, uint64_t ref, struct kv_span *ret);
 int kv_sq_ask_list(struct kv_sq_tree *t, const struct kv_sq_request *rq, uint64_t *ret_more,
 		   struct kv_span *ret);
 void kv_sq_forget_answers(struct kv_sq_tree *t);
-/* What the reader says about the node, asked for or come along. */
-int kv_sq_inode_of(struct kv_sq_tree *t, const struct kv_sq_node *node,
-		   const struct kv_sq_inode **ret);
+/* What the reader says about the inode, asked for or come along. */
+int kv_sq_inode_of(struct kv_sq_tree *t, uint64_t ref, const struct kv_sq_inode **ret);
 
 /* Cuts the line, as the image has something that cannot be. -EIO. */
 int kv_sq_nonsense(struct kv_sq_tree *t, const char *what);
