@@ -14,6 +14,7 @@ packages=(
 	libcmocka-dev bats binutils jq strace libtree zstd
 	squashfs-tools liblzo2-dev
 	podman crun skopeo # images, as the tests make them
+	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

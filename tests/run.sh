@@ -91,6 +91,12 @@ oracle() {
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }
 
+pages() {
+	title "report in a browser"
+	tests/report/page.py 2>&1 | tee "$log"
+	count "report in a browser" "${PIPESTATUS[0]}" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
+}
+
 # counted NAME FUNCTION...: a part whose last line says how many passed and failed.
 counted() {
 	local name=$1 status
@@ -121,6 +127,7 @@ single "scripts" tests/lint.sh shell
 if single "build with gcc" build build-gcc gcc; then
 	unit "unit tests, gcc" build-gcc
 	cli
+	pages
 	built=yes
 fi
 # Every point at which the journal can be killed was tried above; here every 7th.

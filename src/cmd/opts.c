@@ -58,7 +58,7 @@ static const struct option_def {
 	  OPT_SYSROOT },
 	{ "record", "OUT.tar",
 	  "save what was read of the host, secrets masked (kvpath-report.json too)", OPT_RECORD },
-	{ "output", "FILE", "the image to write (-o FILE is the same)", OPT_OUTPUT },
+	{ "output", "FILE", "the file to write (-o FILE is the same)", OPT_OUTPUT },
 	{ "force", NULL, "replace the file that is written where it exists", OPT_FORCE },
 	{ "force-file", "PATH",
 	  "take PATH back although it was changed since, which is lost then (repeatable)",

@@ -22,7 +22,8 @@ static const char *name_of(struct kv_arena *a, const json_t *run)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(keys); i++) {
 		const char *s = text_of(run, keys[i]);
 
-		if (*s)
+		/* "ofi:tcp" and "tcp" name their provider already. */
+		if (*s && !(i == 1 && (kv_streq(name, s) || kv_ends(name, kv_strf(a, ":%s", s)))))
 			name = kv_strf(a, "%s%s%s", name, *name ? " " : "", s);
 	}
 	return name;

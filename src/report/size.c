@@ -4,6 +4,7 @@
  */
 #include "report/size.h"
 #include "report/parts.h"
+#include "report/units.h"
 
 static const struct link {
 	const char *name;
@@ -14,41 +15,6 @@ static const struct link {
 	{ "400 Gb/s", 50e9 },
 	{ "16 x 100 Gb/s", 200e9 },
 };
-
-/* 5652480000 as "5.65 GB"; three digits, as nothing here is known better. */
-static const char *bytes_text(struct kv_arena *a, double n)
-{
-	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
-	size_t u = 0;
-
-	while (n >= 999.5 && u + 1 < KV_ARRAY_SIZE(units)) {
-		n /= 1000;
-		u++;
-	}
-	return kv_strf(a, "%.*f %s", n >= 99.95 || !u ? 0 : n >= 9.995 ? 1 : 2, n, units[u]);
-}
-
-static const char *time_text(struct kv_arena *a, double s)
-{
-	static const char *const units[] = { "s", "ms", "us", "ns" };
-	size_t u = 0;
-
-	while (s < 0.9995 && u + 1 < KV_ARRAY_SIZE(units)) {
-		s *= 1000;
-		u++;
-	}
-	return kv_strf(a, "%.*f %s", s >= 99.95 ? 0 : s >= 9.995 ? 1 : 2, s, units[u]);
-}
-
-/* Sizes of descriptors are mostly whole KiB. */
-static const char *size_text(struct kv_arena *a, uint64_t n)
-{
-	if (n >= 1 << 20 && n % (1 << 20) == 0)
-		return kv_strf(a, "%llu MiB", (unsigned long long)(n >> 20));
-	if (n >= 1 << 10 && n % (1 << 10) == 0)
-		return kv_strf(a, "%llu KiB", (unsigned long long)(n >> 10));
-	return kv_strf(a, "%llu bytes", (unsigned long long)n);
-}
 
 static const char *attention_text(struct kv_arena *a, const struct kv_geometry *g)
 {
@@ -70,17 +36,17 @@ static void put_sizes(FILE *out, struct kv_arena *a, const struct kv_size_report
 	const struct kv_shape *s = r->shape;
 
 	row(out, "a token", kv_strf(a, "%llu B", (unsigned long long)s->bytes_per_token), "");
-	row(out, "a request", bytes_text(a, (double)s->bytes_moved),
+	row(out, "a request", kv_bytes_text(a, (double)s->bytes_moved),
 	    kv_strf(a, "%llu tokens, %llu pages of %llu", (unsigned long long)q->tokens,
 		    (unsigned long long)s->pages, (unsigned long long)q->page));
-	row(out, "a rank", bytes_text(a, (double)s->bytes_per_rank),
+	row(out, "a rank", kv_bytes_text(a, (double)s->bytes_per_rank),
 	    s->copies > 1 ? kv_strf(a, "TP %llu; each byte is on %llu ranks",
 				    (unsigned long long)q->tp, (unsigned long long)s->copies)
 			  : kv_strf(a, "TP %llu", (unsigned long long)q->tp));
 	for (size_t i = 0; i < s->n_descs; i++)
 		row(out, i ? "" : "descriptors",
 		    kv_strf(a, "%llu", (unsigned long long)s->descs[i].count),
-		    kv_strf(a, "of %s a rank%s, layout %s", size_text(a, s->descs[i].bytes),
+		    kv_strf(a, "of %s a rank%s, layout %s", kv_size_text(a, s->descs[i].bytes),
 			    s->n_descs > 1 ? kv_strf(a, " (%s)", s->descs[i].what) : "",
 			    q->by_page ? "page" : "layer"));
 }
@@ -91,15 +57,15 @@ static void put_links(FILE *out, struct kv_arena *a, const struct kv_size_report
 
 	fputs("\nat best, on a link that does nothing else:\n", out);
 	for (size_t i = 0; i < KV_ARRAY_SIZE(links); i++)
-		row(out, links[i].name, time_text(a, bytes / links[i].bytes_per_s), "");
+		row(out, links[i].name, kv_time_text(a, bytes / links[i].bytes_per_s), "");
 	if (r->measured.n)
 		fputs("\nat the rates that were measured:\n", out);
 	for (size_t i = 0; i < r->measured.n; i++) {
 		const struct kv_rate *m = &r->measured.v[i];
 
-		fprintf(out, "  %12s   %9s/s   %s, %s\n", time_text(a, bytes / m->bytes_per_s),
-			bytes_text(a, m->bytes_per_s), kv_printable(a, m->name),
-			size_text(a, m->size));
+		fprintf(out, "  %12s   %9s/s   %s, %s\n", kv_time_text(a, bytes / m->bytes_per_s),
+			kv_bytes_text(a, m->bytes_per_s), kv_printable(a, m->name),
+			kv_size_text(a, m->size));
 	}
 }
 

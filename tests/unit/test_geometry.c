@@ -234,7 +234,7 @@ static void rates(void **state)
 										 "true") ",3,{}]}");
 	assert_int_equal(kv_rates_read(a, path, 5000, &found, &err), 0);
 	assert_int_equal(found.n, 3);
-	assert_string_equal(found.v[0].name, "tcp tcp write dram");
+	assert_string_equal(found.v[0].name, "tcp write dram");
 	assert_int_equal(found.v[0].size, 4096);
 	assert_int_equal(found.v[1].size, 1048576);
 	assert_string_equal(found.v[2].name, "ucx tcp write dram");
