@@ -15,6 +15,7 @@ packages=(
 	squashfs-tools liblzo2-dev
 	podman crun skopeo # images, as the tests make them
 	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
+	prometheus-node-exporter # reads what watch writes
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

@@ -22,12 +22,16 @@ struct kv_opts {
 	KV_VEC(struct kv_mount_opt) mounts;
 	kv_strv fabrics;
 	struct kv_env env; /* --env */
-	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output;
+	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
+		*prometheus;
 	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force;
 	const char *dtype, *layout; /* of a KV cache */
 	kv_strv results;
 	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
+	double interval_s;
+	uint64_t count; /* 0: without end */
+	KV_VEC(pid_t) pids;
 	struct kv_style style;
 	kv_strv force_files;
 	kv_strv args; /* positional */
@@ -37,6 +41,7 @@ struct kv_opts {
 enum kv_rights {
 	KV_RIGHTS_READ,   /* read the target; write files that its options name */
 	KV_RIGHTS_CHANGE, /* change the target's files */
+	KV_RIGHTS_LOOK,   /* look at processes and their sockets */
 	KV_RIGHTS_RUN,    /* run what the target holds */
 };
 
@@ -50,7 +55,7 @@ struct kv_command {
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
-	kv_cmd_report;
+	kv_cmd_report, kv_cmd_watch;
 
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */

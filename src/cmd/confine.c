@@ -29,6 +29,8 @@
 #define CHANGE_CAPS                                                                                \
 	(READ_CAPS | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) |  \
 	 BIT(CAP_SETFCAP) | BIT(CAP_SYS_ADMIN))
+/* To see into other processes (ptrace's right to read) and to enter their network namespaces. */
+#define LOOK_CAPS (READ_CAPS | BIT(CAP_SYS_PTRACE) | BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE))
 
 static void keep_caps(uint64_t keep)
 {
@@ -53,7 +55,7 @@ static void keep_caps(uint64_t keep)
 #define X32 0x40000000U
 
 /* A container whose own filter refuses another one leaves us with what we do not do anyway. */
-static void refuse_calls(void)
+static void refuse_calls(bool looks)
 {
 	struct sock_filter code[] = {
 		LOAD(arch),
@@ -64,7 +66,7 @@ static void refuse_calls(void)
 		RETURN(REFUSED),
 		DENY(SYS_execve),
 		DENY(SYS_execveat),
-		DENY(SYS_socket),
+		DENY(looks ? SYS_execve : SYS_socket), /* sock_diag is asked by one */
 		DENY(SYS_connect),
 		DENY(SYS_ptrace),
 		DENY(SYS_process_vm_writev),
@@ -73,7 +75,7 @@ static void refuse_calls(void)
 		DENY(SYS_move_mount),
 		DENY(SYS_chroot),
 		DENY(SYS_pivot_root),
-		DENY(SYS_setns),
+		DENY(looks ? SYS_execve : SYS_setns),
 		DENY(SYS_unshare),
 		DENY(SYS_mknodat),
 		DENY(SYS_init_module),
@@ -93,8 +95,9 @@ void kv_confine(enum kv_rights rights, bool may_write)
 	if (rights == KV_RIGHTS_RUN || KV_SANITIZED)
 		return;
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	keep_caps(rights == KV_RIGHTS_CHANGE ? CHANGE_CAPS
-		  : may_write                ? READ_CAPS | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER)
-					     : READ_CAPS);
-	refuse_calls();
+	keep_caps(rights == KV_RIGHTS_LOOK     ? LOOK_CAPS
+		  : rights == KV_RIGHTS_CHANGE ? CHANGE_CAPS
+		  : may_write                  ? READ_CAPS | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER)
+					       : READ_CAPS);
+	refuse_calls(rights == KV_RIGHTS_LOOK);
 }

@@ -1,5 +1,6 @@
 /* One table of options for all commands: a name means the same wherever it is taken. */
 #include <getopt.h>
+#include <limits.h>
 
 #include "cmd/cmd.h"
 
@@ -10,6 +11,7 @@ enum opt {
 	OPT_BACKEND = 256,
 	OPT_BYTES,
 	OPT_COLOR,
+	OPT_COUNT,
 	OPT_DEADLINE,
 	OPT_DRY_RUN,
 	OPT_DTYPE,
@@ -21,13 +23,17 @@ enum opt {
 	OPT_HELP,
 	OPT_HOW,
 	OPT_IMAGE,
+	OPT_INTERVAL,
 	OPT_JSON,
 	OPT_LAYOUT,
 	OPT_MEM,
 	OPT_MOUNT,
+	OPT_ONCE,
 	OPT_OUTPUT,
 	OPT_PAGE,
+	OPT_PID,
 	OPT_PROCESS,
+	OPT_PROMETHEUS,
 	OPT_PROVIDER,
 	OPT_QUIET,
 	OPT_RECORD,
@@ -77,6 +83,13 @@ static const struct option_def {
 	{ "result", "RESULT.json", "rates that kvpath bench --json measured (repeatable)",
 	  OPT_RESULT },
 	{ "for", "DIALECT", "what to write: preamble, env", OPT_FOR },
+	{ "pid", "N", "look at this process (repeatable); default: those that have NIXL mapped",
+	  OPT_PID },
+	{ "interval", "SECONDS", "time between two samples (default 1)", OPT_INTERVAL },
+	{ "count", "N", "end after N intervals", OPT_COUNT },
+	{ "once", NULL, "the same as --count 1", OPT_ONCE },
+	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
+	  OPT_PROMETHEUS },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
 	{ "quiet", NULL, "print the verdict alone", OPT_QUIET },
@@ -140,6 +153,18 @@ static bool parse_number(const char *s, uint64_t max, uint64_t *ret)
 	errno = 0;
 	v = strtoull(s, &end, 10);
 	if (errno || end == s || *end || *s == '-' || v == 0 || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+static bool parse_seconds(const char *s, double *ret)
+{
+	char *end;
+	double v = strtod(s, &end);
+
+	/* Written as a plain number: strtod takes "inf" and hexadecimals too. */
+	if (end == s || *end || s[strspn(s, "0123456789.")] || v < 0.01 || v > 86400)
 		return false;
 	*ret = v;
 	return true;
@@ -246,6 +271,25 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 	case OPT_FOR:
 		o->render_for = value;
 		break;
+	case OPT_PID:
+		if (!parse_number(value, INT_MAX, &number))
+			return bad_value(d, value);
+		kv_vec_push(o->arena, &o->pids, (pid_t)number);
+		break;
+	case OPT_INTERVAL:
+		if (!parse_seconds(value, &o->interval_s))
+			return bad_value(d, value);
+		break;
+	case OPT_COUNT:
+		if (!parse_number(value, UINT64_MAX, &o->count))
+			return bad_value(d, value);
+		break;
+	case OPT_ONCE:
+		o->count = 1;
+		break;
+	case OPT_PROMETHEUS:
+		o->prometheus = value;
+		break;
 	case OPT_STRICT:
 		o->strict = true;
 		break;
@@ -290,6 +334,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	ret->deadline_s = 30;
 	ret->page = 16;
 	ret->tp = 1;
+	ret->interval_s = 1;
 	ret->style.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
 		if (takes(c, defs[i].name))

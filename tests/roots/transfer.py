@@ -1,7 +1,8 @@
-"""transfer.py MODULE BACKEND: does the real NIXL of a container carry bytes?
+"""transfer.py MODULE BACKEND [SECONDS]: does the real NIXL of a container carry bytes?
 
 Runs inside the container: two agents in two processes, in each one registered region, as a KV cache
-is; the first writes blocks of its region to other offsets of the second's. One JSON line on stdout:
+is; the first writes blocks of its region to other offsets of the second's, again and again for SECONDS
+where they are given. One JSON line on stdout:
 {"intact": bool, "wrong": N, "error": TEXT}.
 """
 import ctypes
@@ -13,6 +14,7 @@ import sys
 import time
 
 BLOCKS, SIZE = 8, 256 * 1024
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 0
 DEADLINE_S = int(os.environ.get("KVPATH_DEADLINE_S", "30"))
 
 
@@ -66,12 +68,16 @@ def initiator(module, backend, reads, writes):
     here = blocks(made, base, range(BLOCKS))
     there = blocks(made, far, reversed(range(BLOCKS)))
     handle = made.initialize_xfer("WRITE", here, there, peer, b"")
-    state = made.transfer(handle)
-    while state == "PROC":
-        time.sleep(0.001)
-        state = made.check_xfer_state(handle)
-    if state != "DONE":
-        raise RuntimeError(f"the transfer ended as {state}")
+    end = time.monotonic() + SECONDS
+    while True:
+        state = made.transfer(handle)
+        while state == "PROC":
+            time.sleep(0.001)
+            state = made.check_xfer_state(handle)
+        if state != "DONE":
+            raise RuntimeError(f"the transfer ended as {state}")
+        if time.monotonic() >= end:
+            break
     send(writes, b"done")
     wrong = int(receive(reads))
     return {"intact": wrong == 0, "wrong": wrong, "error": None}
