@@ -149,11 +149,8 @@ static bool find_entries(struct dynamic *d, uint64_t addr, uint64_t size, uint8_
 		return false;
 	if (size > USUAL)
 		d->entries = kv_elf_read_at(e, e->symtab->arena, off, size);
-	else if (off < e->st.size &&
-		 kv_file_read(e->symtab->file, off, room, (size_t)size, &d->entries.n) == 0)
-		d->entries.p = room;
 	else
-		d->entries.n = 0;
+		d->entries = (struct kv_span){ room, kv_elf_read_to(e, off, room, (size_t)size) };
 	return true;
 }
 

@@ -140,6 +140,8 @@ void kv_elf_release(const struct kv_elf *e);
  * those who look for text.
  */
 struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n);
+/* The same into buf; returns how many there were. */
+size_t kv_elf_read_to(const struct kv_elf *e, uint64_t off, uint8_t *buf, size_t n);
 
 /* Steps to the next undefined symbol that other objects have to define; to the first one from a
  * zeroed r. */

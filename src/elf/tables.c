@@ -75,6 +75,15 @@ struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64
 	return s;
 }
 
+size_t kv_elf_read_to(const struct kv_elf *e, uint64_t off, uint8_t *buf, size_t n)
+{
+	size_t got = 0;
+
+	if (!e->symtab->file || off >= e->st.size)
+		return 0;
+	return kv_file_read(e->symtab->file, off, buf, n, &got) == 0 ? got : 0;
+}
+
 /* Size of the table at vaddr: up to the next table or the end of its segment, whose rest is `left`.
  */
 static uint64_t size_of(const struct kv_elf *e, uint64_t vaddr, uint64_t left)
