@@ -109,12 +109,29 @@ static size_t utf8_len(const uint8_t *s)
 	return n && c >= least[n] ? n : 0;
 }
 
+/* How many bytes at the start are printable ASCII, counted in words: nearly all of a path. */
+static size_t plain_words(const uint8_t *s, size_t n)
+{
+	const uint64_t ones = 0x0101010101010101, highs = ones * 0x80;
+	uint64_t w;
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8) {
+		memcpy(&w, s + i, 8);
+		/* No byte above 0x7e, none below 0x20. */
+		if (((w | (w + ones)) & highs) || (~(w + ones * 0x60) & highs))
+			break;
+	}
+	return i;
+}
+
 static const char *printable(struct kv_arena *a, const char *s, const char *kept)
 {
 	const uint8_t *p = (const uint8_t *)s;
 	size_t n_plain;
 	char *out, *o;
 
+	p += plain_words(p, strlen(s));
 	while (*p >= 0x20 && *p < 0x7f)
 		p++;
 	if (!*p)

@@ -28,10 +28,9 @@ static const struct {
 	MARKER("verbs", "gid_idx"),       MARKER("cxi", "rdzv_threshold"),
 };
 
-typedef KV_VEC(struct kv_span) spans;
-
 /* What the strings of a libfabric tell. */
 struct strings {
+	bool begins[UINT8_MAX + 1]; /* first bytes of what is sought */
 	bool marker[KV_ARRAY_SIZE(markers)];
 	bool cuda;
 	const char *release, *provdir;
@@ -64,6 +63,15 @@ static void take_string(struct kv_arena *a, const char *s, size_t n, struct stri
 		ret->provdir = kv_strdup(a, s);
 }
 
+static void set_begins(struct strings *ret)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(markers); i++)
+		ret->begins[(uint8_t)markers[i].parameter[0]] = true;
+	for (uint8_t c = '1'; c <= '9'; c++)
+		ret->begins[c] = true;
+	ret->begins['/'] = ret->begins['l'] = true;
+}
+
 static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 			 const struct kv_elf_segment *seg, struct strings *ret)
 {
@@ -71,8 +79,10 @@ static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 	size_t len;
 
 	for (size_t at = 0; at < s.n; at += len + 1) {
-		len = strnlen((const char *)s.p + at, s.n - at);
-		if (len >= 5 && at + len < s.n)
+		const uint8_t *end = memchr(s.p + at, 0, s.n - at);
+
+		len = end ? (size_t)(end - s.p) - at : s.n - at;
+		if (len >= 5 && end && ret->begins[s.p[at]])
 			take_string(a, (const char *)s.p + at, len, ret);
 	}
 }
@@ -83,6 +93,7 @@ static void read_strings(struct kv_arena *a, const struct kv_elf *e, struct stri
 {
 	bool split = false;
 
+	set_begins(ret);
 	for (size_t i = 0; i < e->loads.n; i++)
 		split |= i > 0 && !(e->loads.v[i].flags & (PF_W | PF_X));
 	for (size_t i = 0; i < e->loads.n; i++) {

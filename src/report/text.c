@@ -171,7 +171,8 @@ static void put_indent(const struct tree *t, int n)
 	static const char spaces[] = "                                        "
 				     "                                        ";
 
-	fwrite(spaces, 1, (size_t)n < sizeof(spaces) ? (size_t)n : sizeof(spaces) - 1, t->out);
+	fwrite_unlocked(spaces, 1, (size_t)n < sizeof(spaces) ? (size_t)n : sizeof(spaces) - 1,
+			t->out);
 }
 
 /* What put_object() needs often, without printf's cost. */
@@ -179,8 +180,8 @@ static void put_texts(const struct tree *t, int indent, const char *const *texts
 {
 	put_indent(t, indent);
 	for (; *texts; texts++)
-		fputs(*texts, t->out);
-	fputc('\n', t->out);
+		fputs_unlocked(*texts, t->out);
+	fputc_unlocked('\n', t->out);
 }
 
 /* A line for each file that versions are needed of: theirs stand together in the list. */
@@ -190,12 +191,13 @@ static void put_versions(const struct tree *t, const struct kv_object *o, int in
 
 	for (size_t i = 0, end; o->elf && i < o->elf->verneeds.n; i = end) {
 		put_indent(t, indent);
-		fprintf(t->out, "needs %s with ", kv_printable(t->arena, v[i].file));
+		fputs_unlocked("needs ", t->out);
+		fputs_unlocked(kv_printable(t->arena, v[i].file), t->out);
 		for (end = i; end < o->elf->verneeds.n && v[end].file == v[i].file; end++) {
-			fputs(end > i ? ", " : "", t->out);
-			fputs(kv_printable(t->arena, v[end].name), t->out);
+			fputs_unlocked(end > i ? ", " : " with ", t->out);
+			fputs_unlocked(kv_printable(t->arena, v[end].name), t->out);
 		}
-		fputc('\n', t->out);
+		fputc_unlocked('\n', t->out);
 	}
 }
 
