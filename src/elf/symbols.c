@@ -192,7 +192,8 @@ static size_t next_undefined(const struct kv_elf *e, size_t i)
 
 	if (!kv_elf_is_hashed(e))
 		return i + 1 < n ? i + 1 : 0;
-	for (const uint8_t *p = s.p + ++i * size; e->is64 && i < n; p += sizeof(Elf64_Sym), i++) {
+	i++;
+	for (const uint8_t *p = s.p + i * size; e->is64 && i < n; p += sizeof(Elf64_Sym), i++) {
 		memcpy(&shndx, p + 6, 2);
 		memcpy(&value, p + 8, 8);
 		if (!shndx || !value)
@@ -305,6 +306,26 @@ static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 	return false;
 }
 
+/* Entry i of a plain table, and its version; false where its name is out of bounds. */
+static bool plain_sym(const struct kv_elf_symtab *t, size_t i, struct kv_elf_sym *ret)
+{
+	Elf64_Sym sym;
+
+	memcpy(&sym, t->symtab.p + i * sizeof(sym), sizeof(sym));
+	if (sym.st_name >= t->strtab.n)
+		return false;
+	ret->name = (const char *)t->strtab.p + sym.st_name;
+	ret->value = sym.st_value;
+	ret->shndx = sym.st_shndx;
+	ret->type = ELF64_ST_TYPE(sym.st_info);
+	ret->bind = ELF64_ST_BIND(sym.st_info);
+	ret->hidden = (sym.st_other & 3) == STV_HIDDEN || (sym.st_other & 3) == STV_INTERNAL;
+	ret->version = 1;
+	if (t->versym.n)
+		memcpy(&ret->version, t->versym.p + i * 2, 2);
+	return true;
+}
+
 bool kv_elf_first(const struct kv_elf *e, const char *name, uint32_t h, struct kv_elf_sym *ret)
 {
 	const struct kv_elf_symtab *t = e->symtab;
@@ -313,7 +334,7 @@ bool kv_elf_first(const struct kv_elf *e, const char *name, uint32_t h, struct k
 	memcpy(&i, t->buckets.p + (size_t)(h % t->n_buckets) * 4, 4);
 	for (; i >= t->first && i < t->n_syms && !(v & 1); i++) {
 		memcpy(&v, t->chains.p + (size_t)(i - t->first) * 4, 4);
-		if ((v | 1) == (h | 1) && sym_of(e, i, ret) && kv_streq(ret->name, name))
+		if ((v | 1) == (h | 1) && plain_sym(t, i, ret) && kv_streq(ret->name, name))
 			return true;
 	}
 	return false;

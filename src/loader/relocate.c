@@ -127,13 +127,13 @@ static bool is_fatal(const struct kv_scope *s, const struct kv_elf_ref *r, bool 
 static void find_missing(struct relocating *w)
 {
 	const struct kv_elf *e = w->s->from->elf;
-	const struct kv_object *last = NULL;
+	struct kv_definers known = { 0 };
 	struct kv_elf_ref r = { 0 };
 	bool aborts;
 
 	w->n_syms = kv_elf_n_syms(e);
 	while (kv_elf_next_ref(e, &r)) {
-		if (kv_likely_definer(w->s, &r, &last) || !is_fatal(w->s, &r, &aborts))
+		if (kv_likely_definer(w->s, &r, &known) || !is_fatal(w->s, &r, &aborts))
 			continue;
 		if (!w->missing)
 			w->missing = kv_alloc_n(w->s->p->arena, w->n_syms, sizeof(*w->missing));
@@ -226,11 +226,11 @@ struct swept {
 static struct swept sweep(const struct kv_scope *s)
 {
 	struct swept got = { .is_whole = true };
-	const struct kv_object *last = NULL;
+	struct kv_definers known = { 0 };
 	struct kv_elf_ref r = { 0 };
 
 	while (got.is_whole && kv_elf_next_ref(s->from->elf, &r)) {
-		const struct kv_object *in = kv_likely_definer(s, &r, &last);
+		const struct kv_object *in = kv_likely_definer(s, &r, &known);
 
 		got.is_whole = in || (!kv_is_wanted(s, &r) && !kv_may_abort(s, &r));
 		got.tls |= r.tls;

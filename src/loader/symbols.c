@@ -226,11 +226,44 @@ static const struct kv_object *find_in(const struct kv_scope *s, const kv_object
 	return NULL;
 }
 
+static const struct kv_object *find_known(const struct kv_scope *s, const struct kv_elf_ref *r,
+					  const struct kv_elf_version *version,
+					  struct kv_definers *known)
+{
+	const struct kv_object *o;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(known->v) && (o = known->v[i]); i++) {
+		if (!is_defined_in(s, o, r, version))
+			continue;
+		/* One place up: who defines much is soon asked first. */
+		if (i) {
+			known->v[i] = known->v[i - 1];
+			known->v[i - 1] = o;
+		}
+		return o;
+	}
+	return NULL;
+}
+
+static const struct kv_object *find_anywhere(const struct kv_scope *s, const struct kv_elf_ref *r,
+					     const struct kv_elf_version *version)
+{
+	const struct kv_object *o = find_in(s, &s->from->needs, r, version);
+
+	if (!o)
+		o = find_in(s, s->list, r, version);
+	for (size_t i = 0; !o && i < s->p->loaded.n; i++)
+		if (s->p->loaded.v[i]->global && is_defined_in(s, s->p->loaded.v[i], r, version))
+			o = s->p->loaded.v[i];
+	return o;
+}
+
 const struct kv_object *kv_likely_definer(const struct kv_scope *s, const struct kv_elf_ref *r,
-					  const struct kv_object **last)
+					  struct kv_definers *known)
 {
 	const struct kv_elf_version *version = kv_scope_version(s, r->version);
-	const struct kv_object *named = named_by(s, r);
+	const struct kv_object *named = named_by(s, r), *o;
+	size_t end = 0;
 
 	if (kv_may_abort(s, r))
 		return NULL;
@@ -239,15 +272,15 @@ const struct kv_object *kv_likely_definer(const struct kv_scope *s, const struct
 	/* Before 2.30 only the object that the reference names counts. */
 	if (named && kv_ldso_version(s->p->l) < 30)
 		return NULL;
-	if (*last && is_defined_in(s, *last, r, version))
-		return *last;
-	*last = find_in(s, &s->from->needs, r, version);
-	if (!*last)
-		*last = find_in(s, s->list, r, version);
-	for (size_t i = 0; !*last && i < s->p->loaded.n; i++)
-		if (s->p->loaded.v[i]->global && is_defined_in(s, s->p->loaded.v[i], r, version))
-			*last = s->p->loaded.v[i];
-	return *last;
+	o = find_known(s, r, version, known);
+	if (o)
+		return o;
+	o = find_anywhere(s, r, version);
+	while (end < KV_ARRAY_SIZE(known->v) - 1 && known->v[end])
+		end++;
+	if (o)
+		known->v[end] = o;
+	return o;
 }
 
 /*

@@ -29,13 +29,18 @@ const struct kv_elf_version *kv_scope_version(const struct kv_scope *s, uint16_t
 
 /* Whether the load may fail without it. */
 bool kv_is_wanted(const struct kv_scope *s, const struct kv_elf_ref *r);
+/* Where references of one object were found so far, those asked first first. Zeroed at the start.
+ */
+struct kv_definers {
+	const struct kv_object *v[8];
+};
+
 /*
  * An object of the scope that defines it so that nothing can go wrong, not always the one that
- * wins; NULL sends the caller to kv_bind_symbol(). *last is where the reference before it was
- * found, asked first; NULL at the start.
+ * wins; NULL sends the caller to kv_bind_symbol().
  */
 const struct kv_object *kv_likely_definer(const struct kv_scope *s, const struct kv_elf_ref *r,
-					  const struct kv_object **last);
+					  struct kv_definers *known);
 /* Before 2.30 (f0b2132b35): whether the object that the reference names lacks it. The search ends
  * there, with a text of its own. */
 bool kv_is_link_time_fault(const struct kv_scope *s, const struct kv_elf_ref *r);
