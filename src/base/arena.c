@@ -7,6 +7,7 @@
 #define HUGE  ((size_t)2 << 20) /* of x86-64, and of AArch64 with pages of 4 KiB */
 #define LARGE ((size_t)512 << 10)
 #define CHUNK ((size_t)128 << 10) /* populated at a time, where there are no huge pages */
+#define SMALL ((size_t)64 << 10)  /* a block of an arena that is to stay small */
 
 struct block {
 	struct block *next;
@@ -19,6 +20,7 @@ struct block {
 
 struct kv_arena {
 	struct block *head;
+	bool is_small;
 };
 
 static _Noreturn void out_of_memory(void)
@@ -35,6 +37,14 @@ struct kv_arena *kv_arena_new(void)
 
 	if (!a)
 		out_of_memory();
+	return a;
+}
+
+struct kv_arena *kv_arena_new_small(void)
+{
+	struct kv_arena *a = kv_arena_new();
+
+	a->is_small = true;
 	return a;
 }
 
@@ -77,8 +87,8 @@ static void populate(struct block *b, size_t used)
 	size_t end = (sizeof(*b) + used + CHUNK) / CHUNK * CHUNK;
 	size_t from = b->populated ? sizeof(*b) + b->populated : 0;
 
-	if (end > HUGE)
-		end = HUGE;
+	if (end > sizeof(*b) + b->size)
+		end = sizeof(*b) + b->size;
 	b->populated = end - sizeof(*b);
 	(void)madvise((char *)b + from, end - from, MADV_POPULATE_WRITE);
 }
@@ -119,16 +129,18 @@ static struct block *large_block(struct kv_arena *a, size_t size)
  */
 static struct block *small_block(struct kv_arena *a)
 {
+	size_t size = a->is_small ? SMALL : HUGE;
 	/* Twice the size holds an aligned one; the rest is address space and nothing else. */
-	char *p = map(2 * HUGE);
-	struct block *b = (struct block *)(void *)(p + (HUGE - (uintptr_t)p % HUGE) % HUGE);
+	char *p = map(2 * size);
+	struct block *b = (struct block *)(void *)(p + (size - (uintptr_t)p % size) % size);
 
-	(void)madvise(b, HUGE, MADV_HUGEPAGE);
+	if (!a->is_small)
+		(void)madvise(b, size, MADV_HUGEPAGE);
 	/* Written first: a read would map the page of zeros, to be copied at once. */
 	b->populated = 0;
 	b->map = p;
-	b->mapped = 2 * HUGE;
-	b->size = HUGE - sizeof(*b);
+	b->mapped = 2 * size;
+	b->size = size - sizeof(*b);
 	b->used = 0;
 	b->next = a->head;
 	a->head = b;
@@ -165,7 +177,7 @@ void *kv_alloc_raw(struct kv_arena *a, size_t size)
 	if (KV_SANITIZED)
 		return alloc_checked(a, size);
 	size = rounded(size);
-	if (size > LARGE)
+	if (size > (a->is_small ? SMALL / 2 : LARGE))
 		return large_block(a, size)->data;
 	if (!b || b->size - b->used < size)
 		b = small_block(a);

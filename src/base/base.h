@@ -76,6 +76,9 @@ static inline int kv_steal_fd(int *fd)
 struct kv_arena;
 
 struct kv_arena *kv_arena_new(void);
+/* One for some KiB: it takes no huge page, of which getting one takes as long as getting a hundred
+ * small ones. */
+struct kv_arena *kv_arena_new_small(void);
 void kv_arena_free(struct kv_arena *a);
 /* Zeroed memory, aligned for any type. Never NULL. */
 void *kv_alloc(struct kv_arena *a, size_t size);

@@ -44,7 +44,7 @@ static int record(const struct kv_opts *o, const struct kv_target *t, const stru
 
 static int run(struct kv_opts *o)
 {
-	_target_ struct kv_target t = { 0 };
+	_last_target_ struct kv_target t = { 0 };
 	struct kv_findings findings;
 	struct kv_facts *f;
 	int r;

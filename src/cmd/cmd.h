@@ -95,8 +95,11 @@ int kv_target_needs_dir(const struct kv_target *t, const char *command);
  * out about it counts. To be asked before a result is printed.
  */
 int kv_target_intact(const struct kv_target *t);
+/* Gives back only what does not go with the process: for a command that ends now. */
+void kv_target_leave(struct kv_target *t);
 void kv_target_close(struct kv_target *t);
-#define _target_ __attribute__((cleanup(kv_target_close)))
+#define _target_      __attribute__((cleanup(kv_target_close)))
+#define _last_target_ __attribute__((cleanup(kv_target_leave)))
 /* Walks the target and collects its facts. */
 struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
 

@@ -134,6 +134,14 @@ int kv_target_intact(const struct kv_target *t)
 		     : KV_STATUS_OK;
 }
 
+void kv_target_leave(struct kv_target *t)
+{
+	struct kv_root *host = t->sysroot ? kv_sysroot_files(t->sysroot) : NULL;
+
+	if (KV_SANITIZED || (t->root && kv_root_format(t->root)) || (host && kv_root_format(host)))
+		kv_target_close(t);
+}
+
 void kv_target_close(struct kv_target *t)
 {
 	kv_root_close(t->root);

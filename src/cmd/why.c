@@ -151,7 +151,7 @@ static int load_file(const struct kv_opts *o, struct kv_target *t, const char *f
 
 static int run(struct kv_opts *o)
 {
-	_target_ struct kv_target t = { 0 };
+	_last_target_ struct kv_target t = { 0 };
 	const char *file, *real = NULL, *process = NULL;
 	struct kv_load load = { 0 };
 	int r;

@@ -182,7 +182,7 @@ static void announce(struct kv_root *r)
 
 void kv_scan(struct kv_root *r, struct kv_scan *ret)
 {
-	struct walk w = { r, kv_root_arena(r), kv_arena_new(), ret, kv_root_is_live(r) };
+	struct walk w = { r, kv_root_arena(r), kv_arena_new_small(), ret, kv_root_is_live(r) };
 
 	*ret = (struct kv_scan){ 0 };
 	announce(r);
