@@ -32,7 +32,7 @@ static const struct {
 struct strings {
 	bool begins[UINT8_MAX + 1]; /* first bytes of what is sought */
 	bool marker[KV_ARRAY_SIZE(markers)];
-	bool cuda;
+	bool cuda, driver_plain, driver_numbered;
 	const char *release, *provdir;
 };
 
@@ -58,6 +58,8 @@ static void take_string(struct kv_arena *a, const char *s, size_t n, struct stri
 		ret->release = kv_strdup(a, s);
 	if (n == strlen("libcudart.so") && memcmp(s, "libcudart.so", n) == 0)
 		ret->cuda = true;
+	ret->driver_plain |= kv_streq(s, "libcuda.so");
+	ret->driver_numbered |= kv_streq(s, "libcuda.so.1");
 	if (s[0] == '/' && !ret->provdir && n > strlen("/libfabric") && kv_ends(s, "/libfabric") &&
 	    !strpbrk(s, ": "))
 		ret->provdir = kv_strdup(a, s);
@@ -148,6 +150,7 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 			kv_vec_push(a, &ret->providers, kv_strdup(a, markers[i].provider));
 	ret->efa_built_in = kv_strv_has(&ret->providers, "efa");
 	ret->cuda = strings.cuda;
+	ret->plain_cuda = strings.cuda && strings.driver_plain && !strings.driver_numbered;
 	for (size_t i = 0; i < e->needed.n; i++)
 		ret->cuda |= kv_starts(e->needed.v[i], "libcudart.so");
 	ret->distro = is_distro_file(a, r, path);

@@ -135,9 +135,13 @@ static struct kv_facts *collect(struct kv_facts *f, const kv_strv *sources)
 	describe(f);
 	kv_find_sources(f, sources);
 	kv_find_fabrics(f);
+	kv_find_config(f);
 	kv_find_nixls(f);
 	kv_find_orphans(f);
 	kv_find_frameworks(f);
+	/* Both MLNX_OFED and DOCA's packages put it there, and nothing else does. */
+	if (kv_root_is_file(f->root, "/usr/bin/ofed_info"))
+		f->mofed = "/usr/bin/ofed_info";
 	return f;
 }
 

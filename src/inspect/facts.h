@@ -35,6 +35,7 @@ struct kv_fabric {
 	kv_strv providers;   /* built in, and DSOs that lie where it looks */
 	const char *provdir; /* where it looks for provider DSOs; NULL */
 	bool efa_built_in, cuda, distro;
+	bool plain_cuda;        /* it opens the driver as libcuda.so (before 2.1.0) */
 	kv_strv dsos;           /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
 	kv_strv companions;     /* KV_SOURCE_FABRIC: other libraries beside it (host paths) */
 	const char *blocked;    /* KV_SOURCE_FABRIC: why this target cannot take it; NULL */
@@ -70,6 +71,7 @@ struct kv_stack {
 	const char *efa_from;     /* "built in", or the DSO's path */
 	const char *efa_error;    /* why not */
 	struct kv_load cudart;    /* dlopen("libcudart.so") from libfabric */
+	struct kv_load driver;    /* dlopen("libcuda.so"), where it has plain_cuda */
 	const char *verbs_path;   /* libibverbs as mapped; NULL where none is */
 	const char *verbs_driver; /* path at which it looks for the efa driver */
 	bool verbs_driver_found;
@@ -89,10 +91,13 @@ struct kv_nixl {
 	const char *lib_dir;    /* directory of libnixl.so, resolved */
 	const char *plugin_dir; /* as NIXL spells it */
 	bool plugin_dir_from_env;
-	const char *capi;               /* libnixl_capi.so; NULL */
-	struct kv_process *proc;        /* after its imports, before any plugin */
-	const struct kv_object *caller; /* libnixl in it, which opens the plugins */
-	struct kv_load start;           /* process up to and including libnixl */
+	const char *plugin_dir_file;           /* the configuration file that names it; NULL */
+	bool reads_config;                     /* this libnixl reads such a file (since 1.1.0) */
+	const char *capi;                      /* libnixl_capi.so; NULL */
+	struct kv_process *proc;               /* after its imports, before any plugin */
+	const struct kv_object *caller;        /* libnixl in it, which opens the plugins */
+	const struct kv_object *fabric_before; /* libfabric.so.1 in it; NULL */
+	struct kv_load start;                  /* process up to and including libnixl */
 	kv_plugins plugins;
 	const struct kv_plugin
 		*wanted; /* the plugin of the backend asked for; NULL where the file is missing */
@@ -109,6 +114,15 @@ struct kv_nixl {
 };
 
 typedef KV_VEC(struct kv_nixl) kv_nixls;
+
+/* NIXL's configuration file: the first of three places that has one. */
+struct kv_config {
+	const char *path;       /* NULL where there is none */
+	const char *from;       /* "NIXL_CONFIG_FILE", "HOME", "" */
+	const char *error;      /* for which NIXL makes no agent; NULL */
+	const char *plugin_dir; /* its NIXL_PLUGIN_DIR; NULL */
+	unsigned line;          /* of that, or of the error; 0 */
+};
 
 /* A plugin file outside every NIXL's plugin directory, and how it loads where no libnixl is. */
 struct kv_orphan {
@@ -142,6 +156,8 @@ struct kv_facts {
 	kv_fabrics fabrics; /* of the target and of the sources offered */
 	KV_VEC(struct kv_orphan) orphans;
 	KV_VEC(struct kv_framework) frameworks;
+	struct kv_config config;
+	const char *mofed; /* a file of NVIDIA's own RDMA packages, which have no libefa; NULL */
 	const struct kv_host *host; /* that the job runs on; NULL where none is examined */
 	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
 };

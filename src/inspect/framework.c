@@ -7,33 +7,78 @@
 
 #define MAX_SOURCE ((size_t)8 << 20)
 
-static const struct {
-	const char *name, *package, *source, *knob;
+static const struct known {
+	const char *name, *package;
+	const char *sources[4]; /* of which one has the text */
+	const char *text;
+	const char *knob; /* NULL: an argument */
+	const char *set;  /* of an argument; %s is the backend */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
-	{ "SGLang", "sglang", "srt/environ.py", "SGLANG_DISAGGREGATION_NIXL_BACKEND" },
+	{ "SGLang",
+	  "sglang",
+	  { "srt/environ.py" },
+	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+	  NULL },
+	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
+	 */
+	{ "TensorRT-LLM",
+	  "tensorrt_llm",
+	  { "libs/libtensorrt_llm_nixl_wrapper.so" },
+	  "getEnvNixlBackend",
+	  "TRTLLM_NIXL_KVCACHE_BACKEND",
+	  NULL },
+	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
+	{ "vLLM",
+	  "vllm",
+	  { "distributed/kv_transfer/kv_connector/v1/nixl_connector.py",
+	    "distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py",
+	    "distributed/kv_transfer/kv_connector/v1/nixl/worker.py" },
+	  "get_from_extra_config(\"backends\", [\"UCX\"])",
+	  NULL,
+	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}" },
 };
+
+static bool reads_knob(struct kv_facts *f, const char *dir, const struct known *k)
+{
+	struct kv_span s;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++)
+		if (kv_root_slurp(f->root, kv_join(f->arena, dir, k->sources[i]), MAX_SOURCE, &s) ==
+			    0 &&
+		    kv_span_find(s, 0, k->text, strlen(k->text)) < s.n)
+			return true;
+	return false;
+}
+
+static const char *setting_of(struct kv_facts *f, const struct known *k)
+{
+	const char *at = k->knob ? NULL : strstr(k->set, "%s");
+
+	if (!at)
+		return kv_strf(f->arena, "%s=%s", k->knob, f->backend);
+	return kv_strf(f->arena, "%.*s%s%s", (int)(at - k->set), k->set, f->backend,
+		       at + strlen("%s"));
+}
 
 void kv_find_frameworks(struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->scan->sites.n; i++)
 		for (size_t j = 0; j < KV_ARRAY_SIZE(known); j++) {
-			const char *dir = kv_join(f->arena, f->scan->sites.v[i], known[j].package);
-			struct kv_span s;
+			const struct known *k = &known[j];
+			const char *dir = kv_join(f->arena, f->scan->sites.v[i], k->package);
 
-			if (kv_root_slurp(f->root, kv_join(f->arena, dir, known[j].source),
-					  MAX_SOURCE, &s) < 0 ||
-			    kv_span_find(s, 0, known[j].knob, strlen(known[j].knob)) == s.n)
+			if (!reads_knob(f, dir, k))
 				continue;
 			kv_vec_push(f->arena, &f->frameworks,
 				    ((struct kv_framework){
-					    .name = known[j].name,
+					    .name = k->name,
 					    .path = dir,
-					    .knob = known[j].knob,
-					    .value = kv_env_get(f->env, known[j].knob),
-					    .set = kv_strf(f->arena, "%s=%s", known[j].knob,
-							   f->backend),
+					    .knob = k->knob,
+					    .value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
+					    .set = setting_of(f, k),
 				    }));
 		}
 }

@@ -9,6 +9,7 @@ void kv_find_fabrics(struct kv_facts *f);
 void kv_find_sources(struct kv_facts *f, const kv_strv *dirs);
 void kv_find_orphans(struct kv_facts *f);
 void kv_find_frameworks(struct kv_facts *f);
+void kv_find_config(struct kv_facts *f);
 
 /* Facts of the libfabric at path of root r; false where the file is none. */
 bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,

@@ -5,7 +5,8 @@
  */
 #include "inspect/internal.h"
 
-#define MAX_TEXT ((size_t)4 << 20)
+#define MAX_TEXT    ((size_t)4 << 20)
+#define MAX_LIBNIXL ((size_t)64 << 20)
 
 /* Injected by the NVIDIA container runtime; never part of an image. */
 const char *const kv_assumed_libs[] = { "libcuda.so.1", "libnvidia-ml.so.1", NULL };
@@ -106,7 +107,7 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
 
-	if (!n->plugin_dir || kv_root_list(f->root, n->plugin_dir, &list) < 0)
+	if (!n->plugin_dir || !*n->plugin_dir || kv_root_list(f->root, n->plugin_dir, &list) < 0)
 		return;
 	kv_vec_each (d, &list) {
 		struct kv_plugin *p;
@@ -128,6 +129,8 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 /* Each plugin is opened in a process as it is right after the agent was made. */
 static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
 {
+	if (n->start.loads == KV_LOADS_YES)
+		n->fabric_before = kv_process_find(n->proc, "libfabric.so.1");
 	for (size_t i = 0; i < n->plugins.n; i++) {
 		struct kv_plugin *p = &n->plugins.v[i];
 		struct kv_mark mark;
@@ -150,15 +153,36 @@ static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
 			n->wanted = &n->plugins.v[i];
 }
 
-/* NIXL looks beside libnixl.so unless NIXL_PLUGIN_DIR names another place
- * (nixl_plugin_manager.cpp). */
+/* Whether NIXL's own libraries have the name of the file. */
+static bool reads_config(struct kv_facts *f, const struct kv_nixl *n)
+{
+	static const char name[] = "/etc/nixl.cfg";
+	static const char *const libs[] = { "libnixl_common.so", "libnixl.so" };
+	struct kv_span s;
+
+	for (size_t i = 0; f->config.path && n->lib_dir && i < KV_ARRAY_SIZE(libs); i++)
+		if (kv_root_slurp(f->root, kv_join(f->arena, n->lib_dir, libs[i]), MAX_LIBNIXL,
+				  &s) == 0 &&
+		    kv_span_find(s, 0, name, strlen(name)) < s.n)
+			return true;
+	return false;
+}
+
+/*
+ * NIXL looks beside libnixl.so unless NIXL_PLUGIN_DIR, or else its configuration file, names
+ * another place (nixl_plugin_manager.cpp). An empty one is a place too, without plugins.
+ */
 static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *libnixl_spelled)
 {
 	const char *env = kv_env_get(f->env, "NIXL_PLUGIN_DIR");
 
-	if (env && *env) {
+	n->reads_config = reads_config(f, n);
+	if (env) {
 		n->plugin_dir = env;
 		n->plugin_dir_from_env = true;
+	} else if (n->reads_config && f->config.plugin_dir) {
+		n->plugin_dir = f->config.plugin_dir;
+		n->plugin_dir_file = f->config.path;
 	} else if (libnixl_spelled) {
 		n->plugin_dir = kv_join(f->arena, kv_dirname(f->arena, libnixl_spelled), "plugins");
 	}

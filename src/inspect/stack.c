@@ -137,5 +137,7 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 	}
 	if (ret->fabric->cuda)
 		kv_process_dlopen(p, "libcudart.so", fabric, 0, &ret->cudart);
+	if (ret->fabric->plain_cuda)
+		kv_process_dlopen(p, "libcuda.so", fabric, 0, &ret->driver);
 	read_verbs(f, p, ret);
 }

@@ -1,4 +1,6 @@
-/* Family B, which plugin and which backend: KV201 to KV206. Variables are in environ.c. */
+/* Family B, which plugin and which backend: KV201 to KV213. Variables are in environ.c. */
+#include <strings.h>
+
 #include "rules/rules.h"
 
 /* A framework in the target that names the wanted backend itself. */
@@ -83,6 +85,28 @@ static void check_default(const struct kv_facts *f, struct kv_findings *out,
 			f->backend);
 }
 
+static bool is_on(const char *v)
+{
+	return v && (!strcasecmp(v, "true") || !strcasecmp(v, "1") || !strcasecmp(v, "yes") ||
+		     !strcasecmp(v, "on"));
+}
+
+/* Dynamo's block manager has a variable for each backend. */
+static void check_kvbm(const struct kv_facts *f, struct kv_findings *out)
+{
+	const char *name = kv_strf(f->arena, "DYN_KVBM_NIXL_BACKEND_%s", f->backend);
+	struct kv_finding *fi;
+
+	if (kv_streq(f->backend, "UCX") || is_on(kv_env_get(f->env, name)) ||
+	    !is_on(kv_env_get(f->env, "DYN_KVBM_NIXL_BACKEND_UCX")))
+		return;
+	fi = kv_find(out, KV_WARNING,
+		     "Dynamo's block manager is told to use UCX, and not to use %s", f->backend);
+	kv_show(out, fi, "DYN_KVBM_NIXL_BACKEND_UCX", "%s",
+		kv_env_get(f->env, "DYN_KVBM_NIXL_BACKEND_UCX"));
+	kv_mend(out, fi, false, "set %s=true and DYN_KVBM_NIXL_BACKEND_UCX=false", name);
+}
+
 void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < f->nixls.n; i++)
@@ -91,6 +115,15 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 		const struct kv_framework *w = &f->frameworks.v[i];
 		struct kv_finding *fi;
 
+		if (!w->knob) {
+			kv_mend(out,
+				kv_find(out, KV_INFO,
+					"%s takes the backend from its command line alone, and UCX "
+					"where that names none: kvpath does not see it",
+					w->name),
+				false, "start it with %s", w->set);
+			continue;
+		}
 		if (w->value && kv_streq(w->value, f->backend))
 			continue;
 		fi = kv_find(out, KV_ERROR,
@@ -101,6 +134,40 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 		kv_mend(out, fi, false,
 			"set %s in the job (kvpath run does); tell kvpath with --env %s", w->set,
 			w->set);
+	}
+	check_kvbm(f, out);
+}
+
+/* ---- KV213: two of them ---- */
+
+static bool carries_kv(const char *backend)
+{
+	return kv_streq(backend, "UCX") || kv_streq(backend, "UCX_MO") ||
+	       kv_streq(backend, "LIBFABRIC") || kv_streq(backend, "Mooncake");
+}
+
+void kv_rule_two_backends(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		const char *other = NULL;
+		struct kv_finding *fi;
+
+		for (size_t j = 0; j < n->default_backends.n; j++)
+			if (!kv_streq(n->default_backends.v[j], f->backend) &&
+			    carries_kv(n->default_backends.v[j]))
+				other = n->default_backends.v[j];
+		if (!n->active || !other || !kv_strv_has(&n->default_backends, f->backend))
+			continue;
+		fi = kv_find(
+			out, KV_WARNING,
+			"%s: an agent made without naming backends has %s, and a transfer takes "
+			"either %s or %s",
+			kv_nixl_label(f, n), join_names(f, &n->default_backends), f->backend,
+			other);
+		kv_show(out, fi, n->api_py, "line %u: backends defaults to %s", n->def.line,
+			join_names(f, &n->default_backends));
+		kv_mend(out, fi, false, "name %s alone", f->backend);
 	}
 }
 
@@ -141,8 +208,9 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
-		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it. */
-		if (n->wanted || (n->plugin_dir_from_env && !n->plugins.n))
+		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it, or
+		 * KV207's where the configuration file does. */
+		if (n->wanted || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n))
 			continue;
 		fi = kv_find(out, kv_severity_of(n), "%s has no libplugin_%s.so",
 			     kv_nixl_label(f, n), f->backend);
@@ -166,9 +234,10 @@ void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
 			     "NIXL_PLUGIN_DIR=%s replaces NIXL's own plugin directory and holds "
 			     "no plugin",
 			     n->plugin_dir);
-		kv_show(out, fi, n->plugin_dir, "%s",
-			kv_root_is_dir(f->root, n->plugin_dir) ? "no libplugin_*.so in it"
-							       : "no such directory");
+		kv_show(out, fi, *n->plugin_dir ? n->plugin_dir : "NIXL_PLUGIN_DIR", "%s",
+			!*n->plugin_dir                          ? "set to nothing"
+			: kv_root_is_dir(f->root, n->plugin_dir) ? "no libplugin_*.so in it"
+								 : "no such directory");
 		kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR%s%s",
 			n->lib_dir ? ", or set it to " : "",
 			n->lib_dir ? kv_join(f->arena, n->lib_dir, "plugins") : "");
@@ -186,4 +255,72 @@ void kv_rule_plugins_dir(const struct kv_facts *f, struct kv_findings *out)
 	fi = kv_find(out, KV_WARNING,
 		     "NIXL_PLUGINS_DIR=%s has no effect: NIXL reads NIXL_PLUGIN_DIR", v);
 	kv_mend(out, fi, false, "rename the variable, or drop it");
+}
+
+/* ---- KV207: the configuration file ---- */
+
+static void check_config(const struct kv_facts *f, struct kv_findings *out, const struct kv_nixl *n)
+{
+	const struct kv_config *c = &f->config;
+	struct kv_finding *fi;
+
+	if (c->error)
+		fi = kv_find(out, KV_ERROR,
+			     "%s: its configuration file %s: %s; it makes no agent then",
+			     kv_nixl_label(f, n), *c->path ? c->path : "(no name)", c->error);
+	else
+		fi = kv_find(
+			out, KV_ERROR,
+			"%s: its configuration file %s names the plugin directory %s, which has "
+			"no libplugin_%s.so",
+			kv_nixl_label(f, n), c->path, *n->plugin_dir ? n->plugin_dir : "\"\"",
+			f->backend);
+	kv_show(out, fi, c->path, "%s%s", c->line ? kv_strf(f->arena, "line %u", c->line) : "taken",
+		*c->from ? kv_strf(f->arena, ", found by %s", c->from) : "");
+	kv_mend(out, fi, false, "correct the file, or unset what leads to it");
+}
+
+void kv_rule_config(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (n->active && n->reads_config &&
+		    (f->config.error || (n->plugin_dir_file && !n->wanted)))
+			check_config(f, out, n);
+	}
+}
+
+/* ---- KV210: the plugin is in another place ---- */
+
+static const char *plugin_elsewhere(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (&f->nixls.v[i] != n && f->nixls.v[i].wanted)
+			return f->nixls.v[i].wanted->path;
+	for (size_t i = 0; i < f->orphans.n; i++)
+		if (kv_streq(f->orphans.v[i].name, f->backend) && !f->orphans.v[i].home)
+			return f->orphans.v[i].path;
+	return NULL;
+}
+
+void kv_rule_plugin_elsewhere(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		const char *path = n->active && !n->wanted ? plugin_elsewhere(f, n) : NULL;
+		struct kv_finding *fi;
+
+		/* KV205 and KV207 say what leads away from it. */
+		if (!path || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n))
+			continue;
+		fi = kv_find(out, KV_WARNING, "%s does not look where this target has the plugin",
+			     kv_nixl_label(f, n));
+		kv_show(out, fi, path, "the plugin");
+		kv_show(out, fi, n->plugin_dir ? n->plugin_dir : n->path, "where it looks");
+		kv_mend(out, fi, false,
+			"use the NIXL that the plugin was built with; set NIXL_PLUGIN_DIR=%s only "
+			"where both are of one release",
+			kv_dirname(f->arena, path));
+	}
 }

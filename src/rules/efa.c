@@ -78,14 +78,45 @@ void kv_rule_verbs_driver(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+static bool is_mofed(const struct kv_facts *f, const struct kv_load *l)
+{
+	return f->mofed && kv_starts(l->missing, "libefa.so.");
+}
+
+void kv_rule_mofed(const struct kv_facts *f, struct kv_findings *out)
+{
+	kv_each_failed(n, f, KV_CAUSE_NO_RDMA)
+	{
+		const struct kv_load *l = &n->wanted->load;
+		struct kv_finding *fi;
+
+		if (!is_mofed(f, l))
+			continue;
+		fi = kv_find(out, kv_severity_of(n),
+			     "%s: its libfabric needs %s, and this image has NVIDIA's own RDMA "
+			     "packages, which are built without EFA",
+			     kv_nixl_label(f, n), l->missing);
+		kv_show(out, fi, l->requirer->name, "%s", l->error);
+		kv_show(out, fi, f->mofed, "of MLNX_OFED or DOCA");
+		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
+			"replace libibverbs and its providers by the distribution's rdma-core or "
+			"by "
+			"the EFA installer's, and add libefa");
+	}
+}
+
 void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
 {
 	kv_each_failed(n, f, KV_CAUSE_NO_RDMA)
 	{
 		const struct kv_load *l = &n->wanted->load;
-		struct kv_finding *fi = kv_find(out, kv_severity_of(n),
-						"%s: its libfabric needs %s, which is not here",
-						kv_nixl_label(f, n), l->missing);
+		struct kv_finding *fi;
+
+		if (is_mofed(f, l))
+			continue; /* KV311 */
+		fi = kv_find(out, kv_severity_of(n),
+			     "%s: its libfabric needs %s, which is not here", kv_nixl_label(f, n),
+			     l->missing);
 
 		kv_show(out, fi, l->requirer->name, "%s", l->error);
 		kv_show_tried(out, fi, l);

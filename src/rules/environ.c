@@ -109,6 +109,30 @@ static bool clashes_with_fork(const struct kv_facts *f, const char *v)
 	       kv_env_get(f->env, "IBV_FORK_SAFE");
 }
 
+/* Transports of UCX that are RDMA, by the beginning of their names, and groups of them. */
+static bool has_rdma(const char *v)
+{
+	static const char *const names[] = { "rc", "dc", "ud", "ib", "srd", "all", "gga" };
+
+	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',')
+		for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
+			if (!strncmp(p, names[i], strlen(names[i])))
+				return true;
+	return false;
+}
+
+static bool has_tcp_alone(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	return v[0] != '^' && lists(v, ",", "tcp") && !has_rdma(v);
+}
+
+static bool has_tcp_too(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	return v[0] != '^' && lists(v, ",", "tcp") && has_rdma(v);
+}
+
 static bool is_another_backend(const struct kv_facts *f, const char *v)
 {
 	return !kv_streq(v, f->backend);
@@ -130,6 +154,12 @@ static const struct {
 	{ "KV209", "TRTLLM_NIXL_KVCACHE_BACKEND", NULL, is_another_backend, KV_WARNING,
 	  "TensorRT-LLM takes the backend of this name, or UCX where it knows none",
 	  "set it to the backend that is wanted, spelled in capitals" },
+	{ "KV216", "UCX_TLS", "UCX", has_tcp_alone, KV_WARNING,
+	  "of the transports that it allows, only TCP reaches another node",
+	  "unset it, or name the transport of the card (rc, dc, ud, srd)" },
+	{ "KV216", "UCX_TLS", "UCX", has_tcp_too, KV_INFO,
+	  "it allows TCP, which UCX takes without a word where the card can not be used",
+	  "leave tcp out, so that it fails instead" },
 	{ "KV313", "FI_PROVIDER", "LIBFABRIC", leaves_efa_out, KV_ERROR,
 	  "libfabric leaves its efa provider out", "unset it or set it to efa" },
 	{ "KV313", "FI_EFA_IFACE", "LIBFABRIC", names_no_device, KV_ERROR,

@@ -35,9 +35,11 @@ static const struct mend {
 	{ "KV203", DECIDES,
 	  "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
 	{ "KV205", DECIDES, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
+	{ "KV213", WARNS, "name LIBFABRIC alone" },
 	{ "KV301", DECIDES, "kvpath check on the host and the container that wrote this" },
 	{ "KV310", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
 	{ "KV312", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV606", WARNS, "NIXL 1.3.2, or 1.4.0 and newer" },
 	{ "KV317", WARNS, "start the job with unlimited locked memory" },
 };
 
@@ -149,15 +151,10 @@ static const char *why_not_loaded(const struct kv_log_event *e)
 	return id ? id : "KV150";
 }
 
-/* FI_MORE batching stops after 16 descriptors (nixl PR 1626, 1989, 2034). */
+/* FI_MORE batching stops after 16 descriptors. */
 static bool hangs(const struct kv_log_view *v)
 {
-	static const char *const versions[] = { "1.2.0", "1.3.0", "1.3.1" };
-
-	for (size_t i = 0; v->version && v->made && i < KV_ARRAY_SIZE(versions); i++)
-		if (kv_streq(v->version->subject, versions[i]))
-			return true;
-	return false;
+	return v->version && v->made && kv_release_has("KV606", v->version->subject);
 }
 
 void kv_log_find(const struct kv_log *l, const struct kv_log_process *p, const char *wanted,

@@ -100,10 +100,13 @@ void kv_rule_no_cudart(const struct kv_facts *f, struct kv_findings *out)
 	kv_each_failed(n, f, KV_CAUSE_NO_CUDART)
 	{
 		const char *major = strrchr(n->wanted->load.missing, '.') + 1;
-		struct kv_finding *fi =
-			start(f, out, n,
-			      kv_strf(f->arena, "plugin %s is built for CUDA %s and needs %s",
-				      f->backend, major, n->wanted->load.missing));
+		struct kv_finding *fi;
+
+		if (kv_other_cuda(f, n))
+			continue; /* KV106, or nothing where it is the other one that is imported */
+		fi = start(f, out, n,
+			   kv_strf(f->arena, "plugin %s is built for CUDA %s and needs %s",
+				   f->backend, major, n->wanted->load.missing));
 
 		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false,
@@ -180,31 +183,6 @@ void kv_rule_out_of_tree(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
-/* NIXL_PLUGIN_DIR gives one NIXL the plugins of another. */
-static void check_mixed(const struct kv_facts *f, struct kv_findings *out, const struct kv_nixl *n)
-{
-	const char *dir;
-
-	if (!n->active || !n->plugin_dir_from_env ||
-	    kv_root_real(f->root, n->plugin_dir, 0, &dir) < 0)
-		return;
-	for (size_t i = 0; i < f->nixls.n; i++) {
-		const struct kv_nixl *m = &f->nixls.v[i];
-		struct kv_finding *fi;
-
-		if (m == n || !m->lib_dir || !n->lib_dir || kv_streq(m->lib_dir, n->lib_dir) ||
-		    !kv_streq(kv_join(f->arena, m->lib_dir, "plugins"), dir) ||
-		    (*m->version && kv_streq(m->version, n->version)))
-			continue;
-		fi = kv_find(out, KV_WARNING, "NIXL_PLUGIN_DIR gives %s the plugins of %s",
-			     kv_nixl_label(f, n), kv_nixl_label(f, m));
-		kv_show(out, fi, dir, "plugins of %s", m->path);
-		kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR, or set it to %s/plugins",
-			n->lib_dir);
-		return;
-	}
-}
-
 void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 {
 	struct kv_finding *fi;
@@ -224,8 +202,6 @@ void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 	kv_mend(out, fi, false,
 		"keep one; where NIXL_PLUGIN_DIR is set it must belong to the libnixl.so that is "
 		"loaded");
-	for (size_t i = 0; i < f->nixls.n; i++)
-		check_mixed(f, out, &f->nixls.v[i]);
 }
 
 static const char *used_fabric(const struct kv_facts *f)

@@ -105,11 +105,15 @@ void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const ch
 enum kv_severity kv_severity_of(const struct kv_nixl *n);
 /* "NIXL 1.5.0 (nixl-cu13)" */
 const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n);
+/* Whether this NIXL release has the fault of bugs.def with that id. */
+bool kv_release_has(const char *id, const char *version);
 /* A variable's value as libfabric reads a bool; neither for other words. */
 bool kv_fi_true(const char *value);
 bool kv_fi_false(const char *value);
 /* The release of the libfabric that the active NIXL's plugin gets; NULL where it is not known. */
 const char *kv_used_release(const struct kv_facts *f);
+/* The NIXL beside this one that is built for another CUDA, and finds it; NULL. */
+const struct kv_nixl *kv_other_cuda(const struct kv_facts *f, const struct kv_nixl *n);
 /* The source or other copy of libfabric that could serve this plugin; NULL. */
 const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_plugin *p);
 /* What provides FABRIC_x, in words: "libfabric 2.7.0 or newer (EFA installer 1.51.0)". */
