@@ -3,6 +3,12 @@
 
 #include "root/internal.h"
 
+/*
+ * Images are looked into once, and mostly from a disk: up to here a piece is read as a whole and at
+ * once. A fault would read what lies around it, which belongs to others.
+ */
+#define READ_WHOLE ((size_t)1 << 20)
+
 /* A file that its directory's list knows to be one is opened without being looked at first. */
 static bool open_listed(struct kv_root *r, const char *guest, struct kv_file **ret)
 {
@@ -98,6 +104,10 @@ int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret)
 	p = mmap(NULL, n + before, PROT_READ, MAP_PRIVATE, f->fd, (off_t)(f->at + off - before));
 	if (p == MAP_FAILED)
 		return -errno;
+	if (f->at && n <= READ_WHOLE) {
+		(void)madvise(p, n + before, MADV_RANDOM);
+		(void)madvise(p, n + before, MADV_WILLNEED);
+	}
 	*ret = (struct kv_span){ p + before, n };
 	return 0;
 }
