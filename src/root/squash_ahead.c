@@ -7,6 +7,18 @@
 
 #include "root/squash_tree.h"
 
+/* Bytes of what nobody asked for, after which no more of it is kept: a reader can send any amount.
+ */
+#define MOST_AHEAD ((size_t)32 << 20)
+
+static bool has_room(struct kv_sq_tree *t, size_t n)
+{
+	if (t->ahead > MOST_AHEAD)
+		return false;
+	t->ahead += n;
+	return true;
+}
+
 /* ---- by reference ---- */
 
 struct slot {
@@ -93,10 +105,12 @@ bool kv_sq_known_list(struct kv_sq_tree *t, uint64_t ref, struct kv_span *ret)
 	return true;
 }
 
-static void know_list(struct kv_sq_tree *t, uint64_t ref, struct place where)
+static void know_list(struct kv_sq_tree *t, uint64_t ref, struct place where, uint64_t asked)
 {
 	struct place *p = kv_sq_refs_get(t->lists, ref);
 
+	if (!p && ref != asked && !has_room(t, 2 * sizeof(struct slot) + sizeof(*p)))
+		return;
 	if (!p) {
 		p = kv_new(t->arena, struct place);
 		kv_sq_refs_put(t->lists, ref, p);
@@ -105,7 +119,7 @@ static void know_list(struct kv_sq_tree *t, uint64_t ref, struct place where)
 }
 
 /* The lists of one answer. */
-static int take_lists(struct kv_sq_tree *t, const struct kv_sq_answer *answer)
+static int take_lists(struct kv_sq_tree *t, const struct kv_sq_answer *answer, uint64_t asked)
 {
 	struct kv_span s = { answer->bytes, answer->n };
 	struct kv_sq_list head;
@@ -117,7 +131,8 @@ static int take_lists(struct kv_sq_tree *t, const struct kv_sq_answer *answer)
 		at += sizeof(head);
 		if (s.n - at < head.n)
 			return kv_sq_nonsense(t, "its reader answers nonsense");
-		know_list(t, head.ref, (struct place){ answer->number, (uint32_t)at, head.n });
+		know_list(t, head.ref, (struct place){ answer->number, (uint32_t)at, head.n },
+			  asked);
 	}
 	return 0;
 }
@@ -137,13 +152,13 @@ int kv_sq_ask_list(struct kv_sq_tree *t, const struct kv_sq_request *rq, uint64_
 		return kv_box_cut(&t->box, "there is no memory left");
 	memcpy(bytes, t->box.window, rp.n);
 	*answer = (struct kv_sq_answer){ t->n_answers, bytes, rp.n };
-	e = take_lists(t, answer);
+	e = take_lists(t, answer, rq->ref);
 	if (e < 0)
 		return e;
 	if (!kv_sq_known_list(t, rq->ref, ret))
 		return kv_sq_nonsense(t, "its reader answers nonsense");
 	if (rq->off || rp.more)
-		know_list(t, rq->ref, (struct place){ 0 });
+		know_list(t, rq->ref, (struct place){ 0 }, rq->ref);
 	*ret_more = rp.more;
 	return 0;
 }
@@ -175,7 +190,9 @@ int kv_sq_inode_of(struct kv_sq_tree *t, uint64_t ref, const struct kv_sq_inode 
 		memcpy(&head, t->copy + at, sizeof(head));
 		if (head.link_n > KV_SQ_LINK || rp.n - at - sizeof(head) < head.link_n)
 			return kv_sq_nonsense(t, "its reader answers nonsense");
-		if (kv_sq_refs_get(t->inodes, head.ref))
+		if (kv_sq_refs_get(t->inodes, head.ref) ||
+		    (head.ref != ref &&
+		     !has_room(t, 2 * sizeof(struct slot) + sizeof(head) + head.link_n)))
 			continue;
 		copy = kv_alloc_raw(t->arena, sizeof(head) + head.link_n);
 		memcpy(copy, t->copy + at, sizeof(head) + head.link_n);

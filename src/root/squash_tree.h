@@ -55,6 +55,7 @@ struct kv_sq_tree {
 	struct kv_sq_refs *lists;  /* see squash_ahead.c */
 	struct kv_sq_answer answers[16];
 	uint64_t n_answers;
+	size_t ahead;             /* bytes kept of what nobody asked for */
 	struct kv_sq_page *pages; /* see squash_file.c */
 	struct kv_sq_piece pieces[80];
 	size_t next_piece;
