@@ -44,6 +44,7 @@ struct kv_file;
 int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
 		 struct kv_err *err);
 void kv_root_close(struct kv_root *r);
+/* Never to be rewound: a question can leave something there that later ones are answered from. */
 struct kv_arena *kv_root_arena(struct kv_root *r);
 /* O_PATH fd of the base directory, the root's own; -1 for an image. */
 int kv_root_fd(const struct kv_root *r);
