@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
 	# build
 	make gcc libc6-dev meson ninja-build pkg-config libjansson-dev
-	libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
+	libfyaml-dev libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests
@@ -24,7 +24,7 @@ packages=(
 # and the emulator that runs what was built.
 cross=(
 	gcc-aarch64-linux-gnu libc6-dev:arm64 libjansson-dev:arm64 libcmocka-dev:arm64 qemu-user-static
-	libsquashfs-dev:arm64 libarchive-dev:arm64 zlib1g-dev:arm64 liblzma-dev:arm64 liblz4-dev:arm64 libzstd-dev:arm64 liblzo2-dev:arm64
+	libfyaml-dev:arm64 libsquashfs-dev:arm64 libarchive-dev:arm64 zlib1g-dev:arm64 liblzma-dev:arm64 liblz4-dev:arm64 libzstd-dev:arm64 liblzo2-dev:arm64
 )
 
 native=$(dpkg --print-architecture 2>/dev/null || true)

@@ -1,0 +1,18 @@
+/*
+ * The sweep recipes of dynamo.tools, as the one public file shows them (pst2154/dynamo_glm47,
+ * glm_fp4_efa.yaml). The launcher is not public: neither its keys nor how it quotes are known.
+ */
+#include "launch/recipe.h"
+
+static const char *const env_keys[] = { "environment", NULL };
+
+static bool is_sweep(const struct kv_yaml *root)
+{
+	const struct kv_yaml *common = kv_yaml_get(root, "common");
+
+	return kv_yaml_get(common, "dynamo_container_image") ||
+	       kv_yaml_get(common, "bash_preamble") ||
+	       (common && kv_yaml_get(root, "backend_type"));
+}
+
+const struct kv_dialect kv_dialect_dynamo = { "dynamo.tools", is_sweep, NULL, env_keys, false };

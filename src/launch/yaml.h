@@ -1,0 +1,27 @@
+/* YAML as a plain tree with the place of each node. Aliases stay what they are: nothing is copied
+ * for them, so that a small file can not become a large tree. */
+#ifndef KV_LAUNCH_YAML_H
+#define KV_LAUNCH_YAML_H
+
+#include "base/base.h"
+
+enum kv_yaml_kind { KV_YAML_SCALAR, KV_YAML_LIST, KV_YAML_MAP, KV_YAML_ALIAS };
+
+struct kv_yaml {
+	enum kv_yaml_kind kind;
+	const char *text;      /* a scalar's, "" for others */
+	const char *key;       /* its name in a map, "" in a list */
+	unsigned line, column; /* from 1; of the key where it has one */
+	unsigned value_line, value_column;
+	struct kv_yaml *first, *next; /* its children; the one behind it */
+};
+
+typedef KV_VEC(struct kv_yaml *) kv_yamls;
+
+/* The documents of a text. 0, or -EINVAL with err: "path:line:column: why". */
+int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_yamls *ret,
+		  struct kv_err *err);
+/* The child of a map; NULL. */
+const struct kv_yaml *kv_yaml_get(const struct kv_yaml *map, const char *key);
+
+#endif
