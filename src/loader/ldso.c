@@ -148,12 +148,13 @@ static bool says(struct kv_loader *l, const struct kv_elf *e, const char *text)
 }
 
 /* The same of a large segment, of which not more is read than it takes. */
-static unsigned find_version_in(const struct kv_elf *e, const struct kv_elf_segment *seg)
+static unsigned find_version_in(struct kv_loader *l, const struct kv_elf *e,
+				const struct kv_elf_segment *seg)
 {
-	_free_ uint8_t *room = malloc(WINDOW + BANNER);
+	uint8_t *room = kv_alloc_raw(l->arena, WINDOW + BANNER);
 	unsigned version = 0;
 
-	for (size_t i = 0; room && i < KV_ARRAY_SIZE(banners) && !version; i++)
+	for (size_t i = 0; i < KV_ARRAY_SIZE(banners) && !version; i++)
 		for (uint64_t at = 0; at < seg->filesz && !version; at += WINDOW) {
 			uint64_t n = seg->filesz - at;
 
@@ -174,7 +175,7 @@ unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e)
 		const struct kv_elf_segment *seg = &e->loads.v[i];
 
 		if (!(seg->flags & PF_W) && seg->filesz <= MAX_LDSO)
-			l->libc_version = find_version_in(e, seg);
+			l->libc_version = find_version_in(l, e, seg);
 	}
 	return l->libc_version;
 }
