@@ -24,7 +24,7 @@ struct kv_opts {
 	struct kv_env env; /* --env */
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
 		*prometheus;
-	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force;
+	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force, print;
 	const char *dtype, *layout; /* of a KV cache */
 	kv_strv results;
 	uint64_t bytes, tokens, page, tp;

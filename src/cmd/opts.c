@@ -32,6 +32,7 @@ enum opt {
 	OPT_OUTPUT,
 	OPT_PAGE,
 	OPT_PID,
+	OPT_PRINT,
 	OPT_PROCESS,
 	OPT_PROMETHEUS,
 	OPT_PROVIDER,
@@ -92,6 +93,8 @@ static const struct option_def {
 	  OPT_PROMETHEUS },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
+	{ "print", NULL, "start nothing: print the variables that are set, each ended by a NUL",
+	  OPT_PRINT },
 	{ "quiet", NULL, "print the verdict alone", OPT_QUIET },
 	{ "verbose", NULL, "print the libraries' log too; for run, the variables that are set",
 	  OPT_VERBOSE },
@@ -301,6 +304,9 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		break;
 	case OPT_JSON:
 		o->json = true;
+		break;
+	case OPT_PRINT:
+		o->print = true;
 		break;
 	case OPT_QUIET:
 		o->quiet = o->style.quiet = true;

@@ -102,6 +102,8 @@ static int repair(struct kv_opts *o)
 		putenv(o->env.pairs.v[i]);
 	for (size_t i = 0; i < env.set.pairs.n; i++)
 		putenv(kv_strdup(o->arena, env.set.pairs.v[i]));
+	for (size_t i = 0; o->print && f->nixls.n && i < env.set.pairs.n; i++)
+		fwrite(env.set.pairs.v[i], strlen(env.set.pairs.v[i]) + 1, 1, stdout);
 	if (o->verbose) {
 		for (size_t i = 0; i < env.set.pairs.n; i++)
 			fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
@@ -115,9 +117,12 @@ static int run(struct kv_opts *o)
 	const char *flag;
 	int r;
 
-	if (!o->args.n)
+	if (o->print && !o->args.n)
+		return repair(o);
+	if (o->print || !o->args.n)
 		return kv_fail(KV_STATUS_USAGE,
-			       "run: a command is expected: kvpath run [OPTIONS] -- CMD");
+			       "run: a command is expected: kvpath run [OPTIONS] -- CMD, or "
+			       "--print alone");
 	r = enter(o);
 	if (r != KV_STATUS_OK)
 		return r;
@@ -140,7 +145,7 @@ const struct kv_command kv_cmd_run = {
 	.name = "run",
 	.usage = "[OPTIONS] [TARGET] -- CMD [ARG ...]",
 	.summary = "start CMD repaired by environment alone; nothing is written in the target",
-	.options = "mount fabric env backend mem verbose",
+	.options = "mount fabric env backend mem verbose print",
 	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
 		"sets NIXL's default backend,\n"
 		"and the knobs of SGLang, TensorRT-LLM, ModelExpress and Dynamo are set. CMD is "

@@ -35,7 +35,7 @@ static bool is_loopback(const struct inet_diag_msg *m)
 	return memcmp(b, one6, 16) == 0 || (memcmp(b, mapped, 12) == 0 && b[12] == 127);
 }
 
-static void take_info(const struct rtattr *attr, struct kv_watch_socket *s)
+static void take_info(struct rtattr *attr, struct kv_watch_socket *s)
 {
 	struct tcp_info info = { 0 };
 	size_t n = RTA_PAYLOAD(attr);
@@ -45,7 +45,7 @@ static void take_info(const struct rtattr *attr, struct kv_watch_socket *s)
 	s->received = info.tcpi_bytes_received;
 }
 
-static void take_socket(struct kv_arena *a, struct kv_watch_net *net, const struct nlmsghdr *h)
+static void take_socket(struct kv_arena *a, struct kv_watch_net *net, struct nlmsghdr *h)
 {
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	struct kv_watch_socket *s;
