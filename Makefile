@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test fuzz lint clean
+.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test fuzz docs lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
 	@echo 'make kill-test  ends fix and undo at every system call, or every STRIDEth (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
+	@echo 'make docs     writes docs/rules.md from the tables, the pages and the scenarios'
 	@echo 'make lint     clang-format and shellcheck'
 	@echo 'make clean    removes the build directories; the cache of containers stays'
 
@@ -61,6 +62,9 @@ kill-test: build
 
 fuzz:
 	@tests/fuzz/run.sh
+
+docs:
+	@scripts/rules_md.py
 
 lint:
 	@tests/lint.sh
