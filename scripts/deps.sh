@@ -13,7 +13,8 @@ packages=(
 	# tests
 	libcmocka-dev bats binutils jq strace libtree zstd
 	squashfs-tools liblzo2-dev
-	podman crun skopeo # images, as the tests make them
+	podman crun runc skopeo # images, as the tests make them, and containers that are started
+	python3-yaml python3-jsonschema # what render writes, held against schemas
 	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
 	prometheus-node-exporter # reads what watch writes
 	slurm-wlm munge libslurm-dev # Slurm's plugin, and a real Slurm on one machine

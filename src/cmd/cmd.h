@@ -55,7 +55,7 @@ struct kv_command {
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
-	kv_cmd_report, kv_cmd_watch, kv_cmd_lint;
+	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook;
 
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */
@@ -114,6 +114,8 @@ json_t *kv_plan_json(const struct kv_opts *o, const struct kv_target *t, const s
 		     const char *schema, const char *done);
 enum kv_status kv_plan_status(const struct kv_opts *o, const struct kv_plan *p);
 
+/* The file of this program, absolute where the kernel tells. */
+const char *kv_self_path(struct kv_arena *a);
 /* Where kvpath-probe lies: $KVPATH_PROBE, else libexec/kvpath beside the bin of this kvpath. */
 const char *kv_probe_path(struct kv_arena *a);
 

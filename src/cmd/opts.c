@@ -83,7 +83,7 @@ static const struct option_def {
 	{ "layout", "layer|page", "what lies together (default layer)", OPT_LAYOUT },
 	{ "result", "RESULT.json", "rates that kvpath bench --json measured (repeatable)",
 	  OPT_RESULT },
-	{ "for", "DIALECT", "what to write: preamble, env", OPT_FOR },
+	{ "for", "DIALECT", "what to write (see below)", OPT_FOR },
 	{ "pid", "N", "look at this process (repeatable); default: those that have NIXL mapped",
 	  OPT_PID },
 	{ "interval", "SECONDS", "time between two samples (default 1)", OPT_INTERVAL },

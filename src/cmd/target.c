@@ -1,4 +1,5 @@
 /* Opening a target: what it is, its mounts, its environment, the places to borrow from. */
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "cmd/cmd.h"
@@ -165,17 +166,20 @@ struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t)
 	return kv_facts_collect(&in, &t->scan);
 }
 
+const char *kv_self_path(struct kv_arena *a)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+
+	return n > 0 && (size_t)n < sizeof(self) ? kv_strndup(a, self, (size_t)n) : "kvpath";
+}
+
 const char *kv_probe_path(struct kv_arena *a)
 {
-	const char *env = getenv("KVPATH_PROBE");
-	char self[4096];
-	ssize_t n;
+	const char *env = getenv("KVPATH_PROBE"), *self = kv_self_path(a);
 
 	if (env && *env)
 		return env;
-	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n < 0)
-		return "kvpath-probe";
-	self[n] = '\0';
-	return kv_strf(a, "%s/../libexec/kvpath/kvpath-probe", kv_dirname(a, self));
+	return self[0] == '/' ? kv_strf(a, "%s/../libexec/kvpath/kvpath-probe", kv_dirname(a, self))
+			      : "kvpath-probe";
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "launch/launch.h"
+#include "launch/render.h"
 #include "repair/planner.h"
 
 extern const char kv_launch_sitecustomize_py[];
@@ -195,14 +196,14 @@ static void put_before(const struct kv_facts *f, struct kv_env *env, const char 
 		kv_strf(f->arena, "%s=%s%s%s", name, dir, old && *old ? ":" : "", old ? old : ""));
 }
 
-static void put_knobs(const struct kv_facts *f, struct kv_env *env)
+void kv_env_knobs(struct kv_arena *a, const char *backend, struct kv_env *env)
 {
 	const char *const knobs[] = { "NIXL_BACKEND", "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 				      "TRTLLM_NIXL_KVCACHE_BACKEND", "MX_NIXL_BACKEND" };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(knobs); i++)
-		kv_env_put(f->arena, env, kv_strf(f->arena, "%s=%s", knobs[i], f->backend));
-	kv_env_put(f->arena, env, kv_strf(f->arena, "DYN_KVBM_NIXL_BACKEND_%s=true", f->backend));
+		kv_env_put(a, env, kv_strf(a, "%s=%s", knobs[i], backend));
+	kv_env_put(a, env, kv_strf(a, "DYN_KVBM_NIXL_BACKEND_%s=true", backend));
 }
 
 int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair *ret,
@@ -230,30 +231,15 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 		put_before(f, &ret->set, "LD_LIBRARY_PATH", dir);
 	put_before(f, &ret->set, "PYTHONPATH", kv_join(f->arena, dir, "python"));
 	kv_env_put(f->arena, &ret->set, kv_strf(f->arena, "KVPATH_BACKEND=%s", f->backend));
-	put_knobs(f, &ret->set);
+	kv_env_knobs(f->arena, f->backend, &ret->set);
 	ret->vllm = kv_strf(f->arena, VLLM_ARGUMENT, f->backend);
 	return 0;
 }
 
-/* What a terminal would obey goes in octal, as a shell's printf knows it. */
 static void put_export(FILE *out, struct kv_arena *a, const char *pair)
 {
-	size_t n = strcspn(pair, "=");
-	const char *value = pair + n + 1;
-	bool plain = kv_streq(kv_printable(a, value), value);
-
-	fprintf(out, "export %.*s=%s'", (int)n, pair, plain ? "" : "\"$(printf '%b' ");
-	for (const char *p = value; *p; p++) {
-		uint8_t c = (uint8_t)*p;
-
-		if (c == '\'')
-			fputs("'\\''", out);
-		else if (!plain && (c < 0x20 || c >= 0x7f || c == '\\'))
-			fprintf(out, "\\0%03o", c);
-		else
-			fputc(c, out);
-	}
-	fprintf(out, "'%s\n", plain ? "" : ")\"");
+	fprintf(out, "export %s=%s\n", kv_pair_name(a, pair),
+		kv_shell_word(a, kv_pair_value(pair)));
 }
 
 /* The directory of a libfabric with which the plugin loads when it comes first; NULL where none is
@@ -302,7 +288,7 @@ int kv_env_print(FILE *out, const struct kv_facts *f)
 				kv_printable(f->arena, dir));
 		put_before(f, &env, "LD_LIBRARY_PATH", dir);
 	}
-	put_knobs(f, &env);
+	kv_env_knobs(f->arena, f->backend, &env);
 	for (size_t i = 0; i < env.pairs.n; i++)
 		put_export(out, f->arena, env.pairs.v[i]);
 	fprintf(out, "# vLLM takes an argument instead: " VLLM_ARGUMENT "\n", f->backend);
@@ -311,3 +297,15 @@ int kv_env_print(FILE *out, const struct kv_facts *f)
 	      out);
 	return 0;
 }
+
+static int print(FILE *out, const struct kv_render *r)
+{
+	return kv_env_print(out, r->facts);
+}
+
+const struct kv_writer kv_writer_env = {
+	.name = "env",
+	.summary = "the variables that a job exports",
+	.needs = KV_NEEDS_FACTS,
+	.print = print,
+};

@@ -20,14 +20,12 @@ struct kv_env_repair {
  */
 int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair *ret,
 		struct kv_err *err);
+/* The frameworks' knobs for a backend, put into ret. */
+void kv_env_knobs(struct kv_arena *a, const char *backend, struct kv_env *ret);
 /* Prints what a job would export. Writes no file: the library directory is the fabric's own.
  * Status. */
 int kv_env_print(FILE *out, const struct kv_facts *f);
 /* A directory for kv_env_make that belongs to this user alone, made where it is new. */
 int kv_env_base(struct kv_arena *a, const char **ret, struct kv_err *err);
-
-/* The bash preamble: the same repair through kvpath, a line a step, failing the job where a step
- * fails. */
-void kv_preamble_print(FILE *out, const char *backend);
 
 #endif

@@ -3,7 +3,7 @@
  * its step lines keep the look of the preamble that people know; what it does it does through
  * kvpath, and it fails the job's start where a step fails.
  */
-#include "launch/launch.h"
+#include "launch/render.h"
 
 static const char text[] =
 	"# Written by kvpath " KVPATH_VERSION
@@ -39,12 +39,12 @@ static const char text[] =
 	"}\n"
 	"kvpath_preamble || exit 1\n";
 
-void kv_preamble_print(FILE *out, const char *backend)
+static int print(FILE *out, const struct kv_render *r)
 {
 	/* Every %s of the text is the backend's name; %% is a percent sign. */
 	for (const char *p = text; *p; p++) {
 		if (p[0] == '%' && p[1] == 's') {
-			fputs(backend, out);
+			fputs(r->backend, out);
 			p++;
 		} else if (p[0] == '%' && p[1] == '%') {
 			fputc('%', out);
@@ -53,4 +53,12 @@ void kv_preamble_print(FILE *out, const char *backend)
 			fputc(*p, out);
 		}
 	}
+	return 0;
 }
+
+const struct kv_writer kv_writer_preamble = {
+	.name = "preamble",
+	.summary = "bash for the start of a job's tasks; fails the start where a step fails",
+	.needs = KV_NEEDS_NOTHING,
+	.print = print,
+};

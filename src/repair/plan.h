@@ -30,6 +30,7 @@ struct kv_op {
 	 * holds; the fd stays the planner's. */
 	struct kv_span content;
 	int source_fd;
+	const char *source; /* the host's path of what source_fd holds; NULL */
 	/* What was seen at path when this was planned, in kv_snap_word()'s words; NULL where that
 	 * does not matter. Anything else there stops the plan. */
 	const char *was;

@@ -112,6 +112,7 @@ static void add_copy(struct kv_trial *t, const char *host, const char *guest, co
 					.path = path,
 					.mode = 0755,
 					.source_fd = fd,
+					.source = host,
 					.was = absence(t->f, path),
 					.why = why });
 }
