@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""hostile.py [--every N] [--only TEXT]: check, why, fix and undo on hostile roots (roots.py), each a real
+"""hostile.py [--every N] [--first N] [--only TEXT]: check, why, fix and undo on hostile roots (roots.py), each a real
 container to which something was done. Nothing outside of a root may be opened, written or created (the
 kernel tells: watch.py); every command ends in time, with a status of its own, and prints nothing that
 a terminal obeys. A repair that succeeded is taken back to what was there. Needs root.
@@ -193,11 +193,12 @@ class Test:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("hostile.py: needs root")
-    names = [n for n in CASES if args.only in n][::args.every]
+    names = [n for n in CASES if args.only in n][args.first::args.every]
     passed = failed = 0
     test = Test(tempfile.mkdtemp(prefix="kvpath-hostile.", dir="/dev/shm"))
     try:
