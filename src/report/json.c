@@ -70,10 +70,11 @@ json_t *kv_json_finding(struct kv_arena *a, const struct kv_finding *fi)
 				      json_pack("{s:o, s:o}", "path",
 						kv_json_text(a, fi->evidence.v[i].path), "text",
 						kv_json_text(a, fi->evidence.v[i].text)));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:b, s:o}}", "id", fi->id, "severity",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:b, s:o}, s:o}", "id", fi->id, "severity",
 			 kv_severity_name[fi->severity], "title", fi->title, "detail",
 			 kv_json_text(a, fi->detail), "evidence", evidence, "repair", "automatic",
-			 fi->automatic, "text", kv_json_text(a, fi->repair));
+			 fi->automatic, "text", kv_json_text(a, fi->repair), "because",
+			 kv_json_text(a, fi->because));
 }
 
 json_t *kv_json_check(const struct kv_facts *f, const struct kv_findings *fi)

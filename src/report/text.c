@@ -92,6 +92,12 @@ void kv_text_finding(FILE *out, struct kv_arena *a, const struct kv_finding *fi,
 			    : fi->severity == KV_WARNING ? KV_YELLOW
 							 : KV_DIM;
 
+	if (fi->because) {
+		fputs("  follows: ", out);
+		kv_put(out, st, tone, kv_strf(a, "%s %s", fi->id, kv_severity_name[fi->severity]));
+		fprintf(out, ": %s\n", kv_printable(a, fi->detail));
+		return;
+	}
 	kv_put(out, st, tone, kv_strf(a, "%s %s", fi->id, kv_severity_name[fi->severity]));
 	fprintf(out, ": %s\n  %s\n", fi->title, kv_printable(a, fi->detail));
 	for (size_t i = 0; i < fi->evidence.n; i++)

@@ -75,21 +75,6 @@ void kv_mend(struct kv_findings *out, struct kv_finding *fi, bool automatic, con
 	fi->automatic = automatic;
 }
 
-static int by_weight(const void *a, const void *b)
-{
-	const struct kv_finding *x = a, *y = b;
-
-	if (x->severity != y->severity)
-		return (int)x->severity - (int)y->severity;
-	return strcmp(x->id, y->id);
-}
-
-void kv_findings_sort(struct kv_findings *out)
-{
-	if (out->list.n > 1)
-		qsort(out->list.v, out->list.n, sizeof(*out->list.v), by_weight);
-}
-
 static enum kv_verdict draw_verdict(const struct kv_findings *out)
 {
 	enum kv_verdict v = KV_READY;

@@ -25,6 +25,9 @@ struct kv_finding {
 	KV_VEC(struct kv_evidence) evidence;
 	bool automatic; /* kvpath fix repairs it */
 	const char *repair;
+	const char *
+		because; /* id of the finding, further up in the list, that it follows from; NULL */
+	size_t place;    /* in which it was found */
 };
 
 enum kv_verdict { KV_ON_FABRIC, KV_READY, KV_OFF_FABRIC, KV_VERDICT_UNKNOWN, _KV_VERDICT_COUNT };
@@ -37,11 +40,10 @@ struct kv_findings {
 	enum kv_verdict verdict;
 };
 
-/* Runs all rules. Findings come in the order of their ids, errors first. Memory from the facts'
- * arena. */
+/* Runs all rules. Findings come in the order of repair. Memory from the facts' arena. */
 void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret);
 
-/* Errors first, then by id. */
+/* The order of repair: errors first, each followed by what follows from it (order.def). */
 void kv_findings_sort(struct kv_findings *out);
 
 /* The rule's title or its page (Markdown); NULL for an id that there is none of. */

@@ -389,7 +389,7 @@ static const struct verdict_case {
 	{ EFA MADE RAIL "fi_mr_reg failed on rail 0: Operation not supported\n", "unknown",
 	  "KV413" },
 	{ EFA MADE UCX RAIL "fi_mr_reg failed on rail 0: Bad address\n", "unknown",
-	  "KV213 KV215 KV407" },
+	  "KV407 KV213 KV215" },
 	{ RAIL "fi_enable failed for rail 4: Cannot allocate memory\n" REFUSED, "off-fabric",
 	  "KV204 KV317" },
 	{ RAIL "fi_enable failed for rail 4: Connection refused\n" REFUSED, "off-fabric", "KV204" },
