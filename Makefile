@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test fuzz docs lint clean
+.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test hostile crowd fuzz docs lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -25,6 +25,8 @@ help:
 	@echo 'make cli      only the tests of the command line'
 	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
 	@echo 'make kill-test  ends fix and undo at every system call, or every STRIDEth (root)'
+	@echo 'make hostile  check, fix and undo on containers made to lead them out, the kernel watching (root)'
+	@echo 'make crowd ROUNDS=200  sixty-four at once repair one container, so many times (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@echo 'make docs     writes docs/rules.md from the tables, the pages and the scenarios'
 	@echo 'make lint     clang-format and shellcheck'
@@ -59,6 +61,12 @@ bench: build
 
 kill-test: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/kill.sh $(STRIDE)
+
+hostile: build
+	@KVPATH=$(BUILD)/bin/kvpath tests/hostile/hostile.py
+
+crowd: build
+	@KVPATH=$(BUILD)/bin/kvpath tests/crowd.sh $(ROUNDS)
 
 fuzz:
 	@tests/fuzz/run.sh

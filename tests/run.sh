@@ -145,6 +145,9 @@ if [ "${built:-}" = yes ]; then
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# A share of the points; `make kill-test` takes every one.
 	counted "killed at system calls" tests/kill.sh 37
+	# Every 7th; `make hostile` takes every one.
+	counted "hostile roots" tests/hostile/hostile.py --every 7 --first 3 --seconds 40
+	counted "a crowd that repairs" tests/crowd.sh 1
 	# Bounded by time; the same seeds each time.
 	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
 		--jobs "$(nproc)"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""hostile.py [--every N] [--first N] [--only TEXT]: check, why, fix and undo on hostile roots (roots.py), each a real
-container to which something was done. Nothing outside of a root may be opened, written or created (the
-kernel tells: watch.py); every command ends in time, with a status of its own, and prints nothing that
-a terminal obeys. A repair that succeeded is taken back to what was there. Needs root.
+"""hostile.py [--every N] [--first M] [--only TEXT] [--seconds S]: check, why, fix and undo on hostile roots
+(roots.py), each a real container to which something was done. Nothing outside of a root may be read, listed,
+written or created (the kernel tells: watch.py); every command ends in time, with a status of its own, and
+prints nothing that a terminal obeys. A repair that succeeded is taken back to what was there. Of all cases
+(--only: with TEXT in their name) each Nth from number M on; none begins after S seconds. Needs root.
 Ends with `N passed, N failed`."""
 import argparse
 import ctypes
@@ -195,21 +196,27 @@ def main():
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     args = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("hostile.py: needs root")
     names = [n for n in CASES if args.only in n][args.first::args.every]
     passed = failed = 0
+    end = time.monotonic() + args.seconds
     test = Test(tempfile.mkdtemp(prefix="kvpath-hostile.", dir="/dev/shm"))
     try:
         test.control()
         for name in names:
+            if time.monotonic() > end:
+                break
             if test.one(name, CASES[name]):
                 passed += 1
             else:
                 failed += 1
     finally:
         test.close()
+    if passed + failed < len(names):
+        print(f"{len(names) - passed - failed} not tried: the time was over")
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 
