@@ -10,6 +10,7 @@
 #define XATTR_NAMES_MAX 65536
 #define XATTR_VALUE_MAX 65536
 #define COPY_CHUNK      65536
+#define SOURCE_CHANGED  (-ECANCELED) /* no file system says so; a server does say ESTALE */
 
 /* ---- the new entry ---- */
 
@@ -91,7 +92,7 @@ static int make_content(const struct kv_step *st, const struct kv_op *op, int di
 		r = kv_sha256_fd(fd, sha256);
 	/* The source has changed since the plan was made, or the disk lies. */
 	if (r == 0 && !kv_streq(sha256, st->post.sha256))
-		r = -ESTALE;
+		r = SOURCE_CHANGED;
 	return r < 0 ? r : kv_tree_sync(fd);
 }
 
@@ -225,8 +226,8 @@ int kv_gen_do(struct kv_state *s, struct kv_gen *g, size_t i, const struct kv_op
 		return kv_err(err, -ESTALE, "%s: changed while it was repaired: %s", st->path,
 			      diff);
 	r = stage(st, op, dir, name);
-	if (r == -ESTALE)
-		return kv_err(err, r, "%s: its source changed while it was copied", st->path);
+	if (r == SOURCE_CHANGED)
+		return kv_err(err, -ESTALE, "%s: its source changed while it was copied", st->path);
 	if (r == 0)
 		r = put(g, st, dir, name);
 	if (r == 0)

@@ -374,7 +374,7 @@ static int make_guarded(struct kv_state *s, int base, const struct stat *above, 
 	if (r == 0)
 		r = write_state(s, err);
 	if (r == 0 && (r = guard_clear(base)) < 0)
-		kv_tree_err(err, r, "remove an attribute of", prefixes[DEPTH - s->made]);
+		r = kv_tree_err(err, r, "remove an attribute of", prefixes[DEPTH - s->made]);
 	return r;
 }
 

@@ -388,7 +388,8 @@ int kv_tree_err(struct kv_err *err, int code, const char *verb, const char *path
 			      "cannot %s %s: the quota of its file system is used up (for user %u)",
 			      verb, path, geteuid());
 	case ESTALE:
-		return kv_err(err, code,
+		/* The journal's own ESTALE is a path that somebody has changed. */
+		return kv_err(err, -EIO,
 			      "cannot %s %s: its server has lost it (stale file handle); try again "
 			      "when the mount is well",
 			      verb, path);

@@ -141,7 +141,7 @@ int kv_gen_revert(struct kv_state *s, struct kv_gen *g, struct kv_err *err)
 			r = revert_times(s, g, err);
 		/* The backups' directory entries have moved: see that onto the disk as well. */
 		if (r == 0 && (r = kv_tree_sync(g->dir)) < 0)
-			kv_tree_err(err, r, "sync", KV_STATE_DIR);
+			r = kv_tree_err(err, r, "sync", KV_STATE_DIR);
 	}
 	return r < 0 ? r : kv_gen_delete(s, g, err);
 }

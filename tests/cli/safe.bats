@@ -121,3 +121,87 @@ untouched() {
 		untouched
 	done
 }
+
+# refused CALL ERROR [WHEN]: fix and undo with that call answered so by the kernel.
+refused() {
+	local command
+	for command in "fix --quiet --fabric $fabric" undo; do
+		# shellcheck disable=SC2086 # words of a command line
+		into strace -f -qq -o "$work/trace" -e "trace=$1" -e "inject=$1:error=$2${3:+:when=$3}" \
+			"$KVPATH" $command "$root"
+		grep -q INJECTED "$work/trace" || fail "$1 was not called"
+		[ "$status" = 0 ] || return 0
+	done
+}
+
+@test "a kernel without openat2, a filter that refuses it: the same repair, the same undo" {
+	small
+	before
+	local error
+	for error in ENOSYS EPERM; do
+		refused openat2 "$error"
+		ended 0
+		says 'operations taken back'
+		untouched
+	done
+}
+
+@test "a quota that is used up, a server that lost a file: one line, status 3, the tree the same" {
+	small
+	before
+	refused mkdirat EDQUOT 5
+	ended 3
+	one_line "quota"
+	untouched
+	refused mkdirat ESTALE 5
+	ended 3
+	one_line "stale file handle"
+	untouched
+	kv fix --quiet --fabric "$fabric" "$root"
+	ended 0
+	into strace -f -qq -o "$work/trace" -e trace=renameat,renameat2 \
+		-e inject=renameat,renameat2:error=ESTALE:when=1 "$KVPATH" undo "$root"
+	grep -q INJECTED "$work/trace" || fail "nothing was renamed"
+	ended 3
+	one_line "stale file handle"
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
+@test "a full file system: one line, status 3, the tree the same" {
+	small
+	local used
+	mkdir "$work/full"
+	mount -t tmpfs -o size=1g kvpath-full "$work/full"
+	mounted=$work/full
+	cp -a "$root" "$work/full/root"
+	root=$work/full/root
+	used=$(df --output=used -B 4096 "$work/full" | tail -n 1)
+	mount -o "remount,size=$(((used + 16) * 4096))" "$work/full"
+	before
+	kv fix --quiet --fabric "$fabric" "$root"
+	ended 3
+	one_line "no space left"
+	untouched
+}
+
+@test "a read-only mount: one line, status 3, the tree the same, before fix and after it" {
+	small
+	mkdir "$work/mount"
+	mount --bind "$root" "$work/mount"
+	mounted=$work/mount
+	mount -o remount,bind,ro "$work/mount"
+	before
+	kv fix --quiet --fabric "$fabric" "$work/mount"
+	ended 3
+	one_line "read-only file system"
+	untouched
+	kv fix --quiet --fabric "$fabric" "$root"
+	ended 0
+	before
+	kv undo "$work/mount"
+	ended 3
+	one_line "read-only file system"
+	untouched
+}
