@@ -329,13 +329,16 @@ def read(until, seconds=20):
                 break
             seen += more
     at = seen.find(until)
-    assert at >= 0, (until, seen)
+    assert at >= 0, (until, seen[-400:])
     out, seen = seen[:at + len(until)], seen[at + len(until):]
     return out
 seen = b""
 pid, fd = pty.fork()
 if pid == 0:
     time.sleep(0.2)
+    # A job in the background of a shell has them ignored, and so would watch.
+    for s in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(s, signal.SIG_DFL)
     os.execv(sys.argv[2], sys.argv[2:])
 resize(24, 60)
 exec(sys.argv[1])' "$driver" "$KVPATH" watch --interval 0.2 --pid $$ "$@"
