@@ -25,7 +25,10 @@ struct kv_opts {
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
 		*prometheus;
 	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force, print;
-	const char *dtype, *layout; /* of a KV cache */
+	const char *dtype, *layout, *model; /* of a KV cache */
+	const char *before, *after, *op;    /* of bench, as the next ones */
+	kv_strv engines, shapes;
+	uint64_t iters;
 	kv_strv results;
 	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
@@ -55,7 +58,7 @@ struct kv_command {
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
-	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook;
+	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench;
 
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */

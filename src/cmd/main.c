@@ -5,9 +5,10 @@
 #include "cmd/cmd.h"
 
 static const struct kv_command *const commands[] = {
-	&kv_cmd_check, &kv_cmd_why,  &kv_cmd_fix,    &kv_cmd_undo, &kv_cmd_bake,
-	&kv_cmd_prove, &kv_cmd_log,  &kv_cmd_watch,  &kv_cmd_run,  &kv_cmd_render,
-	&kv_cmd_hook,  &kv_cmd_size, &kv_cmd_report, &kv_cmd_lint, &kv_cmd_explain,
+	&kv_cmd_check, &kv_cmd_why,    &kv_cmd_fix,    &kv_cmd_undo,
+	&kv_cmd_bake,  &kv_cmd_prove,  &kv_cmd_bench,  &kv_cmd_log,
+	&kv_cmd_watch, &kv_cmd_run,    &kv_cmd_render, &kv_cmd_hook,
+	&kv_cmd_size,  &kv_cmd_report, &kv_cmd_lint,   &kv_cmd_explain,
 };
 
 static void print_help(FILE *out)

@@ -8,13 +8,16 @@
 #define MAX_RANKS  65536
 
 enum opt {
-	OPT_BACKEND = 256,
+	OPT_AFTER = 256,
+	OPT_BACKEND,
+	OPT_BEFORE,
 	OPT_BYTES,
 	OPT_COLOR,
 	OPT_COUNT,
 	OPT_DEADLINE,
 	OPT_DRY_RUN,
 	OPT_DTYPE,
+	OPT_ENGINE,
 	OPT_ENV,
 	OPT_FABRIC,
 	OPT_FOR,
@@ -24,11 +27,14 @@ enum opt {
 	OPT_HOW,
 	OPT_IMAGE,
 	OPT_INTERVAL,
+	OPT_ITERS,
 	OPT_JSON,
 	OPT_LAYOUT,
 	OPT_MEM,
+	OPT_MODEL,
 	OPT_MOUNT,
 	OPT_ONCE,
+	OPT_OP,
 	OPT_OUTPUT,
 	OPT_PAGE,
 	OPT_PID,
@@ -39,6 +45,7 @@ enum opt {
 	OPT_QUIET,
 	OPT_RECORD,
 	OPT_RESULT,
+	OPT_SHAPE,
 	OPT_STRICT,
 	OPT_SYSROOT,
 	OPT_TOKENS,
@@ -75,6 +82,16 @@ static const struct option_def {
 	  OPT_PROVIDER },
 	{ "bytes", "N", "payload of the proof (default 64 MiB)", OPT_BYTES },
 	{ "deadline", "SECONDS", "longest time for the proof (default 30)", OPT_DEADLINE },
+	{ "engine", "NAME", "what moves the bytes (repeatable; see below)", OPT_ENGINE },
+	{ "before", "ENGINE", "measure this one too, and compare --after with it", OPT_BEFORE },
+	{ "after", "ENGINE", "measure this one too, and compare it with --before", OPT_AFTER },
+	{ "shape", "COUNTxBYTES", "blocks of a transfer, and the bytes of each (repeatable)",
+	  OPT_SHAPE },
+	{ "op", "write|read|both", "who moves the bytes: write pushes (default), read pulls",
+	  OPT_OP },
+	{ "iters", "N", "at most N transfers of each shape (default 1000, or 2 s)", OPT_ITERS },
+	{ "model", "CONFIG.json", "take the shape from a model's KV cache (see kvpath size)",
+	  OPT_MODEL },
 	{ "tokens", "N", "tokens of a request", OPT_TOKENS },
 	{ "page", "N", "tokens of a page, vLLM's block (default 16)", OPT_PAGE },
 	{ "tp", "N", "ranks that share a request's KV cache (default 1)", OPT_TP },
@@ -159,6 +176,22 @@ static bool parse_number(const char *s, uint64_t max, uint64_t *ret)
 		return false;
 	*ret = v;
 	return true;
+}
+
+/* As the probe has them; what it does not have it refuses itself. */
+static bool is_engine_name(const char *s)
+{
+	return kv_streq(s, "tcp") || (kv_starts(s, "nixl:") && is_backend_name(s + 5));
+}
+
+static bool is_shape(const char *s)
+{
+	unsigned long long count, size;
+	char rest;
+
+	return s[0] != '-' && s[strspn(s, "0123456789x")] == '\0' &&
+	       sscanf(s, "%llux%llu%c", &count, &size, &rest) == 2 && count && size &&
+	       count <= 1 << 22 && size <= ((uint64_t)1 << 38) / count;
 }
 
 static bool parse_seconds(const char *s, double *ret)
@@ -253,6 +286,31 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 		if (!parse_number(value, 86400, &number))
 			return bad_value(d, value);
 		o->deadline_s = (unsigned)number;
+		break;
+	case OPT_ENGINE:
+		if (!is_engine_name(value))
+			return bad_value(d, value);
+		kv_vec_push(o->arena, &o->engines, value);
+		break;
+	case OPT_BEFORE:
+	case OPT_AFTER:
+		if (!is_engine_name(value))
+			return bad_value(d, value);
+		*(d->id == OPT_BEFORE ? &o->before : &o->after) = value;
+		break;
+	case OPT_SHAPE:
+		if (!is_shape(value))
+			return bad_value(d, value);
+		kv_vec_push(o->arena, &o->shapes, value);
+		break;
+	case OPT_OP:
+		o->op = value;
+		break;
+	case OPT_ITERS:
+		return parse_number(value, 10000000, &o->iters) ? KV_STATUS_OK
+								: bad_value(d, value);
+	case OPT_MODEL:
+		o->model = value;
 		break;
 	case OPT_TOKENS:
 		return parse_number(value, MAX_TOKENS, &o->tokens) ? KV_STATUS_OK

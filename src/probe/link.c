@@ -76,17 +76,16 @@ static int recv_all(int fd, const struct probe_plan *plan, void *bytes, size_t n
 	return 0;
 }
 
-int link_recv(int fd, const struct probe_plan *plan, enum link_kind kind, void **ret_data,
-	      size_t *ret_n, struct probe_report *rep)
+int link_recv_any(int fd, const struct probe_plan *plan, unsigned *ret_kind, void **ret_data,
+		  size_t *ret_n, struct probe_report *rep)
 {
 	struct frame f;
 	void *data;
 
 	if (recv_all(fd, plan, &f, sizeof(f), rep) < 0)
 		return -1;
-	if (f.kind != kind || f.n > LINK_MAX)
-		return probe_fail(rep, PROBE_CAUSE_PEER, "frame %u of %u bytes instead of %u",
-				  f.kind, f.n, kind);
+	if (f.n > LINK_MAX)
+		return probe_fail(rep, PROBE_CAUSE_PEER, "frame %u of %u bytes", f.kind, f.n);
 	data = malloc(f.n + 1u);
 	if (!data)
 		return probe_fail(rep, PROBE_CAUSE_ENVIRONMENT, "out of memory");
@@ -94,9 +93,29 @@ int link_recv(int fd, const struct probe_plan *plan, enum link_kind kind, void *
 		free(data);
 		return -1;
 	}
+	*ret_kind = f.kind;
+	*ret_data = data;
+	*ret_n = f.n;
+	return 0;
+}
+
+int link_recv(int fd, const struct probe_plan *plan, enum link_kind kind, void **ret_data,
+	      size_t *ret_n, struct probe_report *rep)
+{
+	unsigned got = 0;
+	void *data = NULL;
+	size_t n = 0;
+
+	if (link_recv_any(fd, plan, &got, &data, &n, rep) < 0)
+		return -1;
+	if (got != kind) {
+		free(data);
+		return probe_fail(rep, PROBE_CAUSE_PEER, "frame %u of %zu bytes instead of %u", got,
+				  n, kind);
+	}
 	if (ret_data) {
 		*ret_data = data;
-		*ret_n = f.n;
+		*ret_n = n;
 	} else {
 		free(data);
 	}

@@ -22,5 +22,8 @@ int link_poll(int fd, int ms);
 /* The next frame, which must be of the given kind; *ret_data (may be NULL) is to be freed. */
 int link_recv(int fd, const struct probe_plan *plan, enum link_kind kind, void **ret_data,
 	      size_t *ret_n, struct probe_report *rep);
+/* The next frame, whatever its kind. */
+int link_recv_any(int fd, const struct probe_plan *plan, unsigned *ret_kind, void **ret_data,
+		  size_t *ret_n, struct probe_report *rep);
 
 #endif

@@ -10,6 +10,7 @@ static const struct {
 } subcommands[] = {
 	{ "xfer", probe_xfer },
 	{ "dlopen", probe_dlopen },
+	{ "bench", probe_bench },
 };
 
 int main(int argc, char **argv)
@@ -28,7 +29,8 @@ int main(int argc, char **argv)
 	}
 	fputs("usage: kvpath-probe xfer --capi PATH --backend NAME ...\n"
 	      "       kvpath-probe dlopen FILE [--preload FILE]...\n"
-	      "The machine interface of `kvpath prove`: one JSON object on stdout.\n",
+	      "       kvpath-probe bench --engine E --shape COUNTxBYTES ...\n"
+	      "The machine interface of `kvpath prove` and `kvpath bench`: JSON on stdout.\n",
 	      stderr);
 	return PROBE_EXIT_USAGE;
 }

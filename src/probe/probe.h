@@ -49,6 +49,7 @@ enum probe_cause {
 /* Lives in memory shared with the parent, so that it tells how far a killed agent came. */
 struct probe_report {
 	bool loads, instantiates, registers, completed, notified, intact, done;
+	bool peers; /* the failure is the other side's, as it told */
 	enum probe_cause cause;
 	uint64_t elapsed_us;
 	char doing[128]; /* the call in progress */
@@ -78,6 +79,7 @@ void probe_reap(const int *pids, int *st, size_t n, uint64_t end_ns, bool (*sett
 
 int probe_xfer(int argc, char **argv, FILE *out);
 int probe_dlopen(int argc, char **argv, FILE *out);
+int probe_bench(int argc, char **argv, FILE *out);
 
 /* s as a JSON string, or null. Bytes that are no UTF-8 appear as the code points of the same
  * number. */

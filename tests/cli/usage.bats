@@ -7,7 +7,7 @@ teardown() {
 	[ -z "${open:-}" ] || rm -rf "$open"
 }
 
-commands="check why fix undo bake run prove log watch explain render hook size report lint"
+commands="check why fix undo bake run prove bench log watch explain render hook size report lint"
 
 @test "no arguments: usage, status 2" {
 	kv

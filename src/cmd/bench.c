@@ -1,0 +1,199 @@
+/* kvpath bench: measures transfers, engine by engine, all with checked data. */
+#include "report/bench.h"
+#include "cmd/cmd.h"
+#include "prove/geometry.h"
+
+static const struct kv_nixl *choose(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && f->nixls.v[i].libnixl)
+			return &f->nixls.v[i];
+	return NULL;
+}
+
+static void add_engine(const struct kv_opts *o, kv_strv *list, const char *name)
+{
+	if (name && !kv_strv_has(list, name))
+		kv_vec_push(o->arena, list, kv_strdup(o->arena, name));
+}
+
+/* What was asked for; else what frameworks choose from, and plain sockets. */
+static void choose_engines(const struct kv_opts *o, const struct kv_nixl *n, kv_strv *ret)
+{
+	static const char *const usual[] = { "UCX", "LIBFABRIC" };
+
+	for (size_t i = 0; i < o->engines.n; i++)
+		add_engine(o, ret, o->engines.v[i]);
+	add_engine(o, ret, o->before);
+	add_engine(o, ret, o->after);
+	if (ret->n)
+		return;
+	for (size_t i = 0; n && i < KV_ARRAY_SIZE(usual); i++)
+		for (size_t k = 0; k < n->plugins.n; k++)
+			if (kv_streq(n->plugins.v[k].name, usual[i]))
+				add_engine(o, ret, kv_strf(o->arena, "nixl:%s", usual[i]));
+	add_engine(o, ret, "tcp");
+}
+
+/* The descriptors that one rank's KV cache of a request has; the data, not the scales. */
+static int model_shape(const struct kv_opts *o, struct kv_bench_request *req, const char **ret_text)
+{
+	struct kv_shape_request sr = {
+		.tokens = o->tokens,
+		.page = o->page,
+		.tp = o->tp,
+		.dtype = o->dtype,
+		.by_page = o->layout && kv_streq(o->layout, "page"),
+	};
+	struct kv_err err = { 0 };
+	struct kv_geometry model;
+	struct kv_shape shape;
+	int r;
+
+	if (!o->tokens)
+		return kv_fail(KV_STATUS_USAGE, "bench: --model needs --tokens N");
+	r = kv_geometry_read(o->arena, o->model, &model, &err);
+	if (r == 0)
+		r = kv_geometry_shape(&model, &sr, &shape, &err);
+	if (r < 0)
+		return kv_fail(r == -ENOTSUP ? KV_STATUS_UNKNOWN : KV_STATUS_USAGE, "%s", err.msg);
+	for (size_t i = 0; i < shape.n_descs; i++)
+		kv_vec_push(o->arena, &req->shapes,
+			    kv_strf(o->arena, "%llux%llu", (unsigned long long)shape.descs[i].count,
+				    (unsigned long long)shape.descs[i].bytes));
+	*ret_text = kv_strf(o->arena, "%s, %llu tokens, one of %llu ranks, %s", model.name,
+			    (unsigned long long)o->tokens, (unsigned long long)o->tp,
+			    shape.dtype->name);
+	return KV_STATUS_OK;
+}
+
+static int choose_shapes(const struct kv_opts *o, struct kv_bench_request *req,
+			 const char **ret_text)
+{
+	static const char *const usual[] = { "1x4096", "1x65536", "1x1048576", "64x65536",
+					     "64x1048576" };
+
+	for (size_t i = 0; i < o->shapes.n; i++)
+		kv_vec_push(o->arena, &req->shapes, o->shapes.v[i]);
+	if (o->model)
+		return model_shape(o, req, ret_text);
+	for (size_t i = 0; !req->shapes.n && i < KV_ARRAY_SIZE(usual); i++)
+		kv_vec_push(o->arena, &req->shapes, kv_strdup(o->arena, usual[i]));
+	return KV_STATUS_OK;
+}
+
+static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
+		   const kv_strv *engines, struct kv_bench_report *rep)
+{
+	bool shows = isatty(STDERR_FILENO) && !o->quiet;
+	struct kv_err err = { 0 };
+
+	for (size_t i = 0; i < engines->n; i++) {
+		struct kv_bench_engine *e = kv_vec_add(o->arena, &rep->engines);
+		int r;
+
+		if (shows)
+			fprintf(stderr, "\r\33[Kkvpath: %zu of %zu: %s", i + 1, engines->n,
+				engines->v[i]);
+		r = kv_bench(o->arena, req, engines->v[i], e, &err);
+		if (shows)
+			fputs("\r\33[K", stderr);
+		if (r < 0) {
+			rep->engines.n--;
+			return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s",
+				       err.msg);
+		}
+		if (o->verbose)
+			fprintf(stderr, "%s\n", kv_printable_text(o->arena, e->log));
+	}
+	return KV_STATUS_OK;
+}
+
+/* Failed by the engine's own fault: 1. What could not be tried or did not end in time: 3. */
+static int status_of(const struct kv_bench_report *rep)
+{
+	static const char *const faults[] = { "nixl", "corrupt", "crash" };
+	int status = KV_STATUS_OK;
+
+	for (size_t i = 0; i < rep->engines.n; i++) {
+		const struct kv_bench_engine *e = &rep->engines.v[i];
+
+		if (e->good)
+			continue;
+		for (size_t k = 0; e->cause && k < KV_ARRAY_SIZE(faults); k++)
+			if (kv_streq(e->cause, faults[k]))
+				return KV_STATUS_OFF;
+		status = KV_STATUS_UNKNOWN;
+	}
+	return status;
+}
+
+static void fill(const struct kv_opts *o, const struct kv_target *t, const struct kv_nixl *n,
+		 struct kv_bench_request *req)
+{
+	struct kv_prove_mount *mounts = kv_alloc_n(o->arena, o->mounts.n + 1, sizeof(*mounts));
+
+	for (size_t i = 0; i < o->mounts.n; i++)
+		mounts[i] = (struct kv_prove_mount){ o->mounts.v[i].host, o->mounts.v[i].guest };
+	req->where = (struct kv_prove_request){
+		.target = t->path,
+		.probe = kv_probe_path(o->arena),
+		.capi = n ? n->capi : NULL,
+		.mem = o->mem_given && o->vram ? "vram" : "dram",
+		.deadline_s = o->deadline_s,
+		.mounts = mounts,
+		.n_mounts = o->mounts.n,
+		.env = &t->env,
+	};
+	req->libfabric = n && n->stack.known ? n->stack.fabric_path : NULL;
+	req->op = o->op ? o->op : "write";
+	req->iters = o->iters;
+	req->peer_gpu = 1;
+}
+
+static int run(struct kv_opts *o)
+{
+	_last_target_ struct kv_target t = { 0 };
+	struct kv_bench_request req = { 0 };
+	struct kv_bench_report rep = { .before = o->before, .after = o->after };
+	const struct kv_nixl *n;
+	kv_strv engines = { 0 };
+	int r = kv_target_open_arg(o, &t);
+
+	if (r == KV_STATUS_OK)
+		r = kv_target_needs_dir(&t, "bench");
+	if (r == KV_STATUS_OK)
+		r = choose_shapes(o, &req, &rep.shape_source);
+	if (r != KV_STATUS_OK)
+		return r;
+	n = choose(kv_target_facts(o, &t));
+	choose_engines(o, n, &engines);
+	fill(o, &t, n, &req);
+	rep.target = t.path;
+	rep.nixl = n ? n->version : NULL;
+	r = measure(o, &req, &engines, &rep);
+	if (r != KV_STATUS_OK)
+		return r;
+	if (!o->json)
+		kv_text_bench(stdout, o->arena, &rep, o->style);
+	else
+		r = kv_print_json(kv_json_bench(o->arena, &rep));
+	return r == KV_STATUS_OK ? status_of(&rep) : r;
+}
+
+const struct kv_command kv_cmd_bench = {
+	.name = "bench",
+	.rights = KV_RIGHTS_RUN,
+	.usage = "[OPTIONS] [TARGET]",
+	.summary = "measure transfers in KV shapes: NIXL's backends and plain TCP, side by side",
+	.options = "mount env engine before after shape model tokens page tp dtype layout op mem "
+		   "iters deadline json quiet verbose color",
+	.help = "Engines: nixl:BACKEND, through NIXL's own C API in the target, and tcp, plain "
+		"sockets. Two workers on this host move\n"
+		"every shape; each block is checked at the receiver by CRC32C, and what arrives "
+		"changed is never counted. Of NIXL a\n"
+		"transfer ends when the target has taken its notification. us/xfer is the mean; "
+		"p50 to max are microseconds.\n"
+		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.",
+	.run = run,
+};

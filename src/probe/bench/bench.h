@@ -1,0 +1,196 @@
+/*
+ * `kvpath-probe bench`: timed transfers between two workers, one of each role, each in a process of
+ * its own. A worker runs one engine: what moves the bytes stands behind struct bench_engine, one
+ * file each; a new engine is a new file and one line in engine.c.
+ *
+ * Time and truth are kept apart. A batch is some iterations, each with a place (slot) of its own in
+ * the buffers; they are timed one by one, and after the batch every block of it is checked at the
+ * receiver by CRC32C against what the source was filled with. The filling differs by test, batch,
+ * slot and block, so that neither old nor misplaced data can pass.
+ */
+#ifndef KV_PROBE_BENCH_H
+#define KV_PROBE_BENCH_H
+
+#include <stdatomic.h>
+
+#include "probe/link.h"
+#include "probe/mem.h"
+#include "probe/probe.h"
+
+#define BENCH_MAX_TESTS  64
+#define BENCH_MAX_COUNT  (UINT64_C(1) << 22)
+#define BENCH_MAX_ITERS  UINT64_C(10000000)
+#define BENCH_MAX_SLOTS  1024
+#define BENCH_MAX_BUFFER (UINT64_C(1) << 38)
+
+/* One line of results: `iters` transfers of `count` blocks of `size` bytes. */
+struct bench_test {
+	uint64_t count, size, slots;
+	bool read;
+};
+
+/* What both workers must agree on: the initiator sends it as it is. */
+struct bench_spec {
+	char engine[64]; /* "ofi:tcp" */
+	uint64_t seed, buffer, rails, deadline_s, vram, n_tests;
+	struct bench_test test[BENCH_MAX_TESTS];
+};
+
+/* Frames of the link that only bench has; see link.h for the others. */
+enum bench_frame {
+	BENCH_SPEC = 100,
+	BENCH_BATCH,   /* struct bench_batch; the source fills */
+	BENCH_SUMS,    /* a CRC32C for each block of the batch, from the source */
+	BENCH_CHECKED, /* the receiver found every block as it should be */
+	BENCH_FAIL,    /* struct bench_fail instead of any other frame */
+};
+
+struct bench_batch {
+	uint64_t test, batch, n, total; /* n iterations in this one, total with all before it */
+};
+
+struct bench_fail {
+	uint64_t cause;
+	char call[128], error[1024];
+};
+
+/* Where the libraries lie; each host has its own. NULL: by soname. */
+struct bench_libs {
+	const char *capi, *libfabric, *ucp;
+};
+
+/* In memory shared by the two workers of one host, and with their parent. */
+struct bench_shared {
+	struct probe_report rep[_PROBE_ROLES];
+	_Atomic uint64_t notified; /* notifications that the target has taken */
+	_Atomic uint64_t waited_ns[_PROBE_ROLES];
+	_Atomic uint64_t finished; /* results that the initiator has printed */
+};
+
+struct bench_engine;
+
+struct bench_side {
+	struct probe_plan plan; /* for link_* and the deadline */
+	struct bench_spec spec;
+	struct bench_libs libs;
+	const struct bench_engine *engine;
+	const char *arg; /* behind the engine's colon: "tcp", "UCX"; "" */
+	enum probe_role role;
+	struct probe_report *rep;
+	struct bench_shared *shared;
+	int link;
+
+	/* The buffer of this side, and what the other one said of its own. */
+	uint8_t *host; /* the buffer itself, or the staging copy of GPU memory */
+	uint64_t addr, dev;
+	struct cuda *gpu;
+	struct link_hello peer;
+
+	const struct bench_test *test;
+	uint64_t completed_ns; /* when it was for the initiator; 0 where that is the end anyway */
+	uint64_t events;       /* of the engine, so that a side knows that it is not idle */
+	void *state;           /* the engine's own */
+
+	/* What the engine knows about the way of the bytes; for the results. */
+	char provider[64], detail[512];
+	unsigned rails;
+	double prep_us;       /* the making of one request, where that is a step of its own */
+	const char *notified; /* "timed", "counted", or NULL where the engine has none */
+};
+
+struct bench_engine {
+	const char *name;
+	bool has_arg;
+	/* Each: 0, or -1 with the failure in side->rep. */
+	int (*open)(struct bench_side *s); /* libraries, endpoints, registration of the buffer */
+	int (*hello)(struct bench_side *s, void **ret, size_t *ret_n); /* to be freed */
+	int (*meet)(struct bench_side *s, const void *blob, size_t n);
+	int (*ready)(struct bench_side *s);   /* once both have met; may be NULL */
+	int (*prepare)(struct bench_side *s); /* the initiator, before each test; may be NULL */
+	int (*post)(struct bench_side *s, uint64_t slot);
+	int (*poll)(struct bench_side *s); /* 1 where what was posted is complete, 0 not yet */
+	/* Called again and again while the other side works. One that sleeps must wake where the
+	 * link becomes readable, and says 1 then. */
+	int (*progress)(struct bench_side *s);
+	/* The target, at the end of a batch: 1 once `total` transfers have arrived; may be NULL. */
+	int (*arrived)(struct bench_side *s, uint64_t total);
+	void (*close)(struct bench_side *s);
+};
+
+extern const struct bench_engine bench_tcp, bench_nixl;
+
+/* "ofi:tcp" -> its engine, NULL where there is none; *ret_arg points behind the colon. */
+const struct bench_engine *bench_engine_find(const char *spec, const char **ret_arg);
+
+/* Where a block lies. The peer's blocks lie in another order, as pages of a KV cache do. */
+static inline uint64_t bench_block(const struct bench_test *t, uint64_t slot, uint64_t block)
+{
+	return (slot * t->count + block) * t->size;
+}
+
+uint64_t bench_peer_block(const struct bench_test *t, uint64_t slot, uint64_t block);
+
+/* ---- pattern.c ---- */
+
+/* Fills the block and returns its CRC32C. */
+uint32_t bench_fill(uint64_t seed, uint64_t test, uint64_t batch, uint64_t index, void *to,
+		    size_t n);
+uint32_t bench_crc32c(const void *p, size_t n);
+/* "SSE4.2", "ARMv8" or "table". */
+const char *bench_crc_name(void);
+/* The first byte that differs from what bench_fill would write; n where none does. */
+size_t bench_differs(uint64_t seed, uint64_t test, uint64_t batch, uint64_t index, const void *p,
+		     size_t n);
+
+/* ---- buffer.c: the memory of a side, DRAM or VRAM ---- */
+
+int bench_mem_open(struct bench_side *s);
+/* Fills the first n slots and gives the CRC of each block, to be freed. */
+int bench_mem_fill(struct bench_side *s, const struct bench_batch *b, uint32_t **ret_sums);
+int bench_mem_check(struct bench_side *s, const struct bench_batch *b, const uint32_t *sums);
+void bench_mem_close(struct bench_side *s);
+
+/* ---- worker.c ---- */
+
+int bench_fail(struct bench_side *s, enum probe_cause cause, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void bench_doing(struct bench_side *s, const char *what);
+/* A frame of the kind; a BENCH_FAIL of the peer becomes this side's failure. */
+int bench_recv(struct bench_side *s, unsigned kind, void **ret, size_t *ret_n);
+int bench_send(struct bench_side *s, unsigned kind, const void *p, size_t n);
+/* 0, or -1 where the deadline passed or the peer is gone; cheap enough for every 1024th poll. */
+int bench_alive(struct bench_side *s);
+
+/* What the initiator is to measure; results go to out, a JSON object a line. */
+struct bench_order {
+	uint64_t iters, warmup;
+	double seconds; /* for one test, once it has had a batch */
+	FILE *out;
+};
+
+/* The whole life of a worker. order is the initiator's. */
+void bench_worker(struct bench_side *s, const struct bench_order *order);
+/* The timed part (measure.c). */
+int bench_initiate(struct bench_side *s, const struct bench_order *order);
+int bench_serve(struct bench_side *s);
+
+/* ---- stats.c ---- */
+
+struct bench_stats {
+	uint64_t n, batches, waited_ns, local_p50_ns, min_ns, p50_ns, p90_ns, p99_ns, max_ns,
+		sum_ns;
+};
+
+/*
+ * How long both sides were ready to run and did not get a processor, so far, as their kernel counts
+ * it: what is measured meanwhile is the machine's load. Also tells the other side.
+ */
+uint64_t bench_waited(struct bench_side *s);
+/* Sorts v; the smallest that `percent` of all do not exceed. */
+uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent);
+/* Sorts v. */
+void bench_stats_make(uint64_t *v, uint64_t n, struct bench_stats *ret);
+void bench_print_run(struct bench_side *s, const struct bench_order *order,
+		     const struct bench_stats *st);
+
+#endif

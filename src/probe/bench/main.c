@@ -1,0 +1,320 @@
+/*
+ * `kvpath-probe bench`: one engine, the tests asked for, two workers forked before anything is
+ * opened. This process opens nothing itself: it waits, kills what outlives the deadline, and ends
+ * the output with a line that says how it went.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "probe/bench/bench.h"
+
+#define ALARM_SLACK_S 5 /* a worker's own last resort, should this process be gone */
+
+struct job {
+	struct bench_spec spec;
+	struct bench_libs libs;
+	struct bench_order order;
+	unsigned gpu[_PROBE_ROLES];
+	bool write, read;
+	struct {
+		uint64_t count, size;
+	} shape[BENCH_MAX_TESTS];
+	size_t n_shapes;
+
+	struct bench_shared *shared;
+	int pid[_PROBE_ROLES], status[_PROBE_ROLES];
+	bool killed;
+	uint64_t end_ns;
+};
+
+static bool both_done(void *arg)
+{
+	const struct job *j = arg;
+
+	return j->shared->rep[PROBE_TARGET].done && j->shared->rep[PROBE_INITIATOR].done;
+}
+
+static void child_run(struct job *j, enum probe_role role, const int link[2], pid_t parent,
+		      const sigset_t *mask)
+{
+	struct bench_side s = {
+		.spec = j->spec,
+		.libs = j->libs,
+		.role = role,
+		.rep = &j->shared->rep[role],
+		.shared = j->shared,
+		.link = link[role],
+		.plan = { .vram = j->spec.vram,
+			  .gpu = j->gpu[role],
+			  .deadline_s = (unsigned)j->spec.deadline_s,
+			  .end_ns = j->end_ns },
+	};
+	int out;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(PROBE_EXIT_FAILED);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	alarm((unsigned)j->spec.deadline_s + ALARM_SLACK_S);
+	/* Libraries print on stdout too; that one is for results alone. */
+	out = dup(STDOUT_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	close(link[!role]);
+	j->order.out = out < 0 ? NULL : fdopen(out, "w");
+	if (!j->order.out)
+		_exit(PROBE_EXIT_FAILED);
+	bench_worker(&s, &j->order);
+	/* No exit handlers: those of half-torn-down plugins crash. */
+	_exit(PROBE_EXIT_OK);
+}
+
+static int job_start(struct job *j)
+{
+	pid_t self = getpid();
+	sigset_t chld, old;
+	int link[2];
+
+	j->shared = mmap(NULL, sizeof(*j->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (j->shared == MAP_FAILED ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) < 0) {
+		fprintf(stderr, "kvpath-probe: mmap or socketpair: %s\n", strerror(errno));
+		return -1;
+	}
+	/* Blocked, so that sigtimedwait(2) in probe_reap sees it. */
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, &old);
+	for (int role = 0; role < _PROBE_ROLES; role++) {
+		j->pid[role] = fork();
+		if (j->pid[role] == 0)
+			child_run(j, (enum probe_role)role, link, self, &old);
+		if (j->pid[role] < 0)
+			probe_fail(&j->shared->rep[role], PROBE_CAUSE_ENVIRONMENT, "fork: %s",
+				   strerror(errno));
+	}
+	close(link[0]);
+	close(link[1]);
+	return 0;
+}
+
+/* What the wait status adds to the report of a worker that did not say itself why it ended. */
+static void blame(struct job *j, enum probe_role role)
+{
+	struct probe_report *rep = &j->shared->rep[role];
+	int st = j->status[role];
+
+	rep->call[sizeof(rep->call) - 1] = rep->error[sizeof(rep->error) - 1] = '\0';
+	rep->doing[sizeof(rep->doing) - 1] = '\0';
+	if (rep->done || rep->cause)
+		return;
+	if (WIFSIGNALED(st) && j->killed && WTERMSIG(st) == SIGKILL)
+		probe_fail(rep, PROBE_CAUSE_DEADLINE, "the deadline of %llu s passed in %s",
+			   (unsigned long long)j->spec.deadline_s, rep->doing);
+	else if (WIFSIGNALED(st))
+		probe_fail(rep, PROBE_CAUSE_CRASH, "killed by signal %d (%s) in %s", WTERMSIG(st),
+			   strsignal(WTERMSIG(st)), rep->doing);
+	else
+		probe_fail(rep, PROBE_CAUSE_CRASH, "exited with status %d in %s", WEXITSTATUS(st),
+			   rep->doing);
+}
+
+/* Whose failure came first: not the one that only echoes the other's. */
+static enum probe_role culprit(const struct job *j)
+{
+	const struct probe_report *t = &j->shared->rep[PROBE_TARGET];
+	const struct probe_report *i = &j->shared->rep[PROBE_INITIATOR];
+
+	if (t->cause == PROBE_CAUSE_NONE || t->cause == PROBE_CAUSE_PEER || t->peers)
+		return PROBE_INITIATOR;
+	if (i->cause == PROBE_CAUSE_NONE || i->cause == PROBE_CAUSE_PEER || i->peers)
+		return PROBE_TARGET;
+	/* Both by themselves. One that waited in vain is the symptom of one that crashed. */
+	return t->cause == PROBE_CAUSE_DEADLINE ? PROBE_INITIATOR : PROBE_TARGET;
+}
+
+static bool job_print(const struct job *j, FILE *out)
+{
+	const struct probe_report *rep = j->shared->rep;
+	bool good = rep[PROBE_TARGET].intact && rep[PROBE_INITIATOR].intact;
+	const struct probe_report *bad = good ? NULL : &rep[culprit(j)];
+
+	fputs("{\"schema\":\"kvpath.probe-bench/1\",\"kind\":\"end\",\"engine\":", out);
+	probe_json_str(out, j->spec.engine);
+	fprintf(out, ",\"good\":%s,\"tests\":%llu,\"finished\":%llu", good ? "true" : "false",
+		(unsigned long long)j->spec.n_tests,
+		(unsigned long long)atomic_load(&j->shared->finished));
+	fprintf(out, ",\"loads\":%s,\"instantiates\":%s,\"registers\":%s",
+		rep[0].loads && rep[1].loads ? "true" : "false",
+		rep[0].instantiates && rep[1].instantiates ? "true" : "false",
+		rep[0].registers && rep[1].registers ? "true" : "false");
+	fputs(",\"cause\":", out);
+	probe_json_str(out, bad ? probe_cause_name(bad->cause) : NULL);
+	fputs(",\"side\":", out);
+	probe_json_str(out, bad ? probe_role_name(culprit(j)) : NULL);
+	fputs(",\"call\":", out);
+	probe_json_str(out, bad ? bad->call : NULL);
+	fputs(",\"error\":", out);
+	probe_json_str(out, bad ? bad->error : NULL);
+	fprintf(out, ",\"clean_end\":%s}\n",
+		!j->killed && j->status[0] == 0 && j->status[1] == 0 ? "true" : "false");
+	return good;
+}
+
+static uint64_t number(const char *s, uint64_t min, uint64_t max, const char *name)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (s[0] >= '0' && s[0] <= '9' && !*end && !errno && v >= min && v <= max)
+		return v;
+	fprintf(stderr, "kvpath-probe: %s %s: must be a number from %llu to %llu\n", name, s,
+		(unsigned long long)min, (unsigned long long)max);
+	exit(PROBE_EXIT_USAGE);
+}
+
+static void add_shape(struct job *j, const char *s)
+{
+	unsigned long long count, size;
+	char rest;
+
+	if (j->n_shapes == BENCH_MAX_TESTS / 2 ||
+	    sscanf(s, "%llux%llu%c", &count, &size, &rest) != 2 || !count || !size ||
+	    count > BENCH_MAX_COUNT || size > BENCH_MAX_BUFFER / count) {
+		fprintf(stderr, "kvpath-probe: --shape %s: COUNTxBYTES is expected, at most %d\n",
+			s, BENCH_MAX_TESTS / 2);
+		exit(PROBE_EXIT_USAGE);
+	}
+	j->shape[j->n_shapes].count = count;
+	j->shape[j->n_shapes++].size = size;
+}
+
+static void add_ops(struct job *j, const char *s)
+{
+	j->write = strcmp(s, "read") != 0;
+	j->read = strcmp(s, "write") != 0;
+	if (!j->write && !j->read)
+		number(s, 1, 0, "--op");
+}
+
+static void take(struct job *j, int c, const char *v)
+{
+	if (c == 'e')
+		snprintf(j->spec.engine, sizeof(j->spec.engine), "%s", v);
+	else if (c == 's')
+		add_shape(j, v);
+	else if (c == 'o')
+		add_ops(j, v);
+	else if (c == 'm')
+		j->spec.vram = strcmp(v, "vram") == 0;
+	else if (c == 'g')
+		j->gpu[PROBE_INITIATOR] = (unsigned)number(v, 0, 255, "--gpu");
+	else if (c == 'G')
+		j->gpu[PROBE_TARGET] = (unsigned)number(v, 0, 255, "--peer-gpu");
+	else if (c == 'i')
+		j->order.iters = number(v, 1, BENCH_MAX_ITERS, "--iters");
+	else if (c == 'w')
+		j->order.warmup = number(v, 0, BENCH_MAX_ITERS, "--warmup");
+	else if (c == 'S')
+		j->order.seconds = (double)number(v, 1, 86400000, "--ms") / 1000.0;
+	else if (c == 'b')
+		j->spec.buffer = number(v, 1, BENCH_MAX_BUFFER, "--buffer");
+	else if (c == 'd')
+		j->spec.deadline_s = number(v, 1, 86400, "--deadline");
+	else if (c == 'c')
+		j->libs.capi = v;
+	else if (c == 'f')
+		j->libs.libfabric = v;
+	else if (c == 'u')
+		j->libs.ucp = v;
+}
+
+/* Each shape in each direction, with as many slots as the buffer has room for. */
+static void make_tests(struct job *j)
+{
+	uint64_t need = 0;
+
+	for (size_t i = 0; i < j->n_shapes; i++)
+		if (need < j->shape[i].count * j->shape[i].size)
+			need = j->shape[i].count * j->shape[i].size;
+	if (j->spec.buffer < need)
+		j->spec.buffer = need;
+	for (size_t i = 0; i < 2 * j->n_shapes; i++) {
+		uint64_t count = j->shape[i / 2].count, size = j->shape[i / 2].size;
+		uint64_t slots = j->spec.buffer / (count * size);
+
+		if (!(i % 2 ? j->read : j->write))
+			continue;
+		if (slots > BENCH_MAX_SLOTS)
+			slots = BENCH_MAX_SLOTS;
+		j->spec.test[j->spec.n_tests++] = (struct bench_test){ count, size, slots, i % 2 };
+	}
+}
+
+static int parse(int argc, char **argv, struct job *j)
+{
+	static const struct option options[] = {
+		{ "engine", required_argument, NULL, 'e' },
+		{ "shape", required_argument, NULL, 's' },
+		{ "op", required_argument, NULL, 'o' },
+		{ "mem", required_argument, NULL, 'm' },
+		{ "gpu", required_argument, NULL, 'g' },
+		{ "peer-gpu", required_argument, NULL, 'G' },
+		{ "iters", required_argument, NULL, 'i' },
+		{ "warmup", required_argument, NULL, 'w' },
+		{ "ms", required_argument, NULL, 'S' },
+		{ "buffer", required_argument, NULL, 'b' },
+		{ "deadline", required_argument, NULL, 'd' },
+		{ "capi", required_argument, NULL, 'c' },
+		{ "libfabric", required_argument, NULL, 'f' },
+		{ "ucp", required_argument, NULL, 'u' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == '?')
+			return -1;
+		take(j, c, optarg);
+	}
+	make_tests(j);
+	return optind == argc && j->spec.engine[0] && j->spec.n_tests ? 0 : -1;
+}
+
+int probe_bench(int argc, char **argv, FILE *out)
+{
+	static struct job j = { .spec = { .buffer = UINT64_C(64) << 20, .deadline_s = 60 },
+				.order = { .iters = 1000, .warmup = 10, .seconds = 2 },
+				.write = true };
+
+	if (parse(argc, argv, &j) < 0) {
+		fputs("usage: kvpath-probe bench --engine E --shape COUNTxBYTES... [--op "
+		      "write|read|"
+		      "both] [--mem dram|vram]\n"
+		      "                          [--gpu N] [--peer-gpu N] [--iters N] [--warmup N] "
+		      "[--ms N] [--buffer BYTES]\n"
+		      "                          [--deadline SECONDS] [--capi PATH]\n",
+		      stderr);
+		return PROBE_EXIT_USAGE;
+	}
+	j.end_ns = probe_now_ns() + j.spec.deadline_s * UINT64_C(1000000000);
+	if (getrandom(&j.spec.seed, sizeof(j.spec.seed), GRND_NONBLOCK) != sizeof(j.spec.seed))
+		j.spec.seed = probe_now_ns();
+	if (job_start(&j) < 0)
+		return PROBE_EXIT_FAILED;
+	probe_reap(j.pid, j.status, _PROBE_ROLES, j.end_ns, both_done, &j, &j.killed);
+	blame(&j, PROBE_TARGET);
+	blame(&j, PROBE_INITIATOR);
+	return job_print(&j, out) ? PROBE_EXIT_OK : PROBE_EXIT_FAILED;
+}

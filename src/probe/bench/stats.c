@@ -1,0 +1,98 @@
+/* From times to a line of results. */
+#include <stdlib.h>
+
+#include "probe/bench/bench.h"
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The smallest time that `percent` of all do not exceed. */
+static uint64_t percentile(const uint64_t *v, uint64_t n, uint64_t percent)
+{
+	return v[(n * percent + 99) / 100 - 1];
+}
+
+uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent)
+{
+	qsort(v, (size_t)n, sizeof(*v), by_value);
+	return percentile(v, n, percent);
+}
+
+void bench_stats_make(uint64_t *v, uint64_t n, struct bench_stats *ret)
+{
+	qsort(v, (size_t)n, sizeof(*v), by_value);
+	ret->n = n;
+	ret->min_ns = v[0];
+	ret->p50_ns = percentile(v, n, 50);
+	ret->p90_ns = percentile(v, n, 90);
+	ret->p99_ns = percentile(v, n, 99);
+	ret->max_ns = v[n - 1];
+	ret->sum_ns = 0;
+	for (uint64_t i = 0; i < n; i++)
+		ret->sum_ns += v[i];
+}
+
+/* Of this process's first thread, which is the one that polls. */
+uint64_t bench_waited(struct bench_side *s)
+{
+	FILE *f = fopen("/proc/self/schedstat", "re");
+	unsigned long long run = 0, wait = 0;
+
+	if (f && fscanf(f, "%llu %llu", &run, &wait) == 2)
+		atomic_store(&s->shared->waited_ns[s->role], wait);
+	if (f)
+		fclose(f);
+	return atomic_load(&s->shared->waited_ns[PROBE_TARGET]) +
+	       atomic_load(&s->shared->waited_ns[PROBE_INITIATOR]);
+}
+
+static void put_us(FILE *out, const char *key, uint64_t ns)
+{
+	fprintf(out, ",\"%s\":%.3f", key, (double)ns / 1000.0);
+}
+
+static void put_str(FILE *out, const char *key, const char *s)
+{
+	fprintf(out, ",\"%s\":", key);
+	probe_json_str(out, s && *s ? s : NULL);
+}
+
+void bench_print_run(struct bench_side *s, const struct bench_order *order,
+		     const struct bench_stats *st)
+{
+	const struct bench_test *t = s->test;
+	double bytes = (double)t->count * (double)t->size * (double)st->n;
+	double sum = st->sum_ns ? (double)st->sum_ns / 1e9 : 1e-9;
+	FILE *out = order->out;
+
+	fputs("{\"schema\":\"kvpath.probe-bench/1\",\"kind\":\"run\",\"engine\":", out);
+	probe_json_str(out, s->spec.engine);
+	put_str(out, "provider", s->provider);
+	put_str(out, "detail", s->detail);
+	fprintf(out, ",\"op\":\"%s\",\"mem\":\"%s\",\"count\":%llu,\"size\":%llu,\"iters\":%llu",
+		t->read ? "read" : "write", s->spec.vram ? "vram" : "dram",
+		(unsigned long long)t->count, (unsigned long long)t->size,
+		(unsigned long long)st->n);
+	fprintf(out, ",\"warmup\":%llu,\"batches\":%llu,\"rails\":%u",
+		(unsigned long long)order->warmup, (unsigned long long)st->batches, s->rails);
+	fprintf(out, ",\"cpu_wait_s\":%.6f", (double)st->waited_ns / 1e9);
+	if (st->local_p50_ns)
+		put_us(out, "local_p50_us", st->local_p50_ns);
+	put_us(out, "min_us", st->min_ns);
+	put_us(out, "p50_us", st->p50_ns);
+	put_us(out, "p90_us", st->p90_ns);
+	put_us(out, "p99_us", st->p99_ns);
+	put_us(out, "max_us", st->max_ns);
+	put_us(out, "mean_us", st->sum_ns / st->n);
+	fprintf(out, ",\"time_s\":%.6f,\"bytes_per_s\":%.0f", sum, bytes / sum);
+	if (s->prep_us > 0)
+		fprintf(out, ",\"prep_us\":%.3f", s->prep_us);
+	put_str(out, "notified", s->notified);
+	fprintf(out, ",\"checksum\":\"crc32c %s\",\"intact\":true}\n", bench_crc_name());
+	fflush(out);
+	atomic_fetch_add_explicit(&s->shared->finished, 1, memory_order_relaxed);
+}

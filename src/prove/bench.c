@@ -1,0 +1,195 @@
+/* One engine of bench: counters, the probe, counters again. Its lines were written inside the
+ * target, so every field that is passed on is checked. */
+#include <fcntl.h>
+#include <math.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "prove/bench.h"
+#include "prove/parts.h"
+
+#define SYSFS  "/sys"
+#define SCHEMA "kvpath.probe-bench/1"
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static bool is_number(const json_t *o, const char *key, double min)
+{
+	const json_t *v = json_object_get(o, key);
+	double n = json_number_value(v);
+
+	return json_is_number(v) && isfinite(n) && n >= min;
+}
+
+/* A run counts only where it is whole and says that its data arrived as sent. */
+static bool run_ok(const json_t *o, const char *engine)
+{
+	static const char *const numbers[] = { "count",  "size",   "iters",  "p50_us",
+					       "p90_us", "p99_us", "max_us", "bytes_per_s" };
+	const char *op = text_of(o, "op"), *mem = text_of(o, "mem");
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(numbers); i++)
+		if (!is_number(o, numbers[i], i < 3 ? 1 : 0))
+			return false;
+	return kv_streq(text_of(o, "engine"), engine) &&
+	       (kv_streq(op, "read") || kv_streq(op, "write")) &&
+	       (kv_streq(mem, "dram") || kv_streq(mem, "vram")) &&
+	       json_is_true(json_object_get(o, "intact"));
+}
+
+static const char *keep(struct kv_arena *a, const char *s)
+{
+	return *s ? kv_strdup(a, s) : NULL;
+}
+
+static void end_read(struct kv_arena *a, const json_t *o, struct kv_bench_engine *ret)
+{
+	ret->good = json_is_true(json_object_get(o, "good"));
+	ret->clean_end = json_is_true(json_object_get(o, "clean_end"));
+	ret->cause = keep(a, text_of(o, "cause"));
+	ret->error = keep(a, text_of(o, "error"));
+	if (ret->error && *text_of(o, "side"))
+		ret->error = kv_strf(a, "%s: %s", text_of(o, "side"), ret->error);
+	if (!ret->good && !ret->error)
+		ret->error = "failed without a reason";
+}
+
+/* True where the last line, which says how it went, is there. */
+static bool lines_read(struct kv_arena *a, const char *text, struct kv_bench_engine *ret)
+{
+	char *copy = kv_strdup(a, text), *save = NULL;
+	bool ended = false;
+
+	for (char *s = strtok_r(copy, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
+		json_t *o = *s == '{' ? json_loads(s, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+		if (kv_streq(text_of(o, "schema"), SCHEMA) && kv_streq(text_of(o, "kind"), "end")) {
+			end_read(a, o, ret);
+			ended = true;
+		} else if (kv_streq(text_of(o, "schema"), SCHEMA) && run_ok(o, ret->name)) {
+			json_object_del(o, "schema");
+			json_object_del(o, "kind");
+			json_array_append(ret->runs, o);
+		}
+		json_decref(o);
+	}
+	return ended;
+}
+
+static const char *silence(struct kv_arena *a, const struct kv_prove_ran *ran, unsigned deadline_s)
+{
+	if (ran->timed_out)
+		return kv_strf(a, "the deadline of %u s passed", deadline_s);
+	if (WIFSIGNALED(ran->status))
+		return kv_strf(a, "kvpath-probe was killed by signal %d before it could report",
+			       WTERMSIG(ran->status));
+	return kv_strf(a, "kvpath-probe ended with status %d and without a report",
+		       WEXITSTATUS(ran->status));
+}
+
+static void add(struct kv_arena *a, kv_strv *argv, const char *option, const char *value)
+{
+	if (!value)
+		return;
+	kv_vec_push(a, argv, kv_strdup(a, option));
+	kv_vec_push(a, argv, kv_strdup(a, value));
+}
+
+static char **arguments(struct kv_arena *a, const struct kv_bench_request *req, const char *engine)
+{
+	kv_strv argv = { 0 };
+
+	kv_vec_push(a, &argv, kv_strdup(a, "kvpath-probe"));
+	kv_vec_push(a, &argv, kv_strdup(a, "bench"));
+	add(a, &argv, "--engine", engine);
+	for (size_t i = 0; i < req->shapes.n; i++)
+		add(a, &argv, "--shape", req->shapes.v[i]);
+	add(a, &argv, "--op", req->op);
+	add(a, &argv, "--mem", req->where.mem);
+	add(a, &argv, "--gpu", kv_strf(a, "%u", req->gpu));
+	add(a, &argv, "--peer-gpu", kv_strf(a, "%u", req->peer_gpu));
+	add(a, &argv, "--iters",
+	    req->iters ? kv_strf(a, "%llu", (unsigned long long)req->iters) : NULL);
+	add(a, &argv, "--deadline", kv_strf(a, "%u", req->where.deadline_s));
+	add(a, &argv, "--capi", req->where.capi);
+	add(a, &argv, "--libfabric", req->libfabric);
+	kv_vec_push(a, &argv, NULL);
+	return argv.v;
+}
+
+/* A name that all runs agree on, from the engine itself; for NIXL's LIBFABRIC, from its log. */
+static void name_provider(struct kv_arena *a, struct kv_bench_engine *e)
+{
+	struct kv_prove_log log;
+	json_t *run;
+	size_t i;
+
+	if (kv_streq(e->name, "nixl:LIBFABRIC")) {
+		kv_prove_log_read(a, e->log, "LIBFABRIC", &log);
+		e->provider = log.provider;
+		e->provider_source = log.provider_line;
+		if (!e->good && log.load_error)
+			e->error = kv_strf(a, "the LIBFABRIC plugin does not load: %s",
+					   log.load_error);
+		else if (!e->good && log.first_error)
+			e->error = kv_strf(a, "%s; NIXL: %s", e->error, log.first_error);
+	}
+	json_array_foreach(e->runs, i, run)
+	{
+		if (e->provider)
+			json_object_set_new(run, "provider", json_string(e->provider));
+		else
+			e->provider = keep(a, text_of(run, "provider"));
+	}
+}
+
+int kv_bench(struct kv_arena *a, const struct kv_bench_request *req, const char *engine,
+	     struct kv_bench_engine *ret, struct kv_err *err)
+{
+	struct kv_prove_run run = { .req = &req->where, .deadline_s = req->where.deadline_s };
+	struct kv_prove_counts before = { 0 }, after = { 0 };
+	struct kv_bench_engine out = { .name = engine };
+	struct kv_prove_result counted = { 0 };
+	struct kv_prove_ran ran;
+	_close_ int fd = open(req->where.probe, O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return kv_err(err, -errno, "open %s: %s", req->where.probe, strerror(errno));
+	r = kv_prove_counters_read(a, SYSFS, &before, err);
+	if (r < 0)
+		return r;
+	run.exec_fd = fd;
+	run.argv = arguments(a, req, engine);
+	run.envp = kv_prove_environ(a, req->where.env);
+	r = kv_prove_spawn(&run, &ran, err);
+	if (r < 0)
+		return r;
+	/* The kernel caches hardware counters for 10 ms unless told otherwise. */
+	if (before.list.n)
+		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	out.runs = json_array();
+	out.log = kv_prove_text_get(a, &ran.log);
+	if (!lines_read(a, kv_prove_text_get(a, &ran.out), &out)) {
+		out.cause = ran.timed_out ? "deadline" : "crash";
+		out.error = silence(a, &ran, req->where.deadline_s);
+	}
+	kv_prove_text_clear(&ran.out);
+	kv_prove_text_clear(&ran.log);
+	r = kv_prove_counters_read(a, SYSFS, &after, err);
+	if (r < 0) {
+		json_decref(out.runs);
+		return r;
+	}
+	kv_prove_counters_delta(a, &before, &after, &counted);
+	for (size_t i = 0; i < counted.counters.n; i++)
+		kv_vec_push(a, &out.counters, counted.counters.v[i]);
+	name_provider(a, &out);
+	*ret = out;
+	return 0;
+}

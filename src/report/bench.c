@@ -1,0 +1,221 @@
+/* The table of bench, in the columns of fabtests with percentiles beside them; and its document. */
+#include <sched.h>
+#include <sys/utsname.h>
+
+#include "report/bench.h"
+#include "report/units.h"
+
+static double num(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static void put_run(FILE *out, struct kv_arena *a, const json_t *r)
+{
+	double bytes = num(r, "count") * num(r, "size");
+
+	fprintf(out, "  %-5s %7.0f x %-9s %7.0f %9s %9.3f %10.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n",
+		str(r, "op"), num(r, "count"), kv_size_text(a, (uint64_t)num(r, "size")),
+		num(r, "iters"), kv_bytes_text(a, bytes * num(r, "iters")), num(r, "time_s"),
+		num(r, "bytes_per_s") / 1e6, num(r, "mean_us"), num(r, "p50_us"), num(r, "p90_us"),
+		num(r, "p99_us"), num(r, "max_us"));
+}
+
+/* Both sides waited for a processor for long enough that the times are the load's too. */
+static bool busy(const json_t *run)
+{
+	return num(run, "cpu_wait_s") * 20 > num(run, "time_s");
+}
+
+static void put_notes(FILE *out, struct kv_arena *a, const json_t *run)
+{
+	if (num(run, "local_p50_us") > 0)
+		fprintf(out, "  sender  complete for the sender, before the target knew: p50 %s\n",
+			kv_time_text(a, num(run, "local_p50_us") / 1e6));
+	if (busy(run))
+		fprintf(out,
+			"  note    this machine is busy: of that time, the two sides waited %s "
+			"for a processor\n",
+			kv_time_text(a, num(run, "cpu_wait_s")));
+}
+
+static void put_engine(FILE *out, struct kv_arena *a, const struct kv_bench_engine *e)
+{
+	const json_t *run;
+	size_t i;
+
+	fprintf(out, "%s", kv_printable(a, e->name));
+	if (json_array_size(e->runs)) {
+		const json_t *first = json_array_get(e->runs, 0);
+
+		fprintf(out, "  %s, provider %s%s%s", str(first, "mem"),
+			e->provider ? kv_printable(a, e->provider) : "not named",
+			*str(first, "detail") ? ": " : "", kv_printable(a, str(first, "detail")));
+		fputs("\n  op      count x size       iters     total    time s       MB/s   "
+		      "us/xfer"
+		      "       p50       p90       p99       max\n",
+		      out);
+	} else {
+		fputc('\n', out);
+	}
+	json_array_foreach(e->runs, i, run)
+	{
+		put_run(out, a, run);
+		put_notes(out, a, run);
+	}
+	for (i = 0; i < e->counters.n; i++)
+		fprintf(out, "  counter %s %s %+lld\n", kv_printable(a, e->counters.v[i].device),
+			kv_printable(a, e->counters.v[i].counter),
+			(long long)e->counters.v[i].delta);
+	if (!e->good)
+		fprintf(out, "  failed  %s\n", kv_printable(a, e->error));
+	else if (!e->clean_end)
+		fputs("  note    every byte as sent, but its clean-up crashed or hung\n", out);
+}
+
+static const struct kv_bench_engine *named(const struct kv_bench_report *r, const char *name)
+{
+	for (size_t i = 0; name && i < r->engines.n; i++)
+		if (kv_streq(r->engines.v[i].name, name))
+			return &r->engines.v[i];
+	return NULL;
+}
+
+static const json_t *same_run(const struct kv_bench_engine *e, const json_t *of)
+{
+	const json_t *run;
+	size_t i;
+
+	json_array_foreach(e->runs, i, run) if (kv_streq(str(run, "op"), str(of, "op")) &&
+						num(run, "count") == num(of, "count") &&
+						num(run, "size") == num(of, "size")) return run;
+	return NULL;
+}
+
+/* Of each shape that both measured. */
+static json_t *comparison(const struct kv_bench_report *r)
+{
+	const struct kv_bench_engine *b = named(r, r->before), *f = named(r, r->after);
+	json_t *rows = json_array();
+	const json_t *run;
+	size_t i;
+
+	if (!b || !f)
+		return rows;
+	json_array_foreach(b->runs, i, run)
+	{
+		const json_t *then = same_run(f, run);
+
+		if (then && num(then, "p50_us") > 0)
+			json_array_append_new(
+				rows,
+				json_pack("{s:s,s:O,s:O,s:O,s:O,s:f,s:b}", "op", str(run, "op"),
+					  "count", json_object_get(run, "count"), "size",
+					  json_object_get(run, "size"), "before_p50_us",
+					  json_object_get(run, "p50_us"), "after_p50_us",
+					  json_object_get(then, "p50_us"), "times_faster",
+					  num(run, "p50_us") / num(then, "p50_us"), "busy",
+					  busy(run) || busy(then)));
+	}
+	return rows;
+}
+
+static void put_comparison(FILE *out, struct kv_arena *a, const struct kv_bench_report *r)
+{
+	json_t *rows = comparison(r), *row;
+	size_t i;
+
+	if (json_array_size(rows))
+		fprintf(out, "before %s, after %s (medians)\n", r->before, r->after);
+	json_array_foreach(rows, i, row) fprintf(
+		out, "  %-5s %7.0f x %-9s %10s -> %-10s %6.2f times as fast%s\n", str(row, "op"),
+		num(row, "count"), kv_size_text(a, (uint64_t)num(row, "size")),
+		kv_time_text(a, num(row, "before_p50_us") / 1e6),
+		kv_time_text(a, num(row, "after_p50_us") / 1e6), num(row, "times_faster"),
+		json_is_true(json_object_get(row, "busy"))
+			? " (on a busy machine: no figure to rely on)"
+			: "");
+	json_decref(rows);
+}
+
+void kv_text_bench(FILE *out, struct kv_arena *a, const struct kv_bench_report *r,
+		   struct kv_style st)
+{
+	if (r->shape_source && !st.quiet)
+		fprintf(out, "shape     %s\n", kv_printable(a, r->shape_source));
+	for (size_t i = 0; i < r->engines.n; i++)
+		put_engine(out, a, &r->engines.v[i]);
+	put_comparison(out, a, r);
+}
+
+/* ---- the document ---- */
+
+static const char *first_line(struct kv_arena *a, const char *path, const char *key)
+{
+	struct kv_span text = { 0 };
+	const char *at, *from;
+
+	if (kv_read_file(a, path, 1 << 20, &text, NULL) < 0)
+		return NULL;
+	from = kv_strndup(a, (const char *)text.p, text.n);
+	at = key ? strstr(from, key) : from;
+	if (!at)
+		return NULL;
+	at += key ? strlen(key) : 0;
+	at += strspn(at, " \t:");
+	return kv_strndup(a, at, strcspn(at, "\n"));
+}
+
+static json_t *host(struct kv_arena *a)
+{
+	const char *cpu = first_line(a, "/proc/cpuinfo", "model name");
+	const char *load = first_line(a, "/proc/loadavg", NULL);
+	const char *driver = first_line(a, "/proc/driver/nvidia/version", NULL);
+	struct utsname u;
+	cpu_set_t set;
+
+	if (uname(&u) < 0)
+		memset(&u, 0, sizeof(u));
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		CPU_ZERO(&set);
+	return json_pack("{s:s,s:s,s:s,s:i,s:i,s:s?,s:s?,s:s?}", "name", u.nodename, "kernel",
+			 u.release, "machine", u.machine, "cores",
+			 (int)sysconf(_SC_NPROCESSORS_ONLN), "cores_allowed", CPU_COUNT(&set),
+			 "cpu", cpu, "load", load, "nvidia_driver", driver);
+}
+
+static json_t *engine_json(const struct kv_bench_engine *e)
+{
+	json_t *devices = json_array();
+
+	for (size_t i = 0; i < e->counters.n; i++)
+		json_array_append_new(devices,
+				      json_pack("{s:s,s:s,s:I}", "name", e->counters.v[i].device,
+						"counter", e->counters.v[i].counter, "delta",
+						(json_int_t)e->counters.v[i].delta));
+	return json_pack("{s:s,s:b,s:b,s:s?,s:s?,s:s?,s:s?,s:o}", "engine", e->name, "good",
+			 e->good, "clean_end", e->clean_end, "provider", e->provider,
+			 "provider_source", e->provider_source, "cause", e->cause, "error",
+			 e->error, "devices", devices);
+}
+
+json_t *kv_json_bench(struct kv_arena *a, const struct kv_bench_report *r)
+{
+	json_t *runs = json_array(), *engines = json_array();
+
+	for (size_t i = 0; i < r->engines.n; i++) {
+		json_array_extend(runs, r->engines.v[i].runs);
+		json_array_append_new(engines, engine_json(&r->engines.v[i]));
+	}
+	return json_pack("{s:s,s:s,s:o,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "schema", "kvpath.bench/1",
+			 "version", KVPATH_VERSION, "host", host(a), "target", r->target, "nixl",
+			 r->nixl, "shape_source", r->shape_source, "engines", engines, "runs", runs,
+			 "comparison", comparison(r));
+}

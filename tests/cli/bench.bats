@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# kvpath bench: real transfers on this host; no test looks at how long they took.
+
+load helper
+
+teardown() {
+	[ -z "${held:-}" ] || kill -KILL "$held" 2>/dev/null || true
+}
+
+@test "plain TCP: every shape, both ways, all checked" {
+	kv bench --engine tcp --op both --shape 1x1 --shape 3x4099 --shape 16x65536 --iters 20
+	ended 0
+	says tcp sockets write read '16 x 64 KiB' '3 x 4099 bytes'
+	kv bench --json --engine tcp --op both --shape 1x1 --shape 3x4099 --iters 20
+	ended 0
+	json '.schema == "kvpath.bench/1" and (.runs | length) == 4'
+	json 'all(.runs[]; .intact == true and .iters > 0 and .iters <= 20 and .p50_us <= .p90_us
+		and .p90_us <= .p99_us and .p99_us <= .max_us and .bytes_per_s > 0)'
+	json '.engines == [.engines[0]] and .engines[0].good and .engines[0].clean_end'
+	json '.host.cores >= 1 and .host.kernel != null'
+}
+
+@test "NIXL UCX and TCP side by side in the real container, compared" {
+	container
+	kv bench --json --before tcp --after nixl:UCX --op both --shape 1x4096 --shape 8x65536 \
+		--iters 10 --mem dram "$container"
+	ended 0
+	json '[.runs[] | select(.engine == "nixl:UCX" and .notified == "timed" and .intact)] | length == 4'
+	json '[.runs[] | select(.engine == "tcp")] | length == 4'
+	json '(.comparison | length) == 4 and all(.comparison[]; .times_faster > 0 and (.busy | type) == "boolean")'
+	json '.nixl == "1.5.0"'
+}
+
+@test "a plugin that does not load: the loader's words, status 1, the other engine all the same" {
+	container
+	kv bench --engine nixl:LIBFABRIC --engine tcp --shape 1x4096 --iters 5 "$container"
+	ended 1
+	says 'does not load' FABRIC_1.7 sockets
+}
+
+@test "an engine that the target has not, and GPU memory where there is no GPU: cannot tell" {
+	kv_bare bench --engine nixl:UCX --shape 1x4096 /
+	ended 3
+	says libnixl_capi.so
+	[ ! -e /dev/nvidiactl ] || skip "this machine has a GPU"
+	kv bench --engine tcp --mem vram --shape 1x4096
+	ended 3
+	says libcuda.so.1
+}
+
+@test "wrong shapes and engines" {
+	for args in "--shape 4096" "--shape 0x1" "--shape 1x0" "--shape -1x1" "--engine mpi" \
+		"--engine nixl:" "--engine nixl:../x" "--op push" "--iters 0" "--model /nonexistent"; do
+		# shellcheck disable=SC2086 # two words each
+		kv bench $args
+		ended 2
+		one_line
+	done
+}
+
+@test "the shape of a model's KV cache" {
+	kv bench --json --engine tcp --model glm-4.7 --tokens 64 --tp 4 --iters 2
+	ended 0
+	json '.shape_source | contains("64 tokens")'
+	json '(.runs | length) == 1 and .runs[0].count == 2 * 92 * 4 and .runs[0].intact'
+}
+
+@test "a size that report and size take as this host's rate" {
+	kv bench --json --engine tcp --shape 1x65536 --iters 5
+	ended 0
+	cp "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/b.json"
+	kv size glm-4.7 --tokens 1000 --result "$BATS_TEST_TMPDIR/b.json"
+	ended 0
+	says 'tcp sockets write dram'
+}
+
+# The workers of the probe, once the transfers are on their way.
+workers() {
+	local i
+	for i in $(seq 100); do
+		mapfile -t pids < <(pgrep -P "$1" 2>/dev/null)
+		[ "${#pids[@]}" = 2 ] && return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+start_probe() {
+	setsid "$probe" bench --engine tcp --shape 4x65536 --iters 10000000 --ms 60000 --deadline "$1" \
+		>"$BATS_TEST_TMPDIR/out" 2>&1 &
+	held=$!
+	workers "$held" || fail "no workers"
+	sleep 0.3
+}
+
+probe_ended() {
+	local status=0
+	wait "$held" || status=$?
+	out=$(cat "$BATS_TEST_TMPDIR/out") err='' ran=probe
+	[ "$status" = 1 ] || fail "status $status"
+	for pid in "${pids[@]}"; do
+		[ ! -e "/proc/$pid" ] || fail "worker $pid is left"
+	done
+	held=
+}
+
+@test "a worker that is killed: said so, and nothing is left" {
+	for which in 0 1; do
+		start_probe 30
+		kill -KILL "${pids[$which]}"
+		probe_ended
+		json '.kind == "end" and .good == false and .cause == "crash" and (.error | contains("signal 9"))'
+	done
+}
+
+@test "a worker that is stopped: the deadline ends it" {
+	for which in 0 1; do
+		start_probe 2
+		kill -STOP "${pids[$which]}"
+		probe_ended
+		json '.kind == "end" and .good == false and .cause == "deadline" and .finished == 0'
+	done
+}

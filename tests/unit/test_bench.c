@@ -1,0 +1,185 @@
+/* What bench stands on: that no byte which is wrong, old or misplaced passes the check; and the
+ * figures that are made of times. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "probe/bench/bench.h"
+
+/* Of worker.c, which is not here. */
+void bench_doing(struct bench_side *s, const char *what)
+{
+	snprintf(s->rep->doing, sizeof(s->rep->doing), "%s", what);
+}
+
+int bench_fail(struct bench_side *s, enum probe_cause cause, const char *fmt, ...)
+{
+	va_list ap;
+
+	s->rep->cause = cause;
+	va_start(ap, fmt);
+	vsnprintf(s->rep->error, sizeof(s->rep->error), fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static struct probe_report reps[2];
+static struct bench_side source, sink;
+
+static void sides(const struct bench_test *t)
+{
+	memset(reps, 0, sizeof(reps));
+	source = (struct bench_side){ .role = PROBE_INITIATOR, .rep = &reps[0], .test = t };
+	source.spec.seed = 42;
+	source.spec.buffer = t->count * t->size * t->slots;
+	sink = source;
+	sink.role = PROBE_TARGET;
+	sink.rep = &reps[1];
+	assert_int_equal(bench_mem_open(&source), 0);
+	assert_int_equal(bench_mem_open(&sink), 0);
+}
+
+static void carry(const struct bench_test *t, uint64_t slots)
+{
+	for (uint64_t slot = 0; slot < slots; slot++)
+		for (uint64_t k = 0; k < t->count; k++)
+			memcpy(sink.host + bench_peer_block(t, slot, k),
+			       source.host + bench_block(t, slot, k), t->size);
+}
+
+static void done(void)
+{
+	bench_mem_close(&source);
+	bench_mem_close(&sink);
+}
+
+/* Every single byte, one bit of it. */
+static void test_every_byte(void **state)
+{
+	const struct bench_test t = { .count = 5, .size = 37, .slots = 3 };
+	const struct bench_batch b = { .test = 1, .batch = 7, .n = 3, .total = 3 };
+	uint32_t *sums = NULL;
+
+	(void)state;
+	sides(&t);
+	assert_int_equal(bench_mem_fill(&source, &b, &sums), 0);
+	carry(&t, 3);
+	assert_int_equal(bench_mem_check(&sink, &b, sums), 0);
+	for (uint64_t i = 0; i < sink.spec.buffer; i++) {
+		sink.host[i] ^= (uint8_t)(1 << i % 8);
+		assert_int_equal(bench_mem_check(&sink, &b, sums), -1);
+		assert_int_equal(sink.rep->cause, PROBE_CAUSE_CORRUPT);
+		sink.host[i] ^= (uint8_t)(1 << i % 8);
+	}
+	assert_int_equal(bench_mem_check(&sink, &b, sums), 0);
+	free(sums);
+	done();
+}
+
+/* What the last batch left, a block in another's place, a block that never came. */
+static void test_old_and_misplaced(void **state)
+{
+	const struct bench_test t = { .count = 4, .size = 64, .slots = 2 };
+	struct bench_batch b = { .batch = 1, .n = 2, .total = 2 };
+	uint32_t *sums = NULL, *later = NULL;
+	uint8_t block[64];
+
+	(void)state;
+	sides(&t);
+	assert_int_equal(bench_mem_check(&sink, &b, (uint32_t[8]){ 0 }), -1);
+	assert_int_equal(bench_mem_fill(&source, &b, &sums), 0);
+	carry(&t, 2);
+	assert_int_equal(bench_mem_check(&sink, &b, sums), 0);
+	memcpy(block, sink.host, 64);
+	memcpy(sink.host, sink.host + 64, 64);
+	memcpy(sink.host + 64, block, 64);
+	assert_int_equal(bench_mem_check(&sink, &b, sums), -1);
+	carry(&t, 2);
+	b.batch = 2;
+	b.total = 4;
+	assert_int_equal(bench_mem_fill(&source, &b, &later), 0);
+	carry(&t, 1);
+	/* The second transfer is still the one before: said by its number. */
+	assert_int_equal(bench_mem_check(&sink, &b, later), -1);
+	assert_non_null(strstr(sink.rep->error, "of transfer 3 "));
+	assert_non_null(strstr(sink.rep->error, "from its byte 0 on"));
+	free(sums);
+	free(later);
+	done();
+}
+
+/* Each block has one place of its own on the other side, and no neighbour stays one. */
+static void test_peer_order(void **state)
+{
+	(void)state;
+	for (uint64_t count = 1; count < 300; count++) {
+		const struct bench_test t = { .count = count, .size = 8, .slots = 2 };
+		bool *taken = calloc(2 * count, sizeof(*taken));
+
+		assert_non_null(taken);
+		for (uint64_t i = 0; i < 2 * count; i++) {
+			uint64_t at = bench_peer_block(&t, i / count, i % count) / 8;
+
+			assert_true(at / count == i / count);
+			assert_false(taken[at]);
+			taken[at] = true;
+		}
+		for (uint64_t k = 0; count > 2 && k + 1 < count; k++)
+			assert_int_not_equal(bench_peer_block(&t, 0, k) + 8,
+					     bench_peer_block(&t, 0, k + 1));
+		free(taken);
+	}
+}
+
+/* RFC 3720 B.4's examples, and the other implementation of this program. */
+static void test_crc(void **state)
+{
+	uint8_t zeros[32] = { 0 }, ones[32], p[257];
+
+	(void)state;
+	memset(ones, 0xff, sizeof(ones));
+	assert_int_equal(bench_crc32c(zeros, 32), 0x8a9136aa);
+	assert_int_equal(bench_crc32c(ones, 32), 0x62a8ab43);
+	for (size_t n = 0; n <= sizeof(p); n++) {
+		uint32_t crc = bench_fill(1, 2, 3, 4, p, n);
+
+		assert_int_equal(crc, kv_crc32c(0, p, n));
+		assert_int_equal(bench_differs(1, 2, 3, 4, p, n), n);
+	}
+}
+
+static void test_percentiles(void **state)
+{
+	uint64_t v[200];
+	struct bench_stats st = { 0 };
+
+	(void)state;
+	for (uint64_t i = 0; i < 200; i++)
+		v[i] = 200 - i;
+	bench_stats_make(v, 200, &st);
+	assert_int_equal(st.min_ns, 1);
+	assert_int_equal(st.p50_ns, 100);
+	assert_int_equal(st.p90_ns, 180);
+	assert_int_equal(st.p99_ns, 198);
+	assert_int_equal(st.max_ns, 200);
+	assert_int_equal(st.sum_ns, 20100);
+	v[0] = 7;
+	bench_stats_make(v, 1, &st);
+	assert_int_equal(st.p50_ns, 7);
+	assert_int_equal(st.p99_ns, 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_byte),  cmocka_unit_test(test_old_and_misplaced),
+		cmocka_unit_test(test_peer_order),  cmocka_unit_test(test_crc),
+		cmocka_unit_test(test_percentiles),
+	};
+
+	return cmocka_run_group_tests_name("bench", tests, NULL, NULL);
+}
