@@ -1,6 +1,7 @@
 /* kvpath check: examines a target and reports. Executes nothing of it, changes nothing. */
 #include "cmd/cmd.h"
 #include "inspect/record.h"
+#include "report/sarif.h"
 
 static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
 {
@@ -45,6 +46,7 @@ static int record(const struct kv_opts *o, const struct kv_target *t, const stru
 static int run(struct kv_opts *o)
 {
 	_last_target_ struct kv_target t = { 0 };
+	json_auto_t *doc = NULL;
 	struct kv_findings findings;
 	struct kv_facts *f;
 	int r;
@@ -56,6 +58,9 @@ static int run(struct kv_opts *o)
 		return r;
 	f = kv_target_facts(o, &t);
 	kv_rules_run(f, &findings);
+	/* It may ask the target once more. */
+	if (o->sarif)
+		doc = kv_sarif_check(f, &findings, o->sysroot, status_of(o, &findings));
 	r = kv_target_intact(&t);
 	if (r == KV_STATUS_OK && o->record)
 		r = record(o, &t, f, &findings);
@@ -63,6 +68,8 @@ static int run(struct kv_opts *o)
 		return r;
 	if (o->json)
 		r = kv_print_json(kv_json_check(f, &findings));
+	else if (o->sarif)
+		r = kv_print_json(json_incref(doc));
 	else
 		kv_text_check(stdout, f, &findings, o->style);
 	return r == KV_STATUS_OK ? status_of(o, &findings) : r;
@@ -72,8 +79,8 @@ const struct kv_command kv_cmd_check = {
 	.name = "check",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "say whether KV transfers of this target take the fabric, and if not, why",
-	.options =
-		"mount fabric env backend mem image sysroot record force strict json quiet color",
+	.options = "mount fabric env backend mem image sysroot record force strict json sarif "
+		   "quiet color",
 	.help = "Needs no root, executes nothing of the target, changes nothing. The verdict is "
 		"`ready` where nothing\n"
 		"in the target keeps KV transfers off the fabric, `off-fabric` with the findings "

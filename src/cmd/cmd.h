@@ -24,7 +24,7 @@ struct kv_opts {
 	struct kv_env env; /* --env */
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
 		*prometheus;
-	bool vram, mem_given, json, quiet, strict, dry_run, verbose, image, force, print;
+	bool vram, mem_given, json, sarif, quiet, strict, dry_run, verbose, image, force, print;
 	const char *dtype, *layout, *model; /* of a KV cache */
 	const char *before, *after, *op;    /* of bench, as the next ones */
 	kv_strv engines, shapes;

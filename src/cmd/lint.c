@@ -22,8 +22,9 @@ static int run(struct kv_opts *o)
 			if (l->list.v[k].error || o->strict)
 				status = KV_STATUS_OFF;
 	}
-	if (o->json) {
-		int r = kv_print_json(kv_json_lint(files.v, files.n));
+	if (o->json || o->sarif) {
+		int r = kv_print_json(o->json ? kv_json_lint(files.v, files.n)
+					      : kv_sarif_lint(o->arena, files.v, files.n, status));
 
 		return r == KV_STATUS_OK ? status : r;
 	}
@@ -36,7 +37,7 @@ const struct kv_command kv_cmd_lint = {
 	.name = "lint",
 	.usage = "[OPTIONS] RECIPE ...",
 	.summary = "say what is wrong with launch recipes: variables, keys, the backend, secrets",
-	.options = "strict json quiet color",
+	.options = "strict json sarif quiet color",
 	.help = "RECIPE is YAML: a recipe of dynamo.tools or srtctl, srtslurm.yaml, a "
 		"DynamoGraphDeployment or another object of\n"
 		"Kubernetes. Status 1 where there is an error; --strict counts warnings. Values "

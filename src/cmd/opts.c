@@ -45,6 +45,7 @@ enum opt {
 	OPT_QUIET,
 	OPT_RECORD,
 	OPT_RESULT,
+	OPT_SARIF,
 	OPT_SHAPE,
 	OPT_STRICT,
 	OPT_SYSROOT,
@@ -110,6 +111,8 @@ static const struct option_def {
 	  OPT_PROMETHEUS },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
+	{ "sarif", NULL, "print a SARIF 2.1.0 document, for tools that gather findings",
+	  OPT_SARIF },
 	{ "print", NULL, "start nothing: print the variables that are set, each ended by a NUL",
 	  OPT_PRINT },
 	{ "quiet", NULL, "print the verdict alone", OPT_QUIET },
@@ -363,6 +366,9 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 	case OPT_JSON:
 		o->json = true;
 		break;
+	case OPT_SARIF:
+		o->sarif = true;
+		break;
 	case OPT_PRINT:
 		o->print = true;
 		break;
@@ -424,6 +430,8 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 		if (r != KV_STATUS_OK)
 			return r;
 	}
+	if (ret->json && ret->sarif)
+		return kv_fail(KV_STATUS_USAGE, "%s: --json or --sarif, not both", c->name);
 	for (; optind < argc; optind++)
 		kv_vec_push(ret->arena, &ret->args, argv[optind]);
 	return KV_STATUS_OK;

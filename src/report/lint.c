@@ -1,6 +1,7 @@
 /* "file:line:column: KV702 error: text", as compilers say it. */
 #include "report/lint.h"
 #include "report/parts.h"
+#include "report/sarif.h"
 
 void kv_text_lint(FILE *out, const struct kv_lints *l, struct kv_style st)
 {
@@ -47,4 +48,27 @@ json_t *kv_json_lint(const struct kv_lints *const *files, size_t n)
 		json_array_append_new(list, file_json(files[i]));
 	return json_pack("{s:s, s:s, s:o}", "schema", "kvpath.lint/1", "version", KVPATH_VERSION,
 			 "files", list);
+}
+
+json_t *kv_sarif_lint(struct kv_arena *a, const struct kv_lints *const *files, size_t n, int status)
+{
+	struct kv_sarif run = { .arena = a, .status = status, .is_known = true };
+
+	for (size_t i = 0; i < n; i++) {
+		const char *path = files[i]->path;
+
+		for (size_t k = 0; k < files[i]->list.n; k++) {
+			const struct kv_lint *f = &files[i]->list.v[k];
+			struct kv_sarif_result *r = kv_vec_add(a, &run.results);
+
+			*r = (struct kv_sarif_result){ .id = f->id,
+						       .level = f->error ? KV_ERROR : KV_WARNING,
+						       .message = f->text,
+						       .help = f->repair };
+			kv_vec_push(a, &r->places,
+				    ((struct kv_sarif_place){
+					    .path = path, .line = f->line, .column = f->column }));
+		}
+	}
+	return kv_sarif_doc(&run);
 }
