@@ -118,7 +118,7 @@ static int piece_at(struct kv_sq_tree *t, uint32_t number, const struct kv_sq_pi
 		return e;
 	piece = &t->pieces[t->next_piece++ % KV_ARRAY_SIZE(t->pieces)];
 	/* The arena's pages are large, and cost less than those of malloc(). */
-	if (piece->room < rp.n) {
+	if (!piece->bytes || piece->room < rp.n) {
 		piece->room = rp.n <= USUAL_BLOCK ? USUAL_BLOCK : KV_SQ_PAYLOAD;
 		piece->bytes = kv_alloc_raw(t->arena, piece->room);
 	}
