@@ -145,7 +145,6 @@ static void fill(const struct kv_opts *o, const struct kv_target *t, const struc
 		.n_mounts = o->mounts.n,
 		.env = &t->env,
 	};
-	req->libfabric = n && n->stack.known ? n->stack.fabric_path : NULL;
 	req->op = o->op ? o->op : "write";
 	req->iters = o->iters;
 	req->peer_gpu = 1;

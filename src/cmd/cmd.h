@@ -51,8 +51,9 @@ enum kv_rights {
 struct kv_command {
 	const char *name, *usage, *summary;
 	enum kv_rights rights;
-	const char *options; /* names that it takes, separated by spaces */
-	const char *help;    /* paragraphs below the options */
+	const char *options;          /* names that it takes, separated by spaces */
+	const char *help;             /* paragraphs below the options */
+	void (*help_more)(FILE *out); /* above those, what a table says; or NULL */
 	int (*run)(struct kv_opts *o);
 };
 
@@ -105,6 +106,12 @@ void kv_target_close(struct kv_target *t);
 #define _last_target_ __attribute__((cleanup(kv_target_leave)))
 /* Walks the target and collects its facts. */
 struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
+
+/*
+ * Repairs the target that the arguments name. starting: it is the root of a container that is being
+ * started, which is none of ours without a NIXL, and never this machine's own.
+ */
+int kv_fix(struct kv_opts *o, bool starting);
 
 struct kv_plan;
 

@@ -3,23 +3,12 @@
  * anything of one: from here on this process can not execute at all, nor open a connection, nor
  * mount, nor trace. A process of root keeps the few capabilities that its work with files takes.
  */
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
+#include "base/seccomp.h"
 #include "cmd/cmd.h"
 #include "root/cell.h"
-
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#else
-#define ARCH 0
-#endif
 
 #define BIT(cap) ((uint64_t)1 << (cap))
 
@@ -47,10 +36,7 @@ static void keep_caps(uint64_t keep)
 	(void)syscall(SYS_capset, &head, data);
 }
 
-#define LOAD(field)  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
-#define DENY(call)   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), RETURN(REFUSED)
-#define REFUSED      (SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA))
+#define DENY(call) KV_BPF_IF(call), KV_BPF_RETURN(KV_BPF_REFUSED)
 /* Numbers of the x32 table. */
 #define X32 0x40000000U
 
@@ -58,12 +44,9 @@ static void keep_caps(uint64_t keep)
 static void refuse_calls(bool looks)
 {
 	struct sock_filter code[] = {
-		LOAD(arch),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-		RETURN(REFUSED),
-		LOAD(nr),
+		KV_BPF_BEGIN(KV_BPF_REFUSED),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32, 0, 1),
-		RETURN(REFUSED),
+		KV_BPF_RETURN(KV_BPF_REFUSED),
 		DENY(SYS_execve),
 		DENY(SYS_execveat),
 		DENY(looks ? SYS_execve : SYS_socket), /* sock_diag is asked by one */
@@ -82,11 +65,11 @@ static void refuse_calls(bool looks)
 		DENY(SYS_finit_module),
 		DENY(SYS_bpf),
 		DENY(SYS_kexec_load),
-		RETURN(SECCOMP_RET_ALLOW),
+		KV_BPF_RETURN(SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog filter = { KV_ARRAY_SIZE(code), code };
 
-	if (ARCH)
+	if (KV_BPF_ARCH)
 		(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
 }
 

@@ -69,13 +69,13 @@ static int recover(const struct kv_target *t)
 	return -EAGAIN;
 }
 
-static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *view)
+static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *view, bool starting)
 {
 	struct kv_facts *f = kv_target_facts(o, t);
 	struct kv_plan p;
 	int r = kv_target_intact(t);
 
-	if (r != KV_STATUS_OK)
+	if (r != KV_STATUS_OK || (starting && !f->nixls.n))
 		return r;
 	if (kv_streq(o->how, "env"))
 		return kv_env_print(stdout, f);
@@ -89,7 +89,7 @@ static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *
 }
 
 /* One try, on the target as it is now. -EAGAIN where it has changed. */
-static int try(struct kv_opts *o)
+static int try(struct kv_opts *o, bool starting)
 {
 	_target_ struct kv_target t = { 0 };
 	struct kv_journal_view view = { .fd = -EBADF };
@@ -99,6 +99,9 @@ static int try(struct kv_opts *o)
 
 	if (r == KV_STATUS_OK && changes)
 		r = kv_target_needs_dir(&t, "fix");
+	if (r == KV_STATUS_OK && starting && kv_root_is_live(t.root))
+		r = kv_fail(KV_STATUS_USAGE, "%s: %s is this machine's own root", o->command->name,
+			    t.path);
 	if (r != KV_STATUS_OK)
 		return r;
 	if (changes) {
@@ -111,7 +114,7 @@ static int try(struct kv_opts *o)
 			return recover(&t);
 		}
 	}
-	r = plan(o, &t, &view);
+	r = plan(o, &t, &view, starting);
 	kv_journal_look_close(&view);
 	return r;
 }
@@ -125,17 +128,22 @@ static void say_waiting(const char *who)
 	kv_arena_free(a);
 }
 
-static int run(struct kv_opts *o)
+int kv_fix(struct kv_opts *o, bool starting)
 {
 	int r = -EAGAIN;
 
 	kv_journal_waits = say_waiting;
 	for (unsigned i = 0; r == -EAGAIN && i < MAX_TRIES; i++)
-		r = try(o);
+		r = try(o, starting);
 	if (r == -EAGAIN)
 		return kv_fail(KV_STATUS_UNKNOWN, "other processes keep changing this target: try "
 						  "again when they have ended");
 	return r;
+}
+
+static int run(struct kv_opts *o)
+{
+	return kv_fix(o, false);
 }
 
 const struct kv_command kv_cmd_fix = {

@@ -96,38 +96,21 @@ static int read_state(struct kv_opts *o, const char **ret)
 	return r;
 }
 
-/* A container without NIXL is none of ours. */
-static int has_nixl(struct kv_opts *o, const char *root, bool *ret)
-{
-	_target_ struct kv_target t = { 0 };
-	int r = kv_target_open(o, root, &t);
-
-	if (r != KV_STATUS_OK)
-		return r;
-	if (kv_root_is_live(t.root))
-		return kv_fail(KV_STATUS_USAGE, "hook: %s is this machine's own root", root);
-	*ret = kv_target_facts(o, &t)->nixls.n > 0;
-	return kv_target_intact(&t);
-}
-
 static int run(struct kv_opts *o)
 {
 	const char *root = o->args.n ? o->args.v[0] : NULL;
-	bool found = false;
 	int r;
 
 	if (o->args.n > 1)
 		return kv_fail(KV_STATUS_USAGE, "hook: one root at a time, not also %s",
 			       o->args.v[1]);
 	r = root ? KV_STATUS_OK : read_state(o, &root);
-	if (r == KV_STATUS_OK)
-		r = has_nixl(o, root, &found);
-	if (r != KV_STATUS_OK || !found)
+	if (r != KV_STATUS_OK)
 		return r;
 	o->args.n = 0;
 	kv_vec_push(o->arena, &o->args, kv_strdup(o->arena, root));
 	o->quiet = o->style.quiet = o->image = true;
-	return kv_cmd_fix.run(o);
+	return kv_fix(o, true);
 }
 
 const struct kv_command kv_cmd_hook = {

@@ -147,6 +147,8 @@ void kv_opts_help(FILE *out, const struct kv_command *c)
 			 defs[i].arg ? defs[i].arg : "");
 		fprintf(out, "  %-30s %s\n", left, defs[i].help);
 	}
+	if (c->help_more)
+		c->help_more(out);
 	if (c->help)
 		fprintf(out, "\n%s\n", c->help);
 }

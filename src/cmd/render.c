@@ -80,6 +80,13 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 	return r == KV_STATUS_OK ? d->print(stdout, &in) : r;
 }
 
+static void list(FILE *out)
+{
+	fputc('\n', out);
+	for (size_t i = 0; kv_writers[i]; i++)
+		fprintf(out, "%-11s %s\n", kv_writers[i]->name, kv_writers[i]->summary);
+}
+
 static int run(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -105,18 +112,8 @@ const struct kv_command kv_cmd_render = {
 	.usage = "--for DIALECT [OPTIONS] [TARGET]",
 	.summary = "write the repair as a launcher's text",
 	.options = "for mount fabric env backend mem sysroot",
-	.help = "preamble    bash for the start of a job's tasks; it fails the start where a step "
-		"fails\n"
-		"env         the variables that a job exports\n"
-		"srtctl      the keys of an srtctl recipe\n"
-		"sbatch      lines for a batch script that uses srun and pyxis\n"
-		"enroot      a hook for enroot's hooks.d: pyxis jobs need no change\n"
-		"cdi         a specification for /etc/cdi: podman run --device "
-		"kvpath.dev/fabric=all\n"
-		"oci-hook    a file for hooks.d of podman and CRI-O\n"
-		"k8s         a strategic merge patch for a pod\n"
-		"dockerfile  a step of an image's build\n\n"
-		"Where the text names files, they are mounted one by one, read-only; that the "
+	.help_more = list,
+	.help = "Where the text names files, they are mounted one by one, read-only; that the "
 		"target loads the plugin with\n"
 		"them is verified on the model first. Paths of the host are those of this machine.",
 	.run = run,
