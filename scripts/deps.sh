@@ -11,7 +11,7 @@ packages=(
 	# second compiler, sanitizers, format
 	clang libclang-rt-14-dev clang-format shellcheck
 	# tests
-	libcmocka-dev bats binutils jq strace libtree zstd
+	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2
 	squashfs-tools liblzo2-dev
 	podman crun runc skopeo # images, as the tests make them, and containers that are started
 	python3-yaml python3-jsonschema # what render writes, held against schemas
