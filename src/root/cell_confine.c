@@ -2,30 +2,15 @@
  * What the child gives up before it looks at the first byte. After this it can read and write what
  * it has open, and get memory; it cannot open, run, signal, trace or connect to anything.
  */
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
+#include "base/seccomp.h"
 #include "root/cell.h"
 
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#else
-#define ARCH 0
-#endif
-
-#define LOAD(field)  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
-/* Skips the next instruction unless the loaded word is `value`. */
-#define IF(value)   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, 1)
-#define ALLOW(call) IF(call), RETURN(SECCOMP_RET_ALLOW)
+#define ALLOW(call) KV_BPF_IF(call), KV_BPF_RETURN(SECCOMP_RET_ALLOW)
 
 /*
  * The calls of read(), write(), pread() and malloc() of glibc and of what ends a process. mmap()
@@ -35,13 +20,9 @@
  */
 static void filter_calls(const struct kv_cell_limits *l)
 {
-	const uint32_t deny = l->is_tolerant ? SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)
-					     : SECCOMP_RET_KILL_PROCESS;
+	const uint32_t deny = l->is_tolerant ? KV_BPF_REFUSED : SECCOMP_RET_KILL_PROCESS;
 	struct sock_filter code[] = {
-		LOAD(arch),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-		RETURN(deny),
-		LOAD(nr),
+		KV_BPF_BEGIN(deny),
 		ALLOW(SYS_read),
 		ALLOW(SYS_write),
 		ALLOW(SYS_pread64),
@@ -56,11 +37,11 @@ static void filter_calls(const struct kv_cell_limits *l)
 		ALLOW(SYS_exit),
 		ALLOW(SYS_exit_group),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
-		RETURN(deny),
-		LOAD(args[2]),
+		KV_BPF_RETURN(deny),
+		KV_BPF_LOAD(args[2]),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1),
-		RETURN(deny),
-		RETURN(SECCOMP_RET_ALLOW),
+		KV_BPF_RETURN(deny),
+		KV_BPF_RETURN(SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog filter = { KV_ARRAY_SIZE(code), code };
 
@@ -69,7 +50,7 @@ static void filter_calls(const struct kv_cell_limits *l)
 	 * with the limits, no new privileges, and no open file but what was given. That is what any
 	 * other reader of images has at best, so it is no reason to refuse an image.
 	 */
-	if (ARCH && !KV_SANITIZED)
+	if (KV_BPF_ARCH && !KV_SANITIZED)
 		(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
 }
 
