@@ -64,6 +64,13 @@ const char *probe_cause_name(enum probe_cause cause);
 int probe_fail(struct probe_report *rep, enum probe_cause cause, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* What the wait status adds to the report of one that did not say itself why it ended. */
+void probe_blame(struct probe_report *rep, int status, bool killed, unsigned deadline_s);
+/* Whose failure came first: not the one that only echoes the other's. rep holds both. */
+enum probe_role probe_culprit(const struct probe_report *rep);
+/* The value of an option; ends the process where it is none from min to max. */
+uint64_t probe_number(const char *s, uint64_t min, uint64_t max, const char *option);
+
 uint64_t probe_now_ns(void);
 /* Milliseconds left for poll(2), at least 0, at most cap. */
 int probe_left_ms(const struct probe_plan *plan, int cap);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +44,53 @@ int probe_fail(struct probe_report *rep, enum probe_cause cause, const char *fmt
 	vsnprintf(rep->error, sizeof(rep->error), fmt, ap);
 	va_end(ap);
 	return -1;
+}
+
+void probe_blame(struct probe_report *rep, int status, bool killed, unsigned deadline_s)
+{
+	rep->call[sizeof(rep->call) - 1] = rep->error[sizeof(rep->error) - 1] = '\0';
+	rep->doing[sizeof(rep->doing) - 1] = '\0';
+	if (rep->done || rep->cause)
+		return;
+	if (WIFSIGNALED(status) && killed && WTERMSIG(status) == SIGKILL)
+		probe_fail(rep, PROBE_CAUSE_DEADLINE, "deadline of %u s passed in %s", deadline_s,
+			   rep->doing);
+	else if (WIFSIGNALED(status))
+		probe_fail(rep, PROBE_CAUSE_CRASH, "killed by signal %d (%s) in %s",
+			   WTERMSIG(status), strsignal(WTERMSIG(status)), rep->doing);
+	else
+		probe_fail(rep, PROBE_CAUSE_CRASH, "exited with status %d in %s",
+			   WEXITSTATUS(status), rep->doing);
+}
+
+/* Whether it has nothing of its own to say. */
+static bool is_echo(const struct probe_report *rep)
+{
+	return rep->cause == PROBE_CAUSE_NONE || rep->cause == PROBE_CAUSE_PEER || rep->peers;
+}
+
+enum probe_role probe_culprit(const struct probe_report *rep)
+{
+	if (is_echo(&rep[PROBE_TARGET]))
+		return PROBE_INITIATOR;
+	if (is_echo(&rep[PROBE_INITIATOR]))
+		return PROBE_TARGET;
+	/* A target that waits in vain for what the initiator could not send is the symptom. */
+	return rep[PROBE_TARGET].cause == PROBE_CAUSE_DEADLINE ? PROBE_INITIATOR : PROBE_TARGET;
+}
+
+uint64_t probe_number(const char *s, uint64_t min, uint64_t max, const char *option)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (s[0] >= '0' && s[0] <= '9' && !*end && !errno && v >= min && v <= max)
+		return v;
+	fprintf(stderr, "kvpath-probe: %s %s: must be a number from %llu to %llu\n", option, s,
+		(unsigned long long)min, (unsigned long long)max);
+	exit(PROBE_EXIT_USAGE);
 }
 
 uint64_t probe_now_ns(void)

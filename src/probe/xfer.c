@@ -77,40 +77,6 @@ static int pair_start(struct pair *p, const struct probe_plan *plan)
 	return 0;
 }
 
-/* What the wait status adds to the report of an agent that did not say itself why it ended. */
-static void pair_blame(struct pair *p, enum probe_role role, const struct probe_plan *plan)
-{
-	struct probe_report *rep = &p->rep[role];
-	int st = p->status[role];
-
-	rep->call[sizeof(rep->call) - 1] = rep->error[sizeof(rep->error) - 1] = '\0';
-	rep->doing[sizeof(rep->doing) - 1] = '\0';
-	if (rep->done || rep->cause)
-		return;
-	if (WIFSIGNALED(st) && p->killed && WTERMSIG(st) == SIGKILL)
-		probe_fail(rep, PROBE_CAUSE_DEADLINE, "deadline of %u s passed in %s",
-			   plan->deadline_s, rep->doing);
-	else if (WIFSIGNALED(st))
-		probe_fail(rep, PROBE_CAUSE_CRASH, "killed by signal %d (%s) in %s", WTERMSIG(st),
-			   strsignal(WTERMSIG(st)), rep->doing);
-	else
-		probe_fail(rep, PROBE_CAUSE_CRASH, "exited with status %d in %s", WEXITSTATUS(st),
-			   rep->doing);
-}
-
-/* The failure that came first: not the one that only echoes the other agent's end. */
-static enum probe_role pair_culprit(const struct pair *p)
-{
-	enum probe_cause t = p->rep[PROBE_TARGET].cause, i = p->rep[PROBE_INITIATOR].cause;
-
-	if (t == PROBE_CAUSE_NONE || t == PROBE_CAUSE_PEER)
-		return PROBE_INITIATOR;
-	/* A target that waits in vain for what the initiator could not send is the symptom. */
-	if (t == PROBE_CAUSE_DEADLINE && i != PROBE_CAUSE_NONE && i != PROBE_CAUSE_PEER)
-		return PROBE_INITIATOR;
-	return PROBE_TARGET;
-}
-
 static void put_bool(FILE *out, const char *key, bool value)
 {
 	fprintf(out, ",\"%s\":%s", key, value ? "true" : "false");
@@ -136,7 +102,7 @@ static bool pair_print(const struct pair *p, const struct probe_plan *plan, FILE
 {
 	const struct probe_report *t = &p->rep[PROBE_TARGET], *i = &p->rep[PROBE_INITIATOR];
 	bool intact = t->intact && i->intact && t->notified && i->completed;
-	const struct probe_report *bad = intact ? NULL : &p->rep[pair_culprit(p)];
+	const struct probe_report *bad = intact ? NULL : &p->rep[probe_culprit(p->rep)];
 
 	put_plan(out, plan);
 	put_bool(out, "loads", t->loads && i->loads);
@@ -157,20 +123,6 @@ static bool pair_print(const struct pair *p, const struct probe_plan *plan, FILE
 	put_bool(out, "clean_end", !p->killed && p->status[0] == 0 && p->status[1] == 0);
 	fputs("}\n", out);
 	return intact;
-}
-
-static uint64_t number(const char *s, uint64_t min, uint64_t max, const char *name)
-{
-	char *end;
-	unsigned long long v;
-
-	errno = 0;
-	v = strtoull(s, &end, 10);
-	if (s[0] >= '0' && s[0] <= '9' && !*end && !errno && v >= min && v <= max)
-		return v;
-	fprintf(stderr, "kvpath-probe: %s %s: must be a number from %llu to %llu\n", name, s,
-		(unsigned long long)min, (unsigned long long)max);
-	exit(PROBE_EXIT_USAGE);
 }
 
 static bool choice(const char *s, const char *no, const char *yes, const char *name)
@@ -206,13 +158,13 @@ static int parse(int argc, char **argv, struct probe_plan *plan)
 		else if (c == 'm')
 			plan->vram = choice(optarg, "dram", "vram", "--mem");
 		else if (c == 'n')
-			plan->bytes = number(optarg, 1, PROBE_MAX_BYTES, "--bytes");
+			plan->bytes = probe_number(optarg, 1, PROBE_MAX_BYTES, "--bytes");
 		else if (c == 'd')
-			plan->deadline_s = (unsigned)number(optarg, 1, 3600, "--deadline");
+			plan->deadline_s = (unsigned)probe_number(optarg, 1, 3600, "--deadline");
 		else if (c == 'o')
 			plan->read = choice(optarg, "write", "read", "--op");
 		else if (c == 'g')
-			plan->gpu = (unsigned)number(optarg, 0, 255, "--gpu");
+			plan->gpu = (unsigned)probe_number(optarg, 0, 255, "--gpu");
 		else if (c == 'r')
 			plan->each = choice(optarg, "whole", "each", "--register");
 		else
@@ -241,7 +193,7 @@ int probe_xfer(int argc, char **argv, FILE *out)
 	if (pair_start(&p, &plan) < 0)
 		return PROBE_EXIT_FAILED;
 	probe_reap(p.pid, p.status, _PROBE_ROLES, plan.end_ns, both_done, &p, &p.killed);
-	pair_blame(&p, PROBE_TARGET, &plan);
-	pair_blame(&p, PROBE_INITIATOR, &plan);
+	for (int role = 0; role < _PROBE_ROLES; role++)
+		probe_blame(&p.rep[role], p.status[role], p.killed, plan.deadline_s);
 	return pair_print(&p, &plan, out) ? PROBE_EXIT_OK : PROBE_EXIT_FAILED;
 }

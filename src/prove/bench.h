@@ -11,10 +11,9 @@
 
 struct kv_bench_request {
 	struct kv_prove_request where; /* target, probe, capi, mem, deadline, mounts, env */
-	const char *libfabric; /* guest path of the one that the plugin gets; NULL: by soname */
-	const char *op;        /* "write", "read", "both" */
-	kv_strv shapes;        /* "64x65536" */
-	uint64_t iters;        /* 0: the probe's default */
+	const char *op;                /* "write", "read", "both" */
+	kv_strv shapes;                /* "64x65536" */
+	uint64_t iters;                /* 0: the probe's default */
 	unsigned gpu, peer_gpu;
 };
 

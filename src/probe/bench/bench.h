@@ -32,7 +32,7 @@ struct bench_test {
 /* What both workers must agree on: the initiator sends it as it is. */
 struct bench_spec {
 	char engine[64]; /* "ofi:tcp" */
-	uint64_t seed, buffer, rails, deadline_s, vram, n_tests;
+	uint64_t seed, buffer, deadline_s, vram, n_tests;
 	struct bench_test test[BENCH_MAX_TESTS];
 };
 
@@ -56,7 +56,7 @@ struct bench_fail {
 
 /* Where the libraries lie; each host has its own. NULL: by soname. */
 struct bench_libs {
-	const char *capi, *libfabric, *ucp;
+	const char *capi;
 };
 
 /* In memory shared by the two workers of one host, and with their parent. */

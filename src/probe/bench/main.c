@@ -107,46 +107,11 @@ static int job_start(struct job *j)
 	return 0;
 }
 
-/* What the wait status adds to the report of a worker that did not say itself why it ended. */
-static void blame(struct job *j, enum probe_role role)
-{
-	struct probe_report *rep = &j->shared->rep[role];
-	int st = j->status[role];
-
-	rep->call[sizeof(rep->call) - 1] = rep->error[sizeof(rep->error) - 1] = '\0';
-	rep->doing[sizeof(rep->doing) - 1] = '\0';
-	if (rep->done || rep->cause)
-		return;
-	if (WIFSIGNALED(st) && j->killed && WTERMSIG(st) == SIGKILL)
-		probe_fail(rep, PROBE_CAUSE_DEADLINE, "the deadline of %llu s passed in %s",
-			   (unsigned long long)j->spec.deadline_s, rep->doing);
-	else if (WIFSIGNALED(st))
-		probe_fail(rep, PROBE_CAUSE_CRASH, "killed by signal %d (%s) in %s", WTERMSIG(st),
-			   strsignal(WTERMSIG(st)), rep->doing);
-	else
-		probe_fail(rep, PROBE_CAUSE_CRASH, "exited with status %d in %s", WEXITSTATUS(st),
-			   rep->doing);
-}
-
-/* Whose failure came first: not the one that only echoes the other's. */
-static enum probe_role culprit(const struct job *j)
-{
-	const struct probe_report *t = &j->shared->rep[PROBE_TARGET];
-	const struct probe_report *i = &j->shared->rep[PROBE_INITIATOR];
-
-	if (t->cause == PROBE_CAUSE_NONE || t->cause == PROBE_CAUSE_PEER || t->peers)
-		return PROBE_INITIATOR;
-	if (i->cause == PROBE_CAUSE_NONE || i->cause == PROBE_CAUSE_PEER || i->peers)
-		return PROBE_TARGET;
-	/* Both by themselves. One that waited in vain is the symptom of one that crashed. */
-	return t->cause == PROBE_CAUSE_DEADLINE ? PROBE_INITIATOR : PROBE_TARGET;
-}
-
 static bool job_print(const struct job *j, FILE *out)
 {
 	const struct probe_report *rep = j->shared->rep;
 	bool good = rep[PROBE_TARGET].intact && rep[PROBE_INITIATOR].intact;
-	const struct probe_report *bad = good ? NULL : &rep[culprit(j)];
+	const struct probe_report *bad = good ? NULL : &rep[probe_culprit(rep)];
 
 	fputs("{\"schema\":\"kvpath.probe-bench/1\",\"kind\":\"end\",\"engine\":", out);
 	probe_json_str(out, j->spec.engine);
@@ -160,7 +125,7 @@ static bool job_print(const struct job *j, FILE *out)
 	fputs(",\"cause\":", out);
 	probe_json_str(out, bad ? probe_cause_name(bad->cause) : NULL);
 	fputs(",\"side\":", out);
-	probe_json_str(out, bad ? probe_role_name(culprit(j)) : NULL);
+	probe_json_str(out, bad ? probe_role_name(probe_culprit(rep)) : NULL);
 	fputs(",\"call\":", out);
 	probe_json_str(out, bad ? bad->call : NULL);
 	fputs(",\"error\":", out);
@@ -168,20 +133,6 @@ static bool job_print(const struct job *j, FILE *out)
 	fprintf(out, ",\"clean_end\":%s}\n",
 		!j->killed && j->status[0] == 0 && j->status[1] == 0 ? "true" : "false");
 	return good;
-}
-
-static uint64_t number(const char *s, uint64_t min, uint64_t max, const char *name)
-{
-	char *end;
-	unsigned long long v;
-
-	errno = 0;
-	v = strtoull(s, &end, 10);
-	if (s[0] >= '0' && s[0] <= '9' && !*end && !errno && v >= min && v <= max)
-		return v;
-	fprintf(stderr, "kvpath-probe: %s %s: must be a number from %llu to %llu\n", name, s,
-		(unsigned long long)min, (unsigned long long)max);
-	exit(PROBE_EXIT_USAGE);
 }
 
 static void add_shape(struct job *j, const char *s)
@@ -205,7 +156,7 @@ static void add_ops(struct job *j, const char *s)
 	j->write = strcmp(s, "read") != 0;
 	j->read = strcmp(s, "write") != 0;
 	if (!j->write && !j->read)
-		number(s, 1, 0, "--op");
+		probe_number(s, 1, 0, "--op");
 }
 
 static void take(struct job *j, int c, const char *v)
@@ -219,25 +170,21 @@ static void take(struct job *j, int c, const char *v)
 	else if (c == 'm')
 		j->spec.vram = strcmp(v, "vram") == 0;
 	else if (c == 'g')
-		j->gpu[PROBE_INITIATOR] = (unsigned)number(v, 0, 255, "--gpu");
+		j->gpu[PROBE_INITIATOR] = (unsigned)probe_number(v, 0, 255, "--gpu");
 	else if (c == 'G')
-		j->gpu[PROBE_TARGET] = (unsigned)number(v, 0, 255, "--peer-gpu");
+		j->gpu[PROBE_TARGET] = (unsigned)probe_number(v, 0, 255, "--peer-gpu");
 	else if (c == 'i')
-		j->order.iters = number(v, 1, BENCH_MAX_ITERS, "--iters");
+		j->order.iters = probe_number(v, 1, BENCH_MAX_ITERS, "--iters");
 	else if (c == 'w')
-		j->order.warmup = number(v, 0, BENCH_MAX_ITERS, "--warmup");
+		j->order.warmup = probe_number(v, 0, BENCH_MAX_ITERS, "--warmup");
 	else if (c == 'S')
-		j->order.seconds = (double)number(v, 1, 86400000, "--ms") / 1000.0;
+		j->order.seconds = (double)probe_number(v, 1, 86400000, "--ms") / 1000.0;
 	else if (c == 'b')
-		j->spec.buffer = number(v, 1, BENCH_MAX_BUFFER, "--buffer");
+		j->spec.buffer = probe_number(v, 1, BENCH_MAX_BUFFER, "--buffer");
 	else if (c == 'd')
-		j->spec.deadline_s = number(v, 1, 86400, "--deadline");
+		j->spec.deadline_s = probe_number(v, 1, 86400, "--deadline");
 	else if (c == 'c')
 		j->libs.capi = v;
-	else if (c == 'f')
-		j->libs.libfabric = v;
-	else if (c == 'u')
-		j->libs.ucp = v;
 }
 
 /* Each shape in each direction, with as many slots as the buffer has room for. */
@@ -277,8 +224,6 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "buffer", required_argument, NULL, 'b' },
 		{ "deadline", required_argument, NULL, 'd' },
 		{ "capi", required_argument, NULL, 'c' },
-		{ "libfabric", required_argument, NULL, 'f' },
-		{ "ucp", required_argument, NULL, 'u' },
 		{ 0 },
 	};
 	int c;
@@ -314,7 +259,8 @@ int probe_bench(int argc, char **argv, FILE *out)
 	if (job_start(&j) < 0)
 		return PROBE_EXIT_FAILED;
 	probe_reap(j.pid, j.status, _PROBE_ROLES, j.end_ns, both_done, &j, &j.killed);
-	blame(&j, PROBE_TARGET);
-	blame(&j, PROBE_INITIATOR);
+	for (int role = 0; role < _PROBE_ROLES; role++)
+		probe_blame(&j.shared->rep[role], j.status[role], j.killed,
+			    (unsigned)j.spec.deadline_s);
 	return job_print(&j, out) ? PROBE_EXIT_OK : PROBE_EXIT_FAILED;
 }
