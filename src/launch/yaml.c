@@ -1,25 +1,93 @@
-/* libfyaml's documents, copied into a tree of our own. */
+/*
+ * libfyaml's events, made into a tree of our own. Its documents are not used: of each key they ask
+ * all keys before it, which is the square of a map's length.
+ */
 #include <libfyaml.h>
 
 #include "launch/yaml.h"
 
 #define MAX_DEPTH 100
+#define FEW_KEYS  16
 
-struct copy {
+struct reader {
 	struct kv_arena *arena;
 	const char *path;
 	struct kv_err *err;
+	struct fy_parser *parser;
+	bool failed; /* err is filled */
 };
 
-static void place(struct fy_token *t, unsigned *ret_line, unsigned *ret_column)
-{
-	const struct fy_mark *m = t ? fy_token_start_mark(t) : NULL;
+/* The names of a map: a list while they are few. */
+struct names {
+	const char *few[FEW_KEYS];
+	size_t n;
+	struct kv_map *many;
+};
 
-	*ret_line = m ? (unsigned)m->line + 1 : 0;
-	*ret_column = m ? (unsigned)m->column + 1 : 0;
+static bool is_new(struct reader *c, struct names *s, const char *name)
+{
+	void **slot;
+
+	for (size_t i = 0; !s->many && i < s->n; i++)
+		if (kv_streq(s->few[i], name))
+			return false;
+	if (!s->many && s->n < FEW_KEYS) {
+		s->few[s->n++] = name;
+		return true;
+	}
+	if (!s->many) {
+		s->many = kv_map_new(c->arena);
+		for (size_t i = 0; i < s->n; i++)
+			*kv_map_slot(s->many, s->few[i]) = s;
+	}
+	slot = kv_map_slot(s->many, name);
+	if (*slot)
+		return false;
+	*slot = s;
+	return true;
 }
 
-static struct kv_yaml *copy_node(struct copy *c, struct fy_node *n, int depth);
+static struct kv_yaml *fail(struct reader *c, const char *why, unsigned line, unsigned column)
+{
+	if (!c->failed)
+		kv_err(c->err, -EINVAL, "%s:%u:%u: no YAML: %s", c->path, line, column, why);
+	c->failed = true;
+	return NULL;
+}
+
+static void set_start(struct kv_yaml *y, const struct fy_mark *m)
+{
+	y->line = y->value_line = m ? (unsigned)m->line + 1 : 0;
+	y->column = y->value_column = m ? (unsigned)m->column + 1 : 0;
+	y->at = y->start = y->end = m ? m->input_pos : 0;
+}
+
+static size_t end_of(struct fy_event *e, size_t otherwise)
+{
+	const struct fy_mark *m = fy_event_end_mark(e);
+
+	return m ? m->input_pos : otherwise;
+}
+
+static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth);
+
+/* The node of the next event; NULL at the end of a list or map, and where the reader failed. */
+static struct kv_yaml *read_next(struct reader *c, int depth, size_t *ret_end)
+{
+	struct fy_event *e = fy_parser_parse(c->parser);
+	struct kv_yaml *y = NULL;
+
+	if (!e) {
+		c->failed = true; /* what the parser says is fetched at the end */
+		return NULL;
+	}
+	if (e->type == FYET_SEQUENCE_END || e->type == FYET_MAPPING_END)
+		*ret_end = end_of(e, 0);
+	else
+		y = read_node(c, e, depth);
+	fy_parser_event_free(c->parser, e);
+	return y;
+}
 
 static void append(struct kv_yaml *parent, struct kv_yaml **last, struct kv_yaml *child)
 {
@@ -27,75 +95,89 @@ static void append(struct kv_yaml *parent, struct kv_yaml **last, struct kv_yaml
 	*last = child;
 }
 
-static int copy_map(struct copy *c, struct fy_node *n, struct kv_yaml *ret, int depth)
+static void end_at(struct kv_yaml *y, const struct kv_yaml *last, size_t end)
 {
-	struct kv_yaml *last = NULL, *child;
-	struct fy_node_pair *pair;
-	void *iter = NULL;
-
-	while ((pair = fy_node_mapping_iterate(n, &iter))) {
-		struct fy_node *key = fy_node_pair_key(pair);
-		const char *name = key ? fy_node_get_scalar0(key) : NULL;
-
-		child = copy_node(c, fy_node_pair_value(pair), depth + 1);
-		if (!child)
-			return -EINVAL;
-		child->key = kv_strdup(c->arena, name ? name : "");
-		if (key)
-			place(fy_node_get_scalar_token(key), &child->line, &child->column);
-		append(ret, &last, child);
-	}
-	return 0;
+	y->end = y->flow || !last ? end : last->end;
 }
 
-static int copy_list(struct copy *c, struct fy_node *n, struct kv_yaml *ret, int depth)
+static void read_map(struct reader *c, struct kv_yaml *ret, int depth)
 {
-	struct kv_yaml *last = NULL, *child;
-	struct fy_node *item;
-	void *iter = NULL;
+	struct kv_yaml *last = NULL, *key, *child;
+	struct names names = { .n = 0 };
+	size_t end = ret->end;
 
-	while ((item = fy_node_sequence_iterate(n, &iter))) {
-		child = copy_node(c, item, depth + 1);
+	while ((key = read_next(c, depth + 1, &end))) {
+		child = read_next(c, depth + 1, &end);
 		if (!child)
-			return -EINVAL;
+			return;
+		child->key = key->text;
+		child->line = key->line;
+		child->column = key->column;
+		child->at = key->at;
+		if (!child->value_line) /* "key:" and nothing */
+			child->start = child->end = key->end;
+		if (key->kind == KV_YAML_SCALAR && !is_new(c, &names, key->text)) {
+			fail(c, "a key twice in one map", key->line, key->column);
+			return;
+		}
 		append(ret, &last, child);
 	}
-	return 0;
+	end_at(ret, last, end);
 }
 
-static struct kv_yaml *copy_node(struct copy *c, struct fy_node *n, int depth)
+static void read_list(struct reader *c, struct kv_yaml *ret, int depth)
+{
+	struct kv_yaml *last = NULL, *child;
+	size_t end = ret->end;
+
+	while ((child = read_next(c, depth + 1, &end)))
+		append(ret, &last, child);
+	end_at(ret, last, end);
+}
+
+static void read_scalar(struct reader *c, struct kv_yaml *ret, struct fy_event *e)
+{
+	size_t n = 0;
+	const char *text = fy_token_get_text(fy_event_get_token(e), &n);
+
+	if (text)
+		ret->text = kv_strndup(c->arena, text, n);
+	ret->end = end_of(e, ret->end);
+}
+
+static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth)
 {
 	struct kv_yaml *y = kv_new(c->arena, struct kv_yaml);
-	const char *text;
-	int r = 0;
 
 	y->text = y->key = "";
+	set_start(y, fy_event_start_mark(e));
 	if (depth > MAX_DEPTH) {
 		kv_err(c->err, -EINVAL, "%s: nested more than %d deep", c->path, MAX_DEPTH);
+		c->failed = true;
 		return NULL;
 	}
-	if (!n) /* "key:" and nothing */
-		return y;
-	place(fy_node_get_scalar_token(n), &y->value_line, &y->value_column);
-	y->line = y->value_line;
-	y->column = y->value_column;
-	if (fy_node_is_alias(n)) {
+	y->flow = fy_event_get_node_style(e) == FYNS_FLOW;
+	switch (e->type) {
+	case FYET_ALIAS:
 		y->kind = KV_YAML_ALIAS;
-	} else if (fy_node_is_mapping(n)) {
+		y->end = end_of(e, y->end);
+		break;
+	case FYET_MAPPING_START:
 		y->kind = KV_YAML_MAP;
-		r = copy_map(c, n, y, depth);
-	} else if (fy_node_is_sequence(n)) {
+		read_map(c, y, depth);
+		break;
+	case FYET_SEQUENCE_START:
 		y->kind = KV_YAML_LIST;
-		r = copy_list(c, n, y, depth);
-	} else {
-		text = fy_node_get_scalar0(n);
-		y->text = kv_strdup(c->arena, text ? text : "");
+		read_list(c, y, depth);
+		break;
+	default:
+		read_scalar(c, y, e);
 	}
-	return r == 0 ? y : NULL;
+	return c->failed ? NULL : y;
 }
 
 /* What the parser collected, as one line. */
-static int syntax_error(const struct copy *c, struct fy_diag *diag)
+static int syntax_error(const struct reader *c, struct fy_diag *diag)
 {
 	void *iter = NULL;
 	struct fy_diag_error *e = fy_diag_errors_iterate(diag, &iter);
@@ -106,21 +188,23 @@ static int syntax_error(const struct copy *c, struct fy_diag *diag)
 		      e->msg ? e->msg : "");
 }
 
-static int parse(struct copy *c, struct fy_parser *p, struct fy_diag *diag, kv_yamls *ret)
+static int read_stream(struct reader *c, struct fy_diag *diag, kv_yamls *ret)
 {
-	struct fy_document *d;
+	struct fy_event *e;
+	struct kv_yaml *y;
 
-	while ((d = fy_parse_load_document(p))) {
-		struct fy_node *root = fy_document_root(d);
-		struct kv_yaml *y = root ? copy_node(c, root, 0) : NULL;
-
-		fy_parse_document_destroy(p, d);
-		if (root && !y)
-			return -EINVAL;
-		if (y)
-			kv_vec_push(c->arena, ret, y);
+	while (!c->failed && (e = fy_parser_parse(c->parser))) {
+		if (e->type == FYET_SCALAR || e->type == FYET_MAPPING_START ||
+		    e->type == FYET_SEQUENCE_START || e->type == FYET_ALIAS) {
+			y = read_node(c, e, 0);
+			if (y)
+				kv_vec_push(c->arena, ret, y);
+		}
+		fy_parser_event_free(c->parser, e);
 	}
-	return fy_parser_get_stream_error(p) ? syntax_error(c, diag) : 0;
+	if (fy_parser_get_stream_error(c->parser))
+		return syntax_error(c, diag);
+	return c->failed ? -EINVAL : 0;
 }
 
 int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_yamls *ret,
@@ -128,8 +212,7 @@ int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_
 {
 	struct fy_diag *diag = fy_diag_create(NULL);
 	struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag };
-	struct copy c = { a, path, err };
-	struct fy_parser *p;
+	struct reader c = { .arena = a, .path = path, .err = err };
 	int r;
 
 	if (memchr(text.p, '\0', text.n)) {
@@ -137,12 +220,12 @@ int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_
 		return kv_err(err, -EINVAL, "%s: no text: it has a NUL", path);
 	}
 	fy_diag_set_collect_errors(diag, true);
-	p = fy_parser_create(&cfg);
-	if (p && fy_parser_set_string(p, (const char *)text.p, text.n) == 0)
-		r = parse(&c, p, diag, ret);
+	c.parser = fy_parser_create(&cfg);
+	if (c.parser && fy_parser_set_string(c.parser, (const char *)text.p, text.n) == 0)
+		r = read_stream(&c, diag, ret);
 	else
 		r = kv_err(err, -ENOMEM, "%s: the parser can not be made", path);
-	fy_parser_destroy(p);
+	fy_parser_destroy(c.parser);
 	fy_diag_destroy(diag);
 	return r;
 }

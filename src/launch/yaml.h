@@ -9,10 +9,14 @@ enum kv_yaml_kind { KV_YAML_SCALAR, KV_YAML_LIST, KV_YAML_MAP, KV_YAML_ALIAS };
 
 struct kv_yaml {
 	enum kv_yaml_kind kind;
+	bool flow;             /* a list or a map between brackets */
 	const char *text;      /* a scalar's, "" for others */
 	const char *key;       /* its name in a map, "" in a list */
 	unsigned line, column; /* from 1; of the key where it has one */
 	unsigned value_line, value_column;
+	/* Bytes of the text that was parsed. at: of the key, else of the value. A scalar's begin
+	 * inside of its quotes; those of a list or map end behind its last item or bracket. */
+	size_t at, start, end;
 	struct kv_yaml *first, *next; /* its children; the one behind it */
 };
 

@@ -134,3 +134,20 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	ended 2
 	one_line r.yaml
 }
+
+@test "a key twice in one map is refused, and a map of many keys takes no longer than a list" {
+	printf 'apiVersion: v1\nkind: Pod\nspec: {a: 1, b: 2, a: 3}\n' >r.yaml
+	kv lint r.yaml
+	ended 2
+	one_line "r.yaml:3:20: no YAML" twice
+	{
+		printf '%s\nenvironment:\n' "$srtctl"
+		seq 1 40000 | sed 's/.*/  K&: value of &/'
+	} >r.yaml
+	# The square of it would be a minute of processor time and more.
+	(ulimit -t 20 && "$KVPATH" lint r.yaml)
+	echo '  K7: again' >>r.yaml
+	kv lint r.yaml
+	ended 2
+	one_line "r.yaml:40006:3: no YAML"
+}
