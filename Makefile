@@ -9,6 +9,8 @@ build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
 	@install -D $(BUILD)/src/kvpath $(BUILD)/bin/kvpath
 	@install -D $(BUILD)/src/kvpath-probe $(BUILD)/libexec/kvpath/kvpath-probe
+	@[ ! -d $(BUILD)/src/manual/man1 ] || { rm -rf $(BUILD)/share/man && install -d $(BUILD)/share/man && \
+		cp -R $(BUILD)/src/manual/man1 $(BUILD)/share/man; }
 
 $(BUILD)/build.ninja:
 	@meson setup $(cross) $(BUILD)

@@ -18,6 +18,7 @@ packages=(
 	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
 	prometheus-node-exporter # reads what watch writes
 	slurm-wlm munge libslurm-dev # Slurm's plugin, and a real Slurm on one machine
+	man-db mandoc groff zsh fish # man pages and completions
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )

@@ -267,5 +267,7 @@ const struct kv_command kv_cmd_bake = {
 		"nothing has to be done it is a copy; where no repair is possible it is not\n"
 		"written and the status is 1. SOURCE_DATE_EPOCH gives the time of what is new. "
 		"kvpath fix --dry-run IMAGE\nonly shows the plan.",
+	.examples = "A repaired image beside the old one\n"
+		    "kvpath bake container.sqsh -o repaired.sqsh",
 	.run = run,
 };

@@ -194,5 +194,8 @@ const struct kv_command kv_cmd_bench = {
 		"transfer ends when the target has taken its notification. us/xfer is the mean; "
 		"p50 to max are microseconds.\n"
 		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.",
+	.examples = "What the repair is worth, for the KV cache of a model\n"
+		    "kvpath bench --before tcp --after nixl:LIBFABRIC --model glm-4.7 --tokens "
+		    "30000 --tp 4",
 	.run = run,
 };

@@ -86,5 +86,11 @@ const struct kv_command kv_cmd_check = {
 		"in the target keeps KV transfers off the fabric, `off-fabric` with the findings "
 		"that do, or `unknown`.\n"
 		"kvpath explain ID tells more about a finding.",
+	.examples = "This machine\n"
+		    "kvpath check\n"
+		    "An image as enroot has it, with what a job will mount\n"
+		    "kvpath check --mount /opt/amazon/efa:/opt/amazon/efa container.sqsh\n"
+		    "For a script\n"
+		    "kvpath check --json --strict ./container",
 	.run = run,
 };

@@ -52,19 +52,42 @@ struct kv_command {
 	const char *name, *usage, *summary;
 	enum kv_rights rights;
 	const char *options;          /* names that it takes, separated by spaces */
-	const char *help;             /* paragraphs below the options */
+	const char *help;             /* paragraphs below the options, filled when printed */
 	void (*help_more)(FILE *out); /* above those, what a table says; or NULL */
+	const char *examples;         /* lines by turns: what for, and the command line */
 	int (*run)(struct kv_opts *o);
 };
+
+/* An option: a name means the same wherever it is taken. */
+struct kv_option {
+	const char *name, *arg, *help;
+	int id;
+};
+
+/* Ended by a NULL name. */
+extern const struct kv_option kv_options[];
+bool kv_command_takes(const struct kv_command *c, const char *option);
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
 	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench;
 
+/* NULL-terminated, in the order of --help. */
+extern const struct kv_command *const kv_commands[];
+
+/* What the help texts and the man pages say of more than one command. */
+struct kv_about {
+	const char *name, *commands, *text; /* commands: their names, or "*" for all */
+};
+extern const struct kv_about kv_about_status[], kv_about_env[], kv_about_files[];
+extern const char kv_about_program[], kv_about_target[];
+bool kv_about_applies(const struct kv_about *a, const struct kv_command *c);
+
 /* Parses argv after the command's name. KV_STATUS_OK to go on, -1 where help was printed, else a
  * status. */
 int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret);
-void kv_opts_help(FILE *out, const struct kv_command *c);
+/* The help of a command; of the program where c is NULL. */
+void kv_help(FILE *out, const struct kv_command *c);
 
 /* Gives up for good whatever the rights do not cover. may_write: files outside the target too. */
 void kv_confine(enum kv_rights rights, bool may_write);

@@ -37,5 +37,9 @@ const struct kv_command kv_cmd_explain = {
 	.summary = "print a finding's page: symptom, cause, how it is detected, repair, source",
 	.options = "",
 	.help = "Without an id it lists the catalogue.",
+	.examples = "One finding\n"
+		    "kvpath explain KV101\n"
+		    "All of them\n"
+		    "kvpath explain",
 	.run = run,
 };

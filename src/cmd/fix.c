@@ -162,5 +162,9 @@ const struct kv_command kv_cmd_fix = {
 		"others wait, 30 s at most, and\n"
 		"find it done.",
 	.rights = KV_RIGHTS_CHANGE,
+	.examples = "Show what would be done\n"
+		    "kvpath fix --dry-run ./container\n"
+		    "Repair with the libfabric of this host\n"
+		    "kvpath fix --fabric /opt/amazon/efa ./container",
 	.run = run,
 };

@@ -124,5 +124,7 @@ const struct kv_command kv_cmd_hook = {
 		"A container without NIXL is left as it is. Where no repair is possible, the "
 		"status is not 0 and the start fails. kvpath render --for cdi, oci-hook or "
 		"enroot writes what calls this.",
+	.examples = "enroot's hook calls this of every container that starts\n"
+		    "kvpath hook \"$ENROOT_ROOTFS\"",
 	.run = run,
 };

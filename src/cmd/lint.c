@@ -42,5 +42,9 @@ const struct kv_command kv_cmd_lint = {
 		"DynamoGraphDeployment or another object of\n"
 		"Kubernetes. Status 1 where there is an error; --strict counts warnings. Values "
 		"that may be secret are never printed.",
+	.examples = "Before a job is queued\n"
+		    "kvpath lint recipe.yaml\n"
+		    "For a code host that shows findings\n"
+		    "kvpath lint --sarif recipe.yaml >kvpath.sarif",
 	.run = run,
 };

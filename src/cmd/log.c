@@ -69,5 +69,9 @@ const struct kv_command kv_cmd_log = {
 		"what "
 		"its lines carry (a pod, a\n"
 		"rank, a pid); else a file is one process. --strict counts any finding.",
+	.examples = "All workers of a job\n"
+		    "kvpath log decode_*.out prefill_*.out\n"
+		    "A pod that still runs\n"
+		    "kubectl logs POD | kvpath log -",
 	.run = run,
 };

@@ -54,10 +54,7 @@ enum opt {
 	OPT_VERBOSE,
 };
 
-static const struct option_def {
-	const char *name, *arg, *help;
-	int id;
-} defs[] = {
+const struct kv_option kv_options[] = {
 	{ "mount", "HOST:GUEST",
 	  "show a host directory inside the target, as container_mounts will", OPT_MOUNT },
 	{ "fabric", "DIR", "borrow libfabric from DIR (repeatable; default /opt/amazon/efa)",
@@ -121,37 +118,8 @@ static const struct option_def {
 	{ "color", "auto|always|never", "colour the text (default auto; NO_COLOR is honoured)",
 	  OPT_COLOR },
 	{ "help", NULL, "print this help", OPT_HELP },
+	{ 0 },
 };
-
-static bool takes(const struct kv_command *c, const char *option)
-{
-	size_t n = strlen(option);
-
-	if (kv_streq(option, "help"))
-		return true;
-	for (const char *p = c->options; (p = strstr(p, option)); p += n)
-		if ((p == c->options || p[-1] == ' ') && (!p[n] || p[n] == ' '))
-			return true;
-	return false;
-}
-
-void kv_opts_help(FILE *out, const struct kv_command *c)
-{
-	fprintf(out, "Usage: kvpath %s %s\n\n%s.\n\nOptions:\n", c->name, c->usage, c->summary);
-	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++) {
-		char left[64];
-
-		if (!takes(c, defs[i].name))
-			continue;
-		snprintf(left, sizeof(left), "--%s%s%s", defs[i].name, defs[i].arg ? " " : "",
-			 defs[i].arg ? defs[i].arg : "");
-		fprintf(out, "  %-30s %s\n", left, defs[i].help);
-	}
-	if (c->help_more)
-		c->help_more(out);
-	if (c->help)
-		fprintf(out, "\n%s\n", c->help);
-}
 
 static bool one_of(const char *value, const char *choices)
 {
@@ -228,12 +196,12 @@ static int add_mount(struct kv_opts *o, const char *value)
 	return KV_STATUS_OK;
 }
 
-static int bad_value(const struct option_def *d, const char *value)
+static int bad_value(const struct kv_option *d, const char *value)
 {
 	return kv_fail(KV_STATUS_USAGE, "--%s %s: %s is expected", d->name, value, d->arg);
 }
 
-static int take(struct kv_opts *o, const struct option_def *d, char *value)
+static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 {
 	uint64_t number;
 
@@ -385,7 +353,7 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 			kv_streq(value, "always") || (kv_streq(value, "auto") && o->style.color);
 		break;
 	case OPT_HELP:
-		kv_opts_help(stdout, o->command);
+		kv_help(stdout, o->command);
 		return -1;
 	}
 	return KV_STATUS_OK;
@@ -393,9 +361,9 @@ static int take(struct kv_opts *o, const struct option_def *d, char *value)
 
 int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret)
 {
-	struct option longs[KV_ARRAY_SIZE(defs) + 1] = { 0 };
+	struct option longs[KV_ARRAY_SIZE(kv_options)] = { 0 };
 	size_t n = 0;
-	const char *shorts = takes(c, "output") ? ":ho:" : ":h";
+	const char *shorts = kv_command_takes(c, "output") ? ":ho:" : ":h";
 	int id;
 
 	ret->command = c;
@@ -408,11 +376,11 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	ret->tp = 1;
 	ret->interval_s = 1;
 	ret->style.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-	for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
-		if (takes(c, defs[i].name))
-			longs[n++] = (struct option){ defs[i].name,
-						      defs[i].arg ? required_argument : no_argument,
-						      NULL, defs[i].id };
+	for (const struct kv_option *d = kv_options; d->name; d++)
+		if (kv_command_takes(c, d->name))
+			longs[n++] =
+				(struct option){ d->name, d->arg ? required_argument : no_argument,
+						 NULL, d->id };
 	opterr = 0;
 	optind = 0;
 	/* '+': what follows the first word that is no option belongs to `run`'s command. */
@@ -426,9 +394,9 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 				       id == ':' ? "a value is missing after" : "unknown option",
 				       optind > 0 && optind <= argc ? argv[optind - 1] : "",
 				       c->name);
-		for (size_t i = 0; i < KV_ARRAY_SIZE(defs); i++)
-			if (defs[i].id == (id == 'h' ? OPT_HELP : id == 'o' ? OPT_OUTPUT : id))
-				r = take(ret, &defs[i], optarg);
+		for (const struct kv_option *d = kv_options; d->name; d++)
+			if (d->id == (id == 'h' ? OPT_HELP : id == 'o' ? OPT_OUTPUT : id))
+				r = take(ret, d, optarg);
 		if (r != KV_STATUS_OK)
 			return r;
 	}

@@ -145,5 +145,9 @@ const struct kv_command kv_cmd_prove = {
 		"another)\n"
 		"the status says whether that one carried the bytes, and the verdict is `unknown`.",
 	.rights = KV_RIGHTS_RUN,
+	.examples = "On an EFA host, where the job will run\n"
+		    "kvpath prove\n"
+		    "What can be proven without EFA\n"
+		    "kvpath prove --mem dram --provider tcp ./container",
 	.run = run,
 };

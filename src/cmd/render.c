@@ -116,5 +116,9 @@ const struct kv_command kv_cmd_render = {
 	.help = "Where the text names files, they are mounted one by one, read-only; that the "
 		"target loads the plugin with\n"
 		"them is verified on the model first. Paths of the host are those of this machine.",
+	.examples = "Variables for a job script\n"
+		    "kvpath render --for env ./container\n"
+		    "A device for podman\n"
+		    "kvpath render --for cdi ./container >/etc/cdi/kvpath.json",
 	.run = run,
 };

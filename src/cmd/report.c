@@ -70,5 +70,7 @@ const struct kv_command kv_cmd_report = {
 		"--json, in any mix. The file needs no\n"
 		"script, no network and no other file. The verdict at its head is the worst one of "
 		"the results.",
+	.examples = "Check and proof in one page\n"
+		    "kvpath report check.json prove.json -o report.html",
 	.run = run,
 };

@@ -154,5 +154,9 @@ const struct kv_command kv_cmd_run = {
 		"of CMD (root is needed), on an\n"
 		"overlay in memory.",
 	.rights = KV_RIGHTS_RUN,
+	.examples = "A server in the container that it runs in\n"
+		    "kvpath run -- python3 -m sglang.launch_server --model-path MODEL\n"
+		    "What is set, without starting anything\n"
+		    "kvpath run --print | tr '\\0' '\\n'",
 	.run = run,
 };

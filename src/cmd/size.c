@@ -54,5 +54,9 @@ const struct kv_command kv_cmd_size = {
 		"MLA; page: a page has all layers in one place. Times are payload over rate and "
 		"nothing else: no transfer is\n"
 		"faster. --quiet prints the bytes of a request alone.",
+	.examples = "A known model, on four ranks\n"
+		    "kvpath size glm-4.7 --tokens 30000 --dtype fp8 --tp 4\n"
+		    "With the rates that were measured\n"
+		    "kvpath size config.json --tokens 8000 --result bench.json",
 	.run = run,
 };

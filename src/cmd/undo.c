@@ -46,5 +46,7 @@ const struct kv_command kv_cmd_undo = {
 		"--force-file PATH takes that one back all the same. Nothing of the target is "
 		"executed.",
 	.rights = KV_RIGHTS_CHANGE,
+	.examples = "Take the repair back\n"
+		    "kvpath undo ./container",
 	.run = run,
 };

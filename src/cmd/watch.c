@@ -206,5 +206,10 @@ const struct kv_command kv_cmd_watch = {
 		"node_exporter's textfile collector\n"
 		"and replaced as a whole. --sysroot DIR has the counters; processes and sockets "
 		"are always this machine's.",
+	.examples = "Until interrupted\n"
+		    "kvpath watch\n"
+		    "For node_exporter's textfile collector\n"
+		    "kvpath watch --interval 15 --prometheus "
+		    "/var/lib/prometheus/node-exporter/kvpath.prom",
 	.run = run,
 };

@@ -188,5 +188,9 @@ const struct kv_command kv_cmd_why = {
 		"alone and calls dlopen(FILE,\n"
 		"RTLD_NOW | RTLD_LOCAL); native, one that has loaded libnixl; program starts FILE "
 		"itself.",
+	.examples = "What the NIXL process of a container gets for a plugin\n"
+		    "kvpath why ./container /path/of/libplugin_LIBFABRIC.so\n"
+		    "A library by its name, in a program that links libc alone\n"
+		    "kvpath why --process bare / libfabric.so.1",
 	.run = run,
 };
