@@ -218,9 +218,13 @@ static const char *find_musl(struct kv_loader *l)
 static const char *why_unknown(struct kv_loader *l, const struct kv_ldso *so)
 {
 	const char *musl = find_musl(l);
+	struct kv_stat st;
 
 	if (musl)
 		return kv_strf(l->arena, "%s is musl's loader, which kvpath does not model", musl);
+	if (so->path && kv_root_stat(l->root, so->path, 0, &st) == -ENOENT)
+		return kv_strf(l->arena, "%s is not there: the target is no root of a system",
+			       so->path);
 	if (so->path)
 		return kv_strf(l->arena, "%s is no dynamic loader of glibc's that can be read",
 			       so->path);

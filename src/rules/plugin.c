@@ -1,4 +1,4 @@
-/* Family A, the plugin and its libraries: KV101 to KV150. */
+/* Family A, the plugin and its libraries: KV101 to KV151. */
 #include "rules/rules.h"
 
 static struct kv_finding *start(const struct kv_facts *f, struct kv_findings *out,
@@ -282,11 +282,34 @@ void kv_rule_other_load(const struct kv_facts *f, struct kv_findings *out)
 {
 	kv_each_failed(n, f, KV_CAUSE_OTHER)
 	{
-		struct kv_finding *fi =
-			start(f, out, n, kv_strf(f->arena, "plugin %s does not load", f->backend));
+		struct kv_finding *fi;
 
-		fi->cannot_tell = n->wanted->load.loads == KV_LOADS_UNKNOWN;
+		if (n->wanted->load.loads == KV_LOADS_UNKNOWN)
+			continue;
+		fi = start(f, out, n, kv_strf(f->arena, "plugin %s does not load", f->backend));
 		kv_show_tried(out, fi, &n->wanted->load);
 		kv_mend(out, fi, false, "see kvpath why %s", n->wanted->path);
+	}
+}
+
+void kv_rule_untold_load(const struct kv_facts *f, struct kv_findings *out)
+{
+	kv_each_failed(n, f, KV_CAUSE_OTHER)
+	{
+		struct kv_finding *fi;
+
+		if (n->wanted->load.loads != KV_LOADS_UNKNOWN)
+			continue;
+		fi = start(
+			f, out, n,
+			kv_strf(f->arena, "whether plugin %s loads can not be told", f->backend));
+		fi->severity = KV_WARNING;
+		fi->cannot_tell = true;
+		kv_show_tried(out, fi, &n->wanted->load);
+		kv_mend(out, fi, false,
+			"name the root of the system that this NIXL runs in: / for a virtual "
+			"environment of this machine, a container's root directory or image for "
+			"one "
+			"in it; kvpath prove asks the real loader");
 	}
 }

@@ -109,6 +109,24 @@ schema='
 	json '[.findings[] | .id] | index("KV108") | not'
 }
 
+# A virtual environment or site-packages is no root of a system: what would load there is not told,
+# which is not the same as that it does not load.
+@test "a directory that is no root: can not tell, and says what to name instead" {
+	container
+	kv check --json "$container/usr/local"
+	json '[.findings[] | select(.id == "KV151")] | length == 1 and .[0].severity == "warning"
+		and (.[0].evidence[0].text | contains("no root of a system"))
+		and (.[0].repair.text | contains("kvpath check /") or contains("name the root"))'
+	json '[.findings[] | .id] | index("KV150") | not'
+	# UCX is the default there and loads or not: nothing else is wrong with it.
+	kv check --backend UCX --json "$container/usr/local"
+	ended 3
+	json '.verdict == "unknown"'
+	kv fix --dry-run "$container/usr/local"
+	ended 1
+	says "no root of a system"
+}
+
 @test "the same root gives the same bytes" {
 	container
 	kv check --json "$container"
