@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build help deps test demo oracle oracle-objects cli bench kill-test hostile crowd fuzz docs lint clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd fuzz docs lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -15,9 +15,29 @@ build: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
 	@meson setup $(cross) $(BUILD)
 
+# Everything below PREFIX; DESTDIR in front of it for who makes packages.
+PREFIX ?= /usr/local
+install: build
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+# OUT=DIR: where to; else dist.
+dist:
+	@packaging/dist.sh $(OUT)
+
+dist-test:
+	@tests/dist/dist-test.sh
+
+clean-room:
+	@tests/dist/clean-room.sh $(or $(SUITE),bookworm) $(WHAT)
+
 help:
 	@echo 'make          builds build/bin/kvpath and build/libexec/kvpath/kvpath-probe'
 	@echo 'make CROSS=aarch64  builds the same for aarch64, in build-aarch64'
+	@echo 'make install PREFIX=/usr/local DESTDIR=  programs, man pages, completions, examples, docs, the plugin for Slurm'
+	@echo 'make dist     release files in dist: tarballs, .deb, .rpm, wheels, SBOMs, SHA256SUMS; the same bytes each time'
+	@echo 'make dist-test  builds them in two places and compares; installs and starts them where nothing else is (root)'
+	@echo 'make clean-room SUITE=trixie WHAT="demo test"  those targets in a new Debian (bookworm, trixie) with nothing of ours (root)'
 	@echo 'make deps     installs what building and testing need (Debian 12, root)'
 	@echo 'make demo     the story on a real broken container: check, fix, prove, undo (root)'
 	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
@@ -80,4 +100,4 @@ lint:
 	@tests/lint.sh
 
 clean:
-	@rm -rf build build-gcc build-clang build-asan build-fuzz build-aarch64 build-gcc-aarch64
+	@rm -rf build build-gcc build-clang build-asan build-fuzz build-aarch64 build-gcc-aarch64 build-dist-* dist

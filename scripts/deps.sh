@@ -9,7 +9,7 @@ packages=(
 	make gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 	libfyaml-dev libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
-	clang libclang-rt-14-dev clang-format shellcheck
+	clang libclang-rt-dev clang-format shellcheck
 	# tests
 	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2
 	squashfs-tools liblzo2-dev
@@ -19,6 +19,7 @@ packages=(
 	prometheus-node-exporter # reads what watch writes
 	slurm-wlm munge libslurm-dev # Slurm's plugin, and a real Slurm on one machine
 	man-db mandoc groff zsh fish # man pages and completions
+	dpkg-dev lintian rpm cpio python3-venv # packages, and what looks at them
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )
