@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
 	# build
-	make gcc libc6-dev meson ninja-build pkg-config libjansson-dev
+	make gcc g++ libc6-dev meson ninja-build pkg-config libjansson-dev
 	libfyaml-dev libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
 	clang libclang-rt-dev clang-format shellcheck
@@ -20,6 +20,7 @@ packages=(
 	slurm-wlm munge libslurm-dev # Slurm's plugin, and a real Slurm on one machine
 	man-db mandoc groff zsh fish # man pages and completions
 	dpkg-dev lintian rpm cpio python3-venv # packages, and what looks at them
+	abigail-tools # the ABI of libkvpath
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils
 )
