@@ -56,7 +56,8 @@ struct kv_process {
 	uint64_t tls_size, tls_align; /* the static TLS block (tls.c) */
 	struct kv_tls_room tls, tls_at_start;
 	KV_VEC(struct kv_relocation) relocations; /* since the start */
-	size_t n_exact; /* of them, those after which the room is known to the byte */
+	size_t n_exact;    /* of them, those after which the room is known to the byte */
+	bool tls_is_tight; /* once not all might have had room */
 };
 
 /* The release of glibc, 2.x; asked of every symbol. */

@@ -40,6 +40,7 @@ struct relocating {
 	struct missing *missing; /* by symbol index; NULL where all are there */
 	size_t n_syms;
 	bool lazy, tls;
+	bool *exact; /* whether the room left is known to the byte; NULL where it need not be */
 	enum reloc_fault fault;
 	const struct kv_elf_ref *ref;      /* of the symbol at fault */
 	const struct kv_object *tls_owner; /* whose block has no room */
@@ -73,6 +74,8 @@ static struct kv_object *tls_owner(const struct relocating *w, uint32_t sym)
 	return p->loaded.v[w->s->from->index];
 }
 
+static void place_all_tls(struct kv_process *p);
+
 static enum reloc_fault place_tls(struct relocating *w, const struct kv_elf_reloc *r)
 {
 	struct kv_process *p = w->s->p;
@@ -89,6 +92,10 @@ static enum reloc_fault place_tls(struct relocating *w, const struct kv_elf_relo
 	/* x86 divides by the alignment of the segment that is not there. */
 	if (!o->elf->tls.memsz)
 		return p->l->machine == EM_X86_64 ? RELOC_NO_TLS : RELOC_OK;
+	if (w->exact && !*w->exact) {
+		place_all_tls(p);
+		*w->exact = true;
+	}
 	return kv_tls_make_static(p, o, optional) || optional ? RELOC_OK : RELOC_TLS;
 }
 
@@ -248,10 +255,10 @@ static bool may_use_tls(const struct kv_object *o)
 	return (o->elf->flags & DF_STATIC_TLS) || o->elf->tls.memsz || o->refers_to_tls;
 }
 
-static bool check_object(struct kv_scope *s, struct kv_object *o, bool lazy, bool tls_is_tight,
+static bool check_object(struct kv_scope *s, struct kv_object *o, bool lazy, bool *exact,
 			 struct kv_load *ret)
 {
-	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now };
+	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now, .exact = exact };
 	struct swept swept;
 
 	kv_scope_from(s, o);
@@ -261,8 +268,7 @@ static bool check_object(struct kv_scope *s, struct kv_object *o, bool lazy, boo
 		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
 	 * room is short. */
-	w.tls = (o->elf->flags & DF_STATIC_TLS) || (tls_is_tight && may_use_tls(o)) ||
-		swept.lost_tls;
+	w.tls = (o->elf->flags & DF_STATIC_TLS) || (exact && may_use_tls(o)) || swept.lost_tls;
 	if (!w.missing && !w.tls && !o->elf->truncated)
 		return true;
 	if (is_table_cut(o->elf))
@@ -291,7 +297,8 @@ static struct kv_tls_room room_after(const struct kv_process *p, size_t n)
 
 /*
  * Descriptors take room where they find some, so that what there is depends on every relocation
- * since the start. They are read only once it matters: when not all might have room.
+ * since the start. They are read only once it matters: when not all might have room, and one asks
+ * for it.
  */
 static void place_all_tls(struct kv_process *p)
 {
@@ -329,16 +336,14 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 {
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
-	bool tls_is_tight = false;
+	bool exact = false;
 
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
-	tls_is_tight = !kv_tls_fits(p);
-	if (tls_is_tight)
-		place_all_tls(p);
+	p->tls_is_tight |= !kv_tls_fits(p);
 	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], lazy, tls_is_tight, ret))
+		if (!check_object(&s, fresh.v[i], lazy, p->tls_is_tight ? &exact : NULL, ret))
 			return false;
 	if (!check_constructors(p, &fresh, ret))
 		return false;
@@ -346,6 +351,6 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 		return true;
 	kv_vec_push(p->arena, &p->relocations,
 		    ((struct kv_relocation){ ret->list, fresh, p->tls }));
-	p->n_exact += tls_is_tight;
+	p->n_exact += exact;
 	return true;
 }
