@@ -81,7 +81,8 @@ static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 	size_t len;
 
 	for (size_t at = 0; at < s.n; at += len + 1) {
-		const uint8_t *end = memchr(s.p + at, 0, s.n - at);
+		/* Most of what lies between texts is zeros. */
+		const uint8_t *end = s.p[at] ? memchr(s.p + at, 0, s.n - at) : s.p + at;
 
 		len = end ? (size_t)(end - s.p) - at : s.n - at;
 		if (len >= 5 && end && ret->begins[s.p[at]])
