@@ -21,6 +21,16 @@ static const char *const never[] = {
 /* Below a site directory also these: packages keep their test data there, by the thousand. */
 static const char *const never_in_site[] = { "test", "tests", "testing" };
 
+/* What Python's own library is made of, in lib/python3.*: what is installed lies beside it. */
+static const char *const python_own[] = {
+	"asyncio",  "collections", "concurrent", "ctypes",      "curses",  "dbm",
+	"email",    "encodings",   "ensurepip",  "html",        "http",    "idlelib",
+	"json",     "importlib",   "lib2to3",    "lib-dynload", "logging", "multiprocessing",
+	"re",       "pydoc_data",  "sqlite3",    "test",        "tkinter", "tomllib",
+	"unittest", "turtledemo",  "urllib",     "venv",        "wsgiref", "distutils",
+	"xml",      "xmlrpc",
+};
+
 /* What the file system's standard reserves for other things (FHS 3.0). */
 static const char *const reserved[] = {
 	"/boot",
@@ -58,10 +68,17 @@ static bool is_one_of(const char *s, const char *const *list, size_t n)
 	return false;
 }
 
-static bool is_passed_over(const struct walk *w, const char *path, const char *name, bool in_site)
+static bool is_metadata(const char *name)
 {
-	return is_one_of(name, never, KV_ARRAY_SIZE(never)) ||
+	return kv_ends(name, ".dist-info") || kv_ends(name, ".egg-info");
+}
+
+static bool is_passed_over(const struct walk *w, const char *path, const char *name, bool in_site,
+			   bool in_library)
+{
+	return is_one_of(name, never, KV_ARRAY_SIZE(never)) || is_metadata(name) ||
 	       (in_site && is_one_of(name, never_in_site, KV_ARRAY_SIZE(never_in_site))) ||
+	       (in_library && is_one_of(name, python_own, KV_ARRAY_SIZE(python_own))) ||
 	       is_one_of(path, reserved, KV_ARRAY_SIZE(reserved)) ||
 	       (w->live && kv_streq(path, "/run"));
 }
@@ -84,6 +101,16 @@ static void take_file(struct walk *w, const char *path, const char *name)
 static bool is_site(const char *name)
 {
 	return kv_streq(name, "site-packages") || kv_streq(name, "dist-packages");
+}
+
+static bool is_python_library(struct walk *w, const char *dir)
+{
+	const char *parent;
+
+	if (!kv_starts(kv_basename(dir), "python3."))
+		return false;
+	parent = kv_basename(kv_dirname(w->scratch, dir));
+	return kv_streq(parent, "lib") || kv_streq(parent, "lib64");
 }
 
 /* The type of an entry; the file system is asked where the directory does not tell. */
@@ -117,6 +144,7 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site);
 static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list, unsigned depth,
 			 bool in_site)
 {
+	bool in_library = is_python_library(w, dir);
 	const struct kv_dirent *d;
 
 	kv_vec_each (d, list) {
@@ -131,7 +159,7 @@ static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list
 		type = type_of(w, path, d);
 		if (type == DT_REG)
 			take_file(w, path, d->name);
-		if (type != DT_DIR || is_passed_over(w, path, d->name, in_site))
+		if (type != DT_DIR || is_passed_over(w, path, d->name, in_site, in_library))
 			continue;
 		if (is_site(d->name))
 			kv_vec_push(w->arena, &w->ret->sites, kv_strdup(w->arena, path));
