@@ -186,16 +186,16 @@ static int read_entries(int fd, char buf[ENTRIES], struct kv_arena *a, kv_dirent
 {
 	long n;
 
-	while ((n = syscall(SYS_getdents64, fd, buf, ENTRIES)) > 0)
-		for (char *p = buf; p < buf + n;
-		     p += ((struct linux_dirent64 *)(void *)p)->d_reclen) {
-			struct linux_dirent64 *d = (struct linux_dirent64 *)(void *)p;
+	while ((n = syscall(SYS_getdents64, fd, buf, ENTRIES)) > 0) {
+		char *at = memcpy(kv_alloc_raw(a, (size_t)n), buf, (size_t)n), *end = at + n;
+		struct linux_dirent64 *d;
 
+		for (; at < end; at += d->d_reclen) {
+			d = (struct linux_dirent64 *)(void *)at;
 			if (!kv_streq(d->d_name, ".") && !kv_streq(d->d_name, ".."))
-				kv_vec_push(
-					a, ret,
-					((struct kv_dirent){ kv_strdup(a, d->d_name), d->d_type }));
+				kv_vec_push(a, ret, ((struct kv_dirent){ d->d_name, d->d_type }));
 		}
+	}
 	return n < 0 ? -errno : 0;
 }
 

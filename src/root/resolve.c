@@ -117,8 +117,16 @@ static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsign
 	slash = strrchr(path, '/');
 	name = slash + 1;
 	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
+		const struct known_dir *k;
+
 		e = resolve_dir(r, path, depth, ret);
-		return e < 0 ? e : kv_overlay_lstat(r, *ret, st);
+		if (e < 0)
+			return e;
+		k = kv_map_get(r->dirs, *ret);
+		if (!k || !k->st.ino)
+			return kv_overlay_lstat(r, *ret, st);
+		*st = k->st;
+		return 0;
 	}
 	e = resolve_dir(r, kv_strndup(r->arena, path, (size_t)(slash - path)), depth, &dir);
 	if (e < 0)
