@@ -228,8 +228,20 @@ struct kv_elf_symtab {
 /* File offset of vaddr and how many bytes of the file follow it in its segment. */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 		      uint64_t *ret_left);
+
 /* A word of the object's class in its byte order. */
-bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret);
+static inline bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off,
+			       uint64_t *ret)
+{
+	uint32_t w;
+
+	if (e->is64)
+		return kv_span_u64(s, off, e->be, ret);
+	if (!kv_span_u32(s, off, e->be, &w))
+		return false;
+	*ret = w;
+	return true;
+}
 
 /* Whether the object may define a symbol with this GNU hash, by the filter of DT_GNU_HASH: nine of
  * ten questions end here. True where there is no such table. */

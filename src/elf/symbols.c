@@ -208,6 +208,43 @@ static size_t next_undefined(const struct kv_elf *e, size_t i)
 	return 0;
 }
 
+/* Entry i of a plain table, and its version; false where its name is out of bounds. */
+static bool plain_sym(const struct kv_elf_symtab *t, size_t i, struct kv_elf_sym *ret)
+{
+	Elf64_Sym sym;
+
+	memcpy(&sym, t->symtab.p + i * sizeof(sym), sizeof(sym));
+	if (sym.st_name >= t->strtab.n)
+		return false;
+	ret->name = (const char *)t->strtab.p + sym.st_name;
+	ret->value = sym.st_value;
+	ret->shndx = sym.st_shndx;
+	ret->type = ELF64_ST_TYPE(sym.st_info);
+	ret->bind = ELF64_ST_BIND(sym.st_info);
+	ret->hidden = (sym.st_other & 3) == STV_HIDDEN || (sym.st_other & 3) == STV_INTERNAL;
+	ret->version = 1;
+	if (t->versym.n)
+		memcpy(&ret->version, t->versym.p + i * 2, 2);
+	return true;
+}
+
+/* Entry i, and its version; false where there is none, or its name is out of bounds. */
+static bool sym_of(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
+{
+	const struct kv_elf_symtab *t = e->symtab;
+	uint32_t name;
+
+	if (i >= t->n_syms)
+		return false;
+	if (t->plain)
+		return plain_sym(t, i, ret);
+	name = sym_at(e, t->symtab, (uint64_t)i * entry_size(e), ret);
+	ret->version = 1;
+	kv_span_u16(t->versym, (uint64_t)i * 2, e->be, &ret->version);
+	ret->name = name_at(t, name);
+	return ret->name != NULL;
+}
+
 /* Whether ld.so may look elsewhere for it, although it is defined: nothing finds what is in no hash
  * table. */
 static bool is_undefined(const struct kv_elf *e, const struct kv_elf_sym *sym)
@@ -226,19 +263,16 @@ bool kv_elf_next_ref(const struct kv_elf *e, struct kv_elf_ref *r)
 	size_t len;
 
 	for (size_t i = r->sym; t->n_syms && (i = next_undefined(e, i));) {
-		uint16_t version = 1;
-
-		r->name = name_at(t, sym_at(e, t->symtab, i * entry_size(e), &sym));
-		if (sym.bind == STB_LOCAL || sym.hidden || !is_undefined(e, &sym) || !r->name ||
-		    !*r->name)
+		if (!sym_of(e, i, &sym) || sym.bind == STB_LOCAL || sym.hidden ||
+		    !is_undefined(e, &sym) || !*sym.name)
 			continue;
-		len = strlen(r->name);
+		len = strlen(sym.name);
 		r->passed += len;
 		if (r->passed > budget)
 			return false;
-		kv_span_u16(t->versym, i * 2, e->be, &version);
+		r->name = sym.name;
 		r->sym = (uint32_t)i;
-		r->version = version & 0x7fff;
+		r->version = sym.version & 0x7fff;
 		r->weak = sym.bind == STB_WEAK;
 		r->tls = sym.type == STT_TLS;
 		if (r->weak && r->version < 2)
@@ -263,20 +297,6 @@ bool kv_elf_is_hashed(const struct kv_elf *e)
 size_t kv_elf_n_syms(const struct kv_elf *e)
 {
 	return symtab_of(e)->n_syms;
-}
-
-static bool sym_of(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
-{
-	const struct kv_elf_symtab *t = e->symtab;
-	uint32_t name;
-
-	if (i >= t->n_syms)
-		return false;
-	name = sym_at(e, t->symtab, (uint64_t)i * entry_size(e), ret);
-	ret->version = 1;
-	kv_span_u16(t->versym, (uint64_t)i * 2, e->be, &ret->version);
-	ret->name = name_at(t, name);
-	return ret->name != NULL;
 }
 
 bool kv_elf_sym(const struct kv_elf *e, size_t i, struct kv_elf_sym *ret)
@@ -304,26 +324,6 @@ static bool lookup_gnu(const struct kv_elf *e, const char *name, uint32_t h,
 			break;
 	}
 	return false;
-}
-
-/* Entry i of a plain table, and its version; false where its name is out of bounds. */
-static bool plain_sym(const struct kv_elf_symtab *t, size_t i, struct kv_elf_sym *ret)
-{
-	Elf64_Sym sym;
-
-	memcpy(&sym, t->symtab.p + i * sizeof(sym), sizeof(sym));
-	if (sym.st_name >= t->strtab.n)
-		return false;
-	ret->name = (const char *)t->strtab.p + sym.st_name;
-	ret->value = sym.st_value;
-	ret->shndx = sym.st_shndx;
-	ret->type = ELF64_ST_TYPE(sym.st_info);
-	ret->bind = ELF64_ST_BIND(sym.st_info);
-	ret->hidden = (sym.st_other & 3) == STV_HIDDEN || (sym.st_other & 3) == STV_INTERNAL;
-	ret->version = 1;
-	if (t->versym.n)
-		memcpy(&ret->version, t->versym.p + i * 2, 2);
-	return true;
 }
 
 bool kv_elf_first(const struct kv_elf *e, const char *name, uint32_t h, struct kv_elf_sym *ret)

@@ -209,18 +209,6 @@ bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_
 	return false;
 }
 
-bool kv_elf_word(const struct kv_elf *e, struct kv_span s, uint64_t off, uint64_t *ret)
-{
-	uint32_t w;
-
-	if (e->is64)
-		return kv_span_u64(s, off, e->be, ret);
-	if (!kv_span_u32(s, off, e->be, &w))
-		return false;
-	*ret = w;
-	return true;
-}
-
 /* The relocations of one table, in chunks. 1: fn wants no more. */
 static int relocs_of(const struct kv_elf *e, size_t which, const uint32_t *only, uint8_t *chunk,
 		     bool (*fn)(const struct kv_elf_reloc *r, void *arg), void *arg)
