@@ -33,7 +33,9 @@ struct kv_opts {
 	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
 	double interval_s;
-	uint64_t count; /* 0: without end */
+	uint64_t count;               /* 0: without end */
+	uint64_t rounds, pairs, plan; /* of sweep, as the next one */
+	bool merge;
 	KV_VEC(pid_t) pids;
 	struct kv_style style;
 	kv_strv force_files;
@@ -70,7 +72,7 @@ bool kv_command_takes(const struct kv_command *c, const char *option);
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
-	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench;
+	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench, kv_cmd_sweep;
 
 /* NULL-terminated, in the order of --help. */
 extern const struct kv_command *const kv_commands[];

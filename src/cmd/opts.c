@@ -6,6 +6,7 @@
 
 #define MAX_TOKENS ((uint64_t)1 << 32)
 #define MAX_RANKS  65536
+#define MAX_NODES  65535 /* of a sweep */
 
 enum opt {
 	OPT_AFTER = 256,
@@ -31,13 +32,16 @@ enum opt {
 	OPT_JSON,
 	OPT_LAYOUT,
 	OPT_MEM,
+	OPT_MERGE,
 	OPT_MODEL,
 	OPT_MOUNT,
 	OPT_ONCE,
 	OPT_OP,
 	OPT_OUTPUT,
 	OPT_PAGE,
+	OPT_PAIRS,
 	OPT_PID,
+	OPT_PLAN,
 	OPT_PRINT,
 	OPT_PROCESS,
 	OPT_PROMETHEUS,
@@ -45,6 +49,7 @@ enum opt {
 	OPT_QUIET,
 	OPT_RECORD,
 	OPT_RESULT,
+	OPT_ROUNDS,
 	OPT_SARIF,
 	OPT_SHAPE,
 	OPT_STRICT,
@@ -106,6 +111,12 @@ const struct kv_option kv_options[] = {
 	{ "once", NULL, "the same as --count 1", OPT_ONCE },
 	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
 	  OPT_PROMETHEUS },
+	{ "rounds", "N", "measure N rounds, spread over all (default all)", OPT_ROUNDS },
+	{ "pairs", "N", "measure N pairs at most", OPT_PAIRS },
+	{ "merge", NULL, "judge what earlier sweeps found: the arguments are their state files",
+	  OPT_MERGE },
+	{ "plan", "N", "print the rounds for N nodes, as lines of round, sender, receiver",
+	  OPT_PLAN },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
 	{ "sarif", NULL, "print a SARIF 2.1.0 document, for tools that gather findings",
@@ -320,6 +331,18 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		break;
 	case OPT_ONCE:
 		o->count = 1;
+		break;
+	case OPT_ROUNDS:
+		return parse_number(value, MAX_NODES, &o->rounds) ? KV_STATUS_OK
+								  : bad_value(d, value);
+	case OPT_PAIRS:
+		return parse_number(value, UINT32_MAX, &o->pairs) ? KV_STATUS_OK
+								  : bad_value(d, value);
+	case OPT_PLAN:
+		return parse_number(value, MAX_NODES, &o->plan) ? KV_STATUS_OK
+								: bad_value(d, value);
+	case OPT_MERGE:
+		o->merge = true;
 		break;
 	case OPT_PROMETHEUS:
 		o->prometheus = value;

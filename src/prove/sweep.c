@@ -5,19 +5,19 @@
 #include "prove/sweep.h"
 
 const char *const kv_sweep_fact_names[_KV_SWEEP_FACT_COUNT] = {
-	[KV_FACT_ARCH] = "architecture",    [KV_FACT_OS] = "system",
-	[KV_FACT_LIBC] = "libc",	    [KV_FACT_KERNEL] = "kernel",
-	[KV_FACT_INSTANCE] = "instance",    [KV_FACT_NIXL] = "NIXL",
-	[KV_FACT_BACKENDS] = "default",	    [KV_FACT_FABRIC] = "libfabric",
-	[KV_FACT_EFA] = "EFA devices",	    [KV_FACT_EFA_DRIVER] = "EFA driver",
-	[KV_FACT_GPUS] = "GPUs",	    [KV_FACT_GPU_DRIVER] = "GPU driver",
+	[KV_FACT_ARCH] = "architecture", [KV_FACT_OS] = "system",
+	[KV_FACT_LIBC] = "libc",         [KV_FACT_KERNEL] = "kernel",
+	[KV_FACT_INSTANCE] = "instance", [KV_FACT_NIXL] = "NIXL",
+	[KV_FACT_BACKENDS] = "default",  [KV_FACT_FABRIC] = "libfabric",
+	[KV_FACT_EFA] = "EFA devices",   [KV_FACT_EFA_DRIVER] = "EFA driver",
+	[KV_FACT_GPUS] = "GPUs",         [KV_FACT_GPU_DRIVER] = "GPU driver",
 	[KV_FACT_KVPATH] = "kvpath",
 };
 
 /* Of the text that a node's document may make us keep. */
 #define MAX_TEXT 1024
 
-void kv_sweep_init(struct kv_sweep *s, struct kv_arena *a, const kv_strv *names)
+int kv_sweep_init(struct kv_sweep *s, struct kv_arena *a, const kv_strv *names, struct kv_err *err)
 {
 	*s = (struct kv_sweep){
 		.arena = a,
@@ -31,9 +31,12 @@ void kv_sweep_init(struct kv_sweep *s, struct kv_arena *a, const kv_strv *names)
 	};
 	s->test = (struct kv_sweep_test){ "", "", "", "", "", 0 };
 	for (uint32_t i = 0; i < s->n; i++) {
+		if (kv_map_get(s->by_name, names->v[i]))
+			return kv_err(err, -EINVAL, "%s is among the nodes twice", names->v[i]);
 		s->nodes[i].name = kv_sweep_intern(s, names->v[i]);
 		*kv_map_slot(s->by_name, names->v[i]) = (void *)(uintptr_t)(i + 1);
 	}
+	return 0;
 }
 
 const char *kv_sweep_intern(struct kv_sweep *s, const char *text)

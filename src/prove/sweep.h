@@ -109,8 +109,8 @@ struct kv_sweep {
 	struct kv_sweep_test test;
 	const char *launcher;
 	struct kv_sweep_round *rounds;
-	const char *providers[256]; /* [0] is "", not named */
-	uint64_t tried, measured;   /* pairs */
+	const char *providers[256];           /* [0] is "", not named */
+	uint64_t tried, measured;             /* pairs */
 	KV_VEC(struct kv_sweep_fault) faults; /* the first KV_SWEEP_FAULTS */
 	uint64_t n_faults, n_off;
 
@@ -125,7 +125,8 @@ struct kv_sweep {
 #define KV_SWEEP_FAULTS 4096
 #define KV_SWEEP_SLOW   256
 
-void kv_sweep_init(struct kv_sweep *s, struct kv_arena *a, const kv_strv *names);
+/* -EINVAL where a name comes twice. */
+int kv_sweep_init(struct kv_sweep *s, struct kv_arena *a, const kv_strv *names, struct kv_err *err);
 const char *kv_sweep_intern(struct kv_sweep *s, const char *text);
 /* UINT32_MAX where there is none of that name. */
 uint32_t kv_sweep_node_of(const struct kv_sweep *s, const char *name);
@@ -155,7 +156,8 @@ bool kv_sweep_has(const struct kv_sweep *s, struct kv_sweep_pair p);
  */
 
 /* Of a file whose sweep is not begun yet, that one: with the nodes of its head. err names path. */
-int kv_sweep_state_read(struct kv_arena *a, const char *path, struct kv_sweep *s, struct kv_err *err);
+int kv_sweep_state_read(struct kv_arena *a, const char *path, struct kv_sweep *s,
+			struct kv_err *err);
 void kv_sweep_state_head(FILE *f, const struct kv_sweep *s);
 void kv_sweep_state_node(FILE *f, const struct kv_sweep *s, uint32_t node, const json_t *brief);
 void kv_sweep_state_lost(FILE *f, const struct kv_sweep *s, uint32_t node);
@@ -170,5 +172,52 @@ const char *kv_sweep_pair_verdict(const struct kv_sweep *s, const char *provider
 void kv_sweep_judge(struct kv_sweep *s);
 /* The middle one, 0 of none; changes their order. */
 float kv_median(float *v, size_t n);
+
+/* ---- what nodes have in common (sweep_group.c) ---- */
+
+struct kv_sweep_group {
+	const char *verdict; /* "lost" where it was not heard of, or no more */
+	const char *findings, *detail;
+	kv_strv nodes;
+};
+
+struct kv_sweep_value {
+	const char *value; /* NULL: not told */
+	kv_strv nodes;
+};
+
+struct kv_sweep_difference {
+	enum kv_sweep_fact fact;
+	KV_VEC(struct kv_sweep_value) values; /* of the most nodes first */
+};
+
+typedef KV_VEC(struct kv_sweep_group) kv_sweep_groups;
+typedef KV_VEC(struct kv_sweep_difference) kv_sweep_differences;
+
+/* Nodes of one verdict and the same findings; the largest group first. */
+void kv_sweep_group(const struct kv_sweep *s, kv_sweep_groups *ret);
+/* Facts that are not the same for all nodes that told any. */
+void kv_sweep_differ(const struct kv_sweep *s, kv_sweep_differences *ret);
+/* The nodes that a job should not be given; none where it would be most of them. */
+void kv_sweep_exclude(const struct kv_sweep *s, kv_strv *ret);
+
+/* Of many nodes, those that follow each other, and their pairs. */
+struct kv_sweep_cell {
+	uint32_t a, b; /* blocks; a <= b */
+	uint64_t measured, failed;
+	double sum;
+	float worst;
+};
+
+struct kv_sweep_blocks {
+	uint32_t size, n; /* nodes of a block; how many blocks */
+	struct kv_sweep_cell *cells;
+	size_t n_cells;
+};
+
+void kv_sweep_block(const struct kv_sweep *s, uint32_t most, struct kv_sweep_blocks *ret);
+/* Adds the names of a block's nodes. */
+void kv_sweep_block_names(const struct kv_sweep *s, const struct kv_sweep_blocks *b, uint32_t block,
+			  kv_strv *ret);
 
 #endif

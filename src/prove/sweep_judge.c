@@ -9,13 +9,14 @@
 #include "prove/sweep.h"
 
 static const struct {
-	uint32_t nodes, rates;	 /* fewer tell nothing of a node */
-	uint32_t pairs;		 /* fewer tell nothing of a pair */
+	uint32_t nodes, rates;   /* fewer tell nothing of a node */
+	uint32_t pairs;          /* fewer tell nothing of a pair */
+	uint32_t round;          /* fewer of a round: the middle of all is taken for its */
 	float node_less, node_s; /* slower than the others by this share, and by so many sigmas */
 	float pair_less, pair_s; /* the same of a pair, beside the slower one of its nodes */
-	uint32_t again;		 /* of a node's pairs, to confirm it */
-	size_t sample;		 /* pairs from which their scatter is taken */
-} rule = { 5, 4, 10, .25F, 6, .5F, 8, 2, (size_t)1 << 20 };
+	uint32_t again;          /* of a node's pairs, to confirm it */
+	size_t sample;           /* pairs from which their scatter is taken */
+} rule = { 5, 4, 10, 4, .25F, 6, .5F, 8, 2, (size_t)1 << 20 };
 
 /* The standard deviation of a normal distribution for its median absolute deviation. */
 #define SIGMA 1.4826F
@@ -86,7 +87,7 @@ const char *kv_sweep_pair_verdict(const struct kv_sweep *s, const char *provider
 
 /* ---- counts, and the middle of each round ---- */
 
-static void count_round(struct kv_sweep *s, uint32_t round, float *room)
+static size_t count_round(struct kv_sweep *s, uint32_t round, float *room)
 {
 	const struct kv_sweep_round *r = &s->rounds[round];
 	bool off[KV_ARRAY_SIZE(s->providers)] = { 0 };
@@ -109,12 +110,13 @@ static void count_round(struct kv_sweep *s, uint32_t round, float *room)
 		s->n_off += rate > 0 && off[r->provider[slot]];
 	}
 	s->middle[round] = kv_median(room, n);
+	return n;
 }
 
 static void count(struct kv_sweep *s, float *room)
 {
 	uint32_t rounds = kv_sweep_rounds(s->n);
-	size_t n = 0;
+	size_t n = 0, *of = kv_alloc_n(s->arena, rounds + 1, sizeof(*of));
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct kv_sweep_node *d = &s->nodes[i];
@@ -127,11 +129,14 @@ static void count(struct kv_sweep *s, float *room)
 	s->n_off = s->n_slow = 0;
 	s->slow.n = 0;
 	for (uint32_t i = 0; i < rounds; i++)
-		count_round(s, i, room);
+		of[i] = count_round(s, i, room);
 	for (uint32_t i = 0; i < rounds; i++)
 		if (s->middle[i] > 0)
 			room[n++] = s->middle[i];
 	s->median = kv_median(room, n);
+	for (uint32_t i = 0; i < rounds; i++)
+		if (of[i] && of[i] < rule.round)
+			s->middle[i] = s->median;
 }
 
 /* ---- nodes ---- */
@@ -236,8 +241,8 @@ static void add_slow(struct kv_sweep *s, struct kv_sweep_slow slow)
 	size_t at = s->slow.n;
 
 	s->n_slow++;
-	while (at && s->slow.v[at - 1].rate / s->slow.v[at - 1].expected >
-			     slow.rate / slow.expected)
+	while (at &&
+	       s->slow.v[at - 1].rate / s->slow.v[at - 1].expected > slow.rate / slow.expected)
 		at--;
 	if (at >= KV_SWEEP_SLOW)
 		return;
@@ -276,10 +281,10 @@ static void judge_pairs(struct kv_sweep *s, const float *of)
 				continue;
 			b = beside(s, of, i, k);
 			if (b < limit)
-				add_slow(s, (struct kv_sweep_slow){
-						    p, i, best(r, k),
-						    s->middle[i] * fminf(of[p.a], of[p.b]),
-						    r->again && r->again[k] > 0 });
+				add_slow(s, (struct kv_sweep_slow){ p, i, best(r, k),
+								    s->middle[i] *
+									    fminf(of[p.a], of[p.b]),
+								    r->again && r->again[k] > 0 });
 		}
 	}
 }
@@ -326,9 +331,10 @@ static void judge_bad(struct kv_sweep *s)
 			d->bad = kv_strf(s->arena, "%u of its %u transfers were not by efa", d->off,
 					 d->tried);
 		else if (d->slow && d->confirmed)
-			d->bad = kv_strf(s->arena,
-					 "slow: %.3g GB/s where %.3g GB/s are usual, measured twice",
-					 (double)d->median / 1e9, (double)d->expected / 1e9);
+			d->bad =
+				kv_strf(s->arena,
+					"slow: %.3g GB/s where %.3g GB/s are usual, measured twice",
+					(double)d->median / 1e9, (double)d->expected / 1e9);
 	}
 }
 

@@ -96,7 +96,8 @@ static int read_head(struct kv_arena *a, char *line, struct kv_sweep *s, struct 
 	if (kv_hostlist_expand(a, engine, &names, &why) < 0)
 		return kv_err(err, -EINVAL, "%s", why.msg);
 	if (!s->arena) {
-		kv_sweep_init(s, a, &names);
+		if (kv_sweep_init(s, a, &names, &why) < 0)
+			return kv_err(err, -EINVAL, "%s", why.msg);
 		s->launcher = text_of(s, head, "launcher");
 		s->test = (struct kv_sweep_test){
 			text_of(s, head, "engine"),

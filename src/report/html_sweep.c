@@ -65,12 +65,25 @@ static void add_node(struct sweep *s, const json_t *o)
 	n->reason = kv_json_str(o, "reason");
 }
 
+/* Of blocks: how many of their pairs failed, and the slowest one. */
+static const char *reason_of(struct kv_arena *a, const json_t *o)
+{
+	double worst = kv_json_num(o, "worst_bytes_per_s"), failed = kv_json_num(o, "failed");
+	const char *why = kv_json_str(o, "reason");
+
+	if (worst > 0)
+		why = kv_strf(a, "the slowest %s/s", kv_bytes_text(a, worst));
+	if (failed > 0)
+		why = kv_strf(a, "%s%s%.0f failed", why, *why ? ", " : "", failed);
+	return why;
+}
+
 static void add_pair(struct sweep *s, const json_t *o)
 {
 	const char *a = kv_json_str(o, "a"), *b = kv_json_str(o, "b");
 	struct pair p = { .rate = kv_json_num(o, "bytes_per_s"),
 			  .verdict = kv_json_str(o, "verdict"),
-			  .reason = kv_json_str(o, "reason") };
+			  .reason = reason_of(s->arena, o) };
 	bool bad = kv_streq(p.verdict, "off-fabric");
 
 	if (!*a || !*b)
@@ -191,7 +204,8 @@ static void put_key(struct kv_html *h, const struct sweep *s)
 		   "d=\"M5 5l6 6m0 -6l-6 6\"/></svg>off the fabric, or no rate</li></ul>\n");
 }
 
-static void put_map(struct kv_html *h, struct sweep *s)
+/* of: "nodes", or "blocks" of nodes that follow each other, whose pairs have the mean rate. */
+static void put_map(struct kv_html *h, struct sweep *s, const char *of)
 {
 	size_t n = choose(s);
 	double cell = n ? cell_of(n) : 0, width = page.name + (double)n * cell + 1,
@@ -200,16 +214,16 @@ static void put_map(struct kv_html *h, struct sweep *s)
 	if (!n || !s->pairs.n)
 		return;
 	kv_html(h,
-		"<figure><figcaption>Rate from row to column%s<span>%zu of %zu nodes, %zu pairs; "
+		"<figure><figcaption>Rate from row to column%s<span>%zu of %zu %s, %zu pairs; "
 		"best %s/s</span></figcaption>\n"
 		"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rate from node "
 		"to node\">"
 		"<svg class=\"heat\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" "
 		"role=\"img\" "
-		"aria-label=\"Rates between %zu nodes; the slowest pairs are in the table "
+		"aria-label=\"Rates between %zu %s; the slowest pairs are in the table "
 		"below.\">\n",
-		cell >= page.text_cell ? ", GB/s" : "", n, s->nodes.n, s->pairs.n,
-		kv_bytes_text(h->arena, s->best), width, height, width, height, n);
+		cell >= page.text_cell ? ", GB/s" : "", n, s->nodes.n, of, s->pairs.n,
+		kv_bytes_text(h->arena, s->best), width, height, width, height, n, of);
 	put_heads(h, s, cell);
 	for (size_t i = 0; i < s->pairs.n; i++) {
 		const struct pair *p = &s->pairs.v[i];
@@ -233,21 +247,29 @@ static int slower(const void *a, const void *b)
 	return x->rate < y->rate ? -1 : x->rate > y->rate;
 }
 
+static bool is_bad(const struct node *d)
+{
+	return kv_streq(d->verdict, "off-fabric") || *d->reason;
+}
+
 static void put_nodes(struct kv_html *h, const struct sweep *s)
 {
 	size_t n = 0, shown = 0;
 
 	for (size_t i = 0; i < s->nodes.n; i++)
-		n += kv_streq(s->nodes.v[i].verdict, "off-fabric");
+		n += is_bad(&s->nodes.v[i]);
 	if (!n)
 		return;
-	kv_html_table(h, "Nodes off the fabric", (const char *const[]){ "Node", "Why", NULL });
+	kv_html_table(h, "Bad nodes", (const char *const[]){ "Node", "Verdict", "Why", NULL });
 	for (size_t i = 0; i < s->nodes.n && shown < KV_HTML_ROWS; i++) {
 		const struct node *d = &s->nodes.v[i];
 
-		if (!kv_streq(d->verdict, "off-fabric"))
+		if (!is_bad(d))
 			continue;
-		kv_html(h, "<tr><th scope=\"row\">%s</th><td>%s</td></tr>\n", d->name, d->reason);
+		kv_html(h, "<tr><th scope=\"row\">%s</th><td>", d->name);
+		if (*d->verdict)
+			kv_html_verdict(h, d->verdict);
+		kv_html(h, "</td><td>%s</td></tr>\n", d->reason);
 		shown++;
 	}
 	kv_html_table_end(h);
@@ -281,10 +303,15 @@ void kv_html_sweeps(struct kv_html *h, const struct kv_docs *docs)
 	kv_html_section(h, "Node to node");
 	kv_docs_each(d, docs, KV_DOC_SWEEP)
 	{
-		struct sweep s;
+		const json_t *blocks = json_object_get(d->root, "blocks");
+		struct sweep s, taken_together;
 
 		read_sweep(h->arena, d->root, &s);
-		put_map(h, &s);
+		read_sweep(h->arena, blocks, &taken_together);
+		if (taken_together.pairs.n)
+			put_map(h, &taken_together, "blocks");
+		else
+			put_map(h, &s, "nodes");
 		put_nodes(h, &s);
 		put_pairs(h, &s);
 	}

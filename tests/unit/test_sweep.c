@@ -117,7 +117,7 @@ static void sweep_of(struct kv_sweep *s, struct kv_arena *a, uint32_t n)
 
 	for (uint32_t i = 0; i < n; i++)
 		kv_vec_push(a, &names, kv_strf(a, "n%u", i));
-	kv_sweep_init(s, a, &names);
+	assert_int_equal(kv_sweep_init(s, a, &names, NULL), 0);
 	s->test.engine = "nixl:LIBFABRIC";
 	for (uint32_t i = 0; i < n; i++) {
 		json_auto_t *doc = json_pack("{s:s}", "verdict", "ready");
@@ -128,10 +128,10 @@ static void sweep_of(struct kv_sweep *s, struct kv_arena *a, uint32_t n)
 
 /* How a made-up fabric does. */
 struct fabric {
-	double sigma;    /* of the logarithm of each rate */
-	double hiccups;  /* share of pairs that take 2 to 20 times as long */
-	double rounds;   /* sigma of what a whole round is slowed down by */
-	uint32_t slow;   /* a node with `factor` of the rate; UINT32_MAX for none */
+	double sigma;            /* of the logarithm of each rate */
+	double hiccups;          /* share of pairs that take 2 to 20 times as long */
+	double rounds;           /* sigma of what a whole round is slowed down by */
+	uint32_t slow;           /* a node with `factor` of the rate; UINT32_MAX for none */
 	uint32_t link_a, link_b; /* the same of a pair */
 	double factor;
 };
@@ -142,8 +142,8 @@ static double rate_of(const struct fabric *f, struct kv_sweep_pair p, double rou
 {
 	double rate = 40e9 * exp(f->sigma * normal()) * round;
 	bool node = p.a == f->slow || p.b == f->slow;
-	bool link = (p.a == f->link_a && p.b == f->link_b) ||
-		    (p.b == f->link_a && p.a == f->link_b);
+	bool link =
+		(p.a == f->link_a && p.b == f->link_b) || (p.b == f->link_a && p.a == f->link_b);
 
 	if (uniform() < f->hiccups)
 		rate /= 2 + 18 * uniform();
@@ -234,7 +234,8 @@ static void a_slow_node_is_found(void **state)
 		measure(&s, &f);
 		assert_int_equal(slow_nodes(&s), 1);
 		assert_true(s.nodes[f.slow].slow && !s.nodes[f.slow].confirmed);
-		/* Not to be left out before it was measured again, and its pairs are not slow for it. */
+		/* Not to be left out before it was measured again, and its pairs are not slow for
+		 * it. */
 		assert_null(s.nodes[f.slow].bad);
 		assert_int_equal(s.n_slow, 0);
 		measure_again(&s, &f);
@@ -352,9 +353,12 @@ static void verdicts(void **state)
 	static const struct {
 		const char *engine, *provider, *verdict;
 	} of[] = {
-		{ "nixl:LIBFABRIC", "efa", "on-fabric" }, { "nixl:LIBFABRIC", "tcp", "off-fabric" },
-		{ "nixl:LIBFABRIC", "", "unknown" },	  { "nixl:UCX", "efa", "unknown" },
-		{ "tcp", "", "unknown" },		  { NULL, NULL, "ready" },
+		{ "nixl:LIBFABRIC", "efa", "on-fabric" },
+		{ "nixl:LIBFABRIC", "tcp", "off-fabric" },
+		{ "nixl:LIBFABRIC", "", "unknown" },
+		{ "nixl:UCX", "efa", "unknown" },
+		{ "tcp", "", "unknown" },
+		{ NULL, NULL, "ready" },
 	};
 
 	(void)state;
@@ -381,9 +385,9 @@ static void verdicts(void **state)
 
 static void write_state(FILE *f, struct kv_sweep *s)
 {
-	json_auto_t *doc = json_pack("{s:s, s:[s], s:s, s:{s:s}}", "verdict", "off-fabric",
-				     "findings", "KV101", "detail", "a \"detail\"", "facts",
-				     "kernel", "6.1");
+	json_auto_t *doc =
+		json_pack("{s:s, s:[s], s:s, s:{s:s}}", "verdict", "off-fabric", "findings",
+			  "KV101", "detail", "a \"detail\"", "facts", "kernel", "6.1");
 
 	kv_sweep_state_head(f, s);
 	assert_int_equal(kv_sweep_add_node(s, 2, doc, NULL), 0);
@@ -450,14 +454,20 @@ static void odd_states_are_refused(void **state)
 {
 	static const char head[] = "kvpath.sweep-state/1 {\"nodes\":\"n[0-2]\"}\n";
 	static const char *const bad[] = {
-		"pair 0 0 1 -\n", "pair 0 3 1 -\n",  "pair 0 1\n",	"pair 0 1 x -\n",
-		"pair -1 0 1 -\n", "pair 0 1 1e9\n", "node n9 {}\n",	"node n0 {}\n",
-		"node n0 [\n",	   "lost n0\n",	     "fail 0 1 \n",	"\n",
-		"PAIR 0 1 1 -\n",  "lost n9 gone\n", "pair 99999999999999999999 1 1 -\n",
+		"pair 0 0 1 -\n", "pair 0 3 1 -\n",  "pair 0 1\n",
+		"pair 0 1 x -\n", "pair -1 0 1 -\n", "pair 0 1 1e9\n",
+		"node n9 {}\n",   "node n0 {}\n",    "node n0 [\n",
+		"lost n0\n",      "fail 0 1 \n",     "\n",
+		"PAIR 0 1 1 -\n", "lost n9 gone\n",  "pair 99999999999999999999 1 1 -\n",
 	};
 	static const char *const no_head[] = {
-		"", "\n", "{}\n", "kvpath.sweep-state/2 {}\n", "kvpath.sweep-state/1 {}\n",
+		"",
+		"\n",
+		"{}\n",
+		"kvpath.sweep-state/2 {}\n",
+		"kvpath.sweep-state/1 {}\n",
 		"kvpath.sweep-state/1 {\"nodes\":\"n[0-\"}\n",
+		"kvpath.sweep-state/1 {\"nodes\":\"n0,n0\"}\n",
 		"kvpath.sweep-state/1 {\"nodes\":\"-oProxyCommand=x\"}\n",
 		"kvpath.sweep-state/1 {\"nodes\":\"n[0-99999999]\"}\n",
 	};
