@@ -229,7 +229,7 @@ static int bake(struct bake *b)
 		r = check_format(&t);
 	if (r != KV_STATUS_OK)
 		return r;
-	f = kv_target_facts(b->o, &t);
+	f = kv_target_facts(&t);
 	r = kv_target_intact(&t);
 	if (r != KV_STATUS_OK)
 		return r;

@@ -165,7 +165,7 @@ static int run(struct kv_opts *o)
 		r = choose_shapes(o, &req, &rep.shape_source);
 	if (r != KV_STATUS_OK)
 		return r;
-	n = choose(kv_target_facts(o, &t));
+	n = choose(kv_target_facts(&t));
 	choose_engines(o, n, &engines);
 	fill(o, &t, n, &req);
 	rep.target = t.path;

@@ -15,13 +15,9 @@ static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
 	return KV_STATUS_OK;
 }
 
-/* Before any work is done: a recording needs a host, and a place of its own. */
-static int may_record(const struct kv_opts *o, const struct kv_target *t)
+/* Before any work is done: a recording needs a place of its own. */
+static int may_record(const struct kv_opts *o)
 {
-	if (o->record && !t->sysroot)
-		return kv_fail(KV_STATUS_USAGE,
-			       "--record: %s has no host; check / or name one with --sysroot",
-			       t->path);
 	if (o->record && !o->force && access(o->record, F_OK) == 0)
 		return kv_fail(KV_STATUS_USAGE, "--record %s: File exists (--force replaces it)",
 			       o->record);
@@ -37,7 +33,14 @@ static int record(const struct kv_opts *o, const struct kv_target *t, const stru
 	struct kv_err err = { 0 };
 
 	json_decref(doc);
-	kv_record_make(t->sysroot, f->env, kv_strf(o->arena, "%s\n", report), &tar);
+	kv_record_make(&(struct kv_record){ .facts = f,
+					    .sysroot = t->sysroot,
+					    .notes = t->notes,
+					    .sources = &t->sources,
+					    .image = t->image,
+					    .cpu_level = t->cpu_level,
+					    .report = kv_strf(o->arena, "%s\n", report) },
+		       &tar);
 	if (kv_record_save(o->record, &tar, o->force, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "--record: %s", err.msg);
 	return KV_STATUS_OK;
@@ -53,13 +56,13 @@ static int run(struct kv_opts *o)
 
 	r = kv_target_open_arg(o, &t);
 	if (r == KV_STATUS_OK)
-		r = may_record(o, &t);
+		r = may_record(o);
 	if (r != KV_STATUS_OK)
 		return r;
-	f = kv_target_facts(o, &t);
+	f = kv_target_facts(&t);
 	kv_rules_run(f, &findings);
-	/* It may ask the target once more. */
-	if (o->sarif)
+	/* It may ask the target once more, and so may who replays a recording. */
+	if (o->sarif || o->record)
 		doc = kv_sarif_check(f, &findings, o->sysroot, status_of(o, &findings));
 	r = kv_target_intact(&t);
 	if (r == KV_STATUS_OK && o->record)

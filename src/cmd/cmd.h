@@ -3,6 +3,7 @@
 #ifndef KV_CMD_CMD_H
 #define KV_CMD_CMD_H
 
+#include "inspect/recording.h"
 #include "report/report.h"
 
 enum kv_status {
@@ -24,7 +25,8 @@ struct kv_opts {
 	struct kv_env env; /* --env */
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
 		*prometheus;
-	bool vram, mem_given, json, sarif, quiet, strict, dry_run, verbose, image, force, print;
+	bool vram, mem_given, backend_given, json, sarif, quiet, strict, dry_run, verbose, image,
+		force, print;
 	const char *dtype, *layout, *model; /* of a KV cache */
 	const char *before, *after, *op;    /* of bench, as the next ones */
 	kv_strv engines, shapes;
@@ -108,8 +110,14 @@ struct kv_target {
 	struct kv_root *root;
 	struct kv_sysroot *sysroot; /* the host that it is on; NULL where none is examined */
 	struct kv_env env;
-	kv_strv sources; /* fabric sources on the host */
+	kv_source_dirs sources; /* fabric sources on the host */
 	struct kv_scan scan;
+	const char *backend; /* the options in effect, a recording's unless they were given */
+	bool vram, image;
+	unsigned cpu_level;
+	struct kv_notes *notes;         /* what it answers, where that is recorded; NULL */
+	struct kv_recording *recording; /* that it is replayed from; NULL */
+	struct kv_root *files;          /* of that recording */
 };
 
 /* Opens `path` ("/" where NULL) with the options' mounts. KV_STATUS_OK or the status to exit with.
@@ -130,7 +138,7 @@ void kv_target_close(struct kv_target *t);
 #define _target_      __attribute__((cleanup(kv_target_close)))
 #define _last_target_ __attribute__((cleanup(kv_target_leave)))
 /* Walks the target and collects its facts. */
-struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t);
+struct kv_facts *kv_target_facts(struct kv_target *t);
 
 /*
  * Repairs the target that the arguments name. starting: it is the root of a container that is being

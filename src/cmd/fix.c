@@ -71,7 +71,7 @@ static int recover(const struct kv_target *t)
 
 static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *view, bool starting)
 {
-	struct kv_facts *f = kv_target_facts(o, t);
+	struct kv_facts *f = kv_target_facts(t);
 	struct kv_plan p;
 	int r = kv_target_intact(t);
 

@@ -73,8 +73,8 @@ const struct kv_option kv_options[] = {
 	  OPT_IMAGE },
 	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from a recorded tree or tar",
 	  OPT_SYSROOT },
-	{ "record", "OUT.tar",
-	  "save what was read of the host, secrets masked (kvpath-report.json too)", OPT_RECORD },
+	{ "record", "OUT.tar", "save what was read of the target and its host, secrets masked",
+	  OPT_RECORD },
 	{ "output", "FILE", "the file to write (-o FILE is the same)", OPT_OUTPUT },
 	{ "force", NULL, "replace the file that is written where it exists", OPT_FORCE },
 	{ "force-file", "PATH",
@@ -233,6 +233,7 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		if (!is_backend_name(value))
 			return bad_value(d, value);
 		o->backend = value;
+		o->backend_given = true;
 		break;
 	case OPT_MEM:
 		o->vram = kv_streq(value, "vram");

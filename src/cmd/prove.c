@@ -114,7 +114,7 @@ static int run(struct kv_opts *o)
 		r = kv_target_needs_dir(&t, "prove");
 	if (r != KV_STATUS_OK)
 		return r;
-	n = choose(kv_target_facts(o, &t));
+	n = choose(kv_target_facts(&t));
 	if (!n)
 		return kv_fail(KV_STATUS_OFF, "%s: there is no NIXL to prove anything with",
 			       t.path);

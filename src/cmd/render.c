@@ -65,7 +65,7 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 		r = kv_target_open_arg(o, t);
 		if (r != KV_STATUS_OK)
 			return r;
-		in.facts = kv_target_facts(o, t);
+		in.facts = kv_target_facts(t);
 	}
 	if (d->needs == KV_NEEDS_BRING) {
 		r = find_host(o, t, &host);

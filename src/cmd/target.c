@@ -3,6 +3,41 @@
 #include <sys/stat.h>
 
 #include "cmd/cmd.h"
+#include "root/notes.h"
+
+static void note_answers(const struct kv_opts *o, struct kv_root *r, struct kv_notes **ret)
+{
+	if (!o->record || !r)
+		return;
+	*ret = kv_new(o->arena, struct kv_notes);
+	kv_root_note(r, *ret);
+}
+
+/* The recorded target takes the place of the recording. */
+static int open_recording(const struct kv_opts *o, struct kv_target *ret)
+{
+	struct kv_recording *r = kv_new(o->arena, struct kv_recording);
+	struct kv_err err = { 0 };
+
+	if (o->command != &kv_cmd_check && o->command != &kv_cmd_why)
+		return kv_fail(KV_STATUS_USAGE,
+			       "%s: a recording, which only check and why can look at", ret->path);
+	if (kv_recording_open(o->arena, ret->root, r, &err) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", ret->path, err.msg);
+	if (!kv_streq(r->version, KVPATH_VERSION))
+		fprintf(stderr,
+			"kvpath: %s was recorded by kvpath %s; what %s would ask besides counts as "
+			"absent, or is \"cannot tell\"\n",
+			ret->path, kv_printable(o->arena, r->version), KVPATH_VERSION);
+	ret->recording = r;
+	ret->files = ret->root;
+	ret->root = r->root;
+	ret->cpu_level = r->cpu_level;
+	ret->image |= r->image;
+	ret->backend = o->backend_given ? o->backend : r->backend;
+	ret->vram = o->mem_given ? o->vram : r->vram;
+	return KV_STATUS_OK;
+}
 
 static int open_root(const struct kv_opts *o, const char *path, struct kv_target *ret)
 {
@@ -16,9 +51,16 @@ static int open_root(const struct kv_opts *o, const char *path, struct kv_target
 			       path, strerror(errno));
 	if (kv_root_open(o->arena, path, &ret->root, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
-	if (kv_root_format(ret->root) && kv_streq(kv_root_format(ret->root), "recorded host"))
+	if (!kv_root_is_live(ret->root) && kv_recording_is(ret->root)) {
+		e = open_recording(o, ret);
+		if (e != KV_STATUS_OK)
+			return e;
+	} else if (kv_root_format(ret->root) &&
+		   kv_streq(kv_root_format(ret->root), "recorded host")) {
 		return kv_fail(KV_STATUS_USAGE,
 			       "%s: a recorded host is no target: check --sysroot %s", path, path);
+	}
+	note_answers(o, ret->root, &ret->notes);
 	e = kv_root_list(ret->root, "/", &list);
 	if (e < 0 && kv_target_intact(ret) != KV_STATUS_OK)
 		return KV_STATUS_UNKNOWN;
@@ -30,9 +72,26 @@ static int open_root(const struct kv_opts *o, const char *path, struct kv_target
 	return KV_STATUS_OK;
 }
 
+static void add_source(const struct kv_opts *o, const char *dir, struct kv_target *ret)
+{
+	struct kv_source_dir *s = kv_vec_add(o->arena, &ret->sources);
+
+	s->host = dir;
+	if (kv_root_open(o->arena, dir, &s->root, NULL) < 0)
+		s->root = NULL;
+	note_answers(o, s->root, &s->notes);
+}
+
 static int find_sources(const struct kv_opts *o, struct kv_target *ret)
 {
 	struct stat st;
+
+	if (ret->recording && !o->fabrics.n) {
+		ret->sources = ret->recording->sources;
+		for (size_t i = 0; i < ret->sources.n; i++)
+			note_answers(o, ret->sources.v[i].root, &ret->sources.v[i].notes);
+		return KV_STATUS_OK;
+	}
 
 	for (size_t i = 0; i < o->fabrics.n; i++) {
 		if (stat(o->fabrics.v[i], &st) < 0)
@@ -41,29 +100,64 @@ static int find_sources(const struct kv_opts *o, struct kv_target *ret)
 		if (!S_ISDIR(st.st_mode))
 			return kv_fail(KV_STATUS_USAGE, "--fabric %s: not a directory",
 				       o->fabrics.v[i]);
-		kv_vec_push(o->arena, &ret->sources, o->fabrics.v[i]);
+		add_source(o, o->fabrics.v[i], ret);
 	}
 	/* A live root's own copy is found by the walk. */
 	if (!o->fabrics.n && !kv_root_is_live(ret->root) && stat(KV_HOST_EFA, &st) == 0 &&
 	    S_ISDIR(st.st_mode))
-		kv_vec_push(o->arena, &ret->sources, kv_strdup(o->arena, KV_HOST_EFA));
+		add_source(o, KV_HOST_EFA, ret);
+	return KV_STATUS_OK;
+}
+
+static int open_sysroot(const struct kv_opts *o, const char *path, struct kv_sysroot **ret)
+{
+	struct kv_err err = { 0 };
+	int e = kv_sysroot_open(o->arena, path, ret, &err);
+
+	if (e < 0)
+		return kv_fail(e == -ENOENT || e == -ENOTSUP || e == -EPROTO ? KV_STATUS_USAGE
+									     : KV_STATUS_UNKNOWN,
+			       "--sysroot %s", err.msg);
+	return KV_STATUS_OK;
+}
+
+static void add_env(const struct kv_opts *o, const struct kv_env *from, struct kv_env *ret)
+{
+	for (size_t i = 0; from && i < from->pairs.n; i++)
+		kv_env_put(o->arena, ret, from->pairs.v[i]);
+}
+
+/* The host that a recorded target was on, and the environment of its job. */
+static int open_recorded_host(const struct kv_opts *o, struct kv_target *ret)
+{
+	struct kv_sysroot *s;
+	int r = open_sysroot(o, ret->path, &s);
+
+	if (r != KV_STATUS_OK)
+		return r;
+	add_env(o, kv_sysroot_env(s), &ret->env);
+	if (!o->sysroot && kv_sysroot_has_host(s))
+		ret->sysroot = s;
+	else
+		kv_sysroot_close(s);
 	return KV_STATUS_OK;
 }
 
 /* A live target's host is this machine, unless the caller or --sysroot says otherwise. */
 static int open_host(const struct kv_opts *o, struct kv_target *ret)
 {
-	struct kv_err err = { 0 };
-	int e;
+	int r = ret->recording ? open_recorded_host(o, ret) : KV_STATUS_OK;
 
-	if (!o->sysroot && (!kv_root_is_live(ret->root) || o->image))
+	if (r != KV_STATUS_OK)
+		return r;
+	if (!o->sysroot && (ret->recording || !kv_root_is_live(ret->root) || o->image))
 		return KV_STATUS_OK;
-	e = kv_sysroot_open(o->arena, o->sysroot, &ret->sysroot, &err);
-	if (e < 0)
-		return kv_fail(e == -ENOENT || e == -ENOTSUP || e == -EPROTO ? KV_STATUS_USAGE
-									     : KV_STATUS_UNKNOWN,
-			       "--sysroot %s", err.msg);
-	return KV_STATUS_OK;
+	r = open_sysroot(o, o->sysroot, &ret->sysroot);
+	if (r == KV_STATUS_OK && !kv_sysroot_has_host(ret->sysroot))
+		return kv_fail(KV_STATUS_USAGE,
+			       "--sysroot %s: a recording of a target that was on no host",
+			       o->sysroot);
+	return r;
 }
 
 /*
@@ -72,18 +166,21 @@ static int open_host(const struct kv_opts *o, struct kv_target *ret)
  */
 static void gather_env(const struct kv_opts *o, struct kv_target *ret)
 {
-	const struct kv_env *image = kv_root_env(ret->root);
 	const struct kv_env *recorded = ret->sysroot ? kv_sysroot_env(ret->sysroot) : NULL;
 	struct kv_env own = { 0 };
 
-	for (size_t i = 0; image && i < image->pairs.n; i++)
-		kv_env_put(o->arena, &own, image->pairs.v[i]);
-	for (size_t i = 0; recorded && i < recorded->pairs.n; i++)
-		kv_env_put(o->arena, &own, recorded->pairs.v[i]);
+	if (ret->recording) {
+		/* All of it is recorded as it was in effect. */
+		if (o->sysroot)
+			add_env(o, recorded, &ret->env);
+		add_env(o, &o->env, &ret->env);
+		return;
+	}
+	add_env(o, kv_root_env(ret->root), &own);
+	add_env(o, recorded, &own);
 	for (char **e = environ; !recorded && kv_root_is_live(ret->root) && *e; e++)
 		kv_env_put(o->arena, &own, *e);
-	for (size_t i = 0; i < o->env.pairs.n; i++)
-		kv_env_put(o->arena, &own, o->env.pairs.v[i]);
+	add_env(o, &o->env, &own);
 	kv_target_env(ret->root, &own, &ret->env);
 }
 
@@ -91,7 +188,11 @@ int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *
 {
 	int r;
 
-	*ret = (struct kv_target){ .path = path ? path : "/" };
+	*ret = (struct kv_target){ .path = path ? path : "/",
+				   .backend = o->backend,
+				   .vram = o->vram,
+				   .image = o->image,
+				   .cpu_level = kv_cpu_level() };
 	r = open_root(o, ret->path, ret);
 	if (r == KV_STATUS_OK)
 		r = find_sources(o, ret);
@@ -139,30 +240,38 @@ void kv_target_leave(struct kv_target *t)
 {
 	struct kv_root *host = t->sysroot ? kv_sysroot_files(t->sysroot) : NULL;
 
-	if (KV_SANITIZED || (t->root && kv_root_format(t->root)) || (host && kv_root_format(host)))
+	if (KV_SANITIZED || t->files || (t->root && kv_root_format(t->root)) ||
+	    (host && kv_root_format(host)))
 		kv_target_close(t);
 }
 
 void kv_target_close(struct kv_target *t)
 {
 	kv_root_close(t->root);
+	for (size_t i = 0; i < t->sources.n; i++)
+		kv_root_close(t->sources.v[i].root);
+	kv_root_close(t->files);
 	kv_sysroot_close(t->sysroot);
 }
 
-struct kv_facts *kv_target_facts(const struct kv_opts *o, struct kv_target *t)
+struct kv_facts *kv_target_facts(struct kv_target *t)
 {
 	struct kv_inspect in = {
 		.root = t->root,
 		.path = t->path,
 		.env = &t->env,
-		.backend = o->backend,
-		.vram = o->vram,
-		.image = o->image,
+		.backend = t->backend,
+		.vram = t->vram,
+		.image = t->image,
+		.cpu_level = t->cpu_level,
 		.sources = &t->sources,
 		.sysroot = t->sysroot,
 	};
 
 	kv_scan(t->root, &t->scan);
+	/* Of a recorded walk only what it led to is there. */
+	if (t->recording)
+		t->scan.stopped = t->recording->stopped;
 	return kv_facts_collect(&in, &t->scan);
 }
 

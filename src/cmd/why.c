@@ -81,10 +81,10 @@ static void why_plain(const struct kv_target *t, const char *file, bool program,
 	 * such. */
 	if (!strchr(file, '/') || !kv_elf_identify(t->root, file, &id))
 		kv_root_identify(t->root, &id);
-	l = kv_loader_new(t->root, id.machine, id.is64, id.be, kv_cpu_level());
+	l = kv_loader_new(t->root, id.machine, id.is64, id.be, t->cpu_level);
 	if (!kv_loader_ldso(l)->is_glibc) {
 		kv_root_identify(t->root, &id);
-		l = kv_loader_new(t->root, id.machine, id.is64, id.be, kv_cpu_level());
+		l = kv_loader_new(t->root, id.machine, id.is64, id.be, t->cpu_level);
 	}
 	p = kv_process_start(l, &opts, ret);
 	if (ret->object && !program)
@@ -136,7 +136,7 @@ static int load_file(const struct kv_opts *o, struct kv_target *t, const char *f
 		     const char *real, const char **ret_process, struct kv_load *ret)
 {
 	bool plain = o->process ? is_plain(o->process) : !may_be_plugin(file);
-	const struct kv_facts *f = plain ? NULL : kv_target_facts(o, t);
+	const struct kv_facts *f = plain ? NULL : kv_target_facts(t);
 
 	if (f && !o->process && why_plugin(f, real, ret_process, ret))
 		return KV_STATUS_OK;

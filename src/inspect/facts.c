@@ -106,7 +106,7 @@ void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret)
 
 /* The machine that the target is for: that of its libnixl, else of a program that every system has.
  */
-static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan)
+static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan, unsigned cpu)
 {
 	struct kv_elf_id id;
 	bool known = false;
@@ -115,7 +115,7 @@ static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *sc
 		known = kv_elf_identify(r, scan->libnixls.v[i], &id);
 	if (!known)
 		kv_root_identify(r, &id);
-	return kv_loader_new(r, id.machine, id.is64, id.be, kv_cpu_level());
+	return kv_loader_new(r, id.machine, id.is64, id.be, cpu);
 }
 
 static void describe(struct kv_facts *f)
@@ -130,7 +130,7 @@ static void describe(struct kv_facts *f)
 		f->libc = so->is_glibc ? "glibc" : "unknown";
 }
 
-static struct kv_facts *collect(struct kv_facts *f, const kv_strv *sources)
+static struct kv_facts *collect(struct kv_facts *f, const kv_source_dirs *sources)
 {
 	describe(f);
 	kv_find_sources(f, sources);
@@ -159,7 +159,7 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->live = kv_root_is_live(in->root) && !in->image;
 	if (in->sysroot)
 		f->host = kv_host_collect(in->sysroot);
-	f->loader = make_loader(in->root, scan);
+	f->loader = make_loader(in->root, scan, in->cpu_level);
 	return collect(f, in->sources);
 }
 

@@ -162,6 +162,15 @@ struct kv_facts {
 	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
 };
 
+/* A host directory to borrow a libfabric from. */
+struct kv_source_dir {
+	const char *host;
+	struct kv_root *root;   /* stays the caller's; NULL where it can not be opened */
+	struct kv_notes *notes; /* what was asked of it, for a recording; NULL */
+};
+
+typedef KV_VEC(struct kv_source_dir) kv_source_dirs;
+
 struct kv_inspect {
 	struct kv_root *root;
 	const char *path;
@@ -170,7 +179,8 @@ struct kv_inspect {
 	bool vram;
 	bool image; /* look at a live root as at an image: the driver's libraries assumed */
 	struct kv_sysroot *sysroot; /* the host to examine; NULL for none */
-	const kv_strv *sources;     /* host directories to borrow a libfabric from */
+	const kv_source_dirs *sources;
+	unsigned cpu_level; /* of the machine that runs it, as of kv_cpu_level() */
 };
 
 /* Libraries that the host injects when a container starts; NULL-terminated. */

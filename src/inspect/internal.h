@@ -6,7 +6,7 @@
 
 void kv_find_nixls(struct kv_facts *f);
 void kv_find_fabrics(struct kv_facts *f);
-void kv_find_sources(struct kv_facts *f, const kv_strv *dirs);
+void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs);
 void kv_find_orphans(struct kv_facts *f);
 void kv_find_frameworks(struct kv_facts *f);
 void kv_find_config(struct kv_facts *f);

@@ -1,7 +1,8 @@
 /*
- * A recording: the files that were read, with what was read of them; the links and directories on
- * the way; the names in directories that were listed; and the index. Nothing else of the host.
- * Owners, times and modes are left out, so that the same answers give the same bytes.
+ * A recording: of the host the files that were read, with what was read of them; the links and
+ * directories on the way; the names in directories that were listed; and the index. Of the target,
+ * and of the fabric sources, what they answered (root/notes.h). Nothing else. Owners, times and
+ * modes are left out, so that the same answers give the same bytes.
  */
 #include <fcntl.h>
 
@@ -174,7 +175,7 @@ static void put_answer(struct tree *t, const struct kv_asked *a)
 
 /* ---- the index ---- */
 
-static bool is_secret(const char *name)
+bool kv_is_secret(const char *name)
 {
 	for (size_t i = 0; i < KV_ARRAY_SIZE(secrets); i++)
 		if (strcasestr(name, secrets[i]))
@@ -210,7 +211,7 @@ static void add_variable(struct kv_arena *a, const char *pair, struct kv_buf *re
 	if (!value)
 		return;
 	kv_buf_fmt(ret, "env %s=", name);
-	if (is_secret(name))
+	if (kv_is_secret(name))
 		kv_buf_str(ret, "masked");
 	else
 		add_value(value + 1, ret);
@@ -242,12 +243,15 @@ static bool is_absence(int error)
 	return error == -ENOENT || error == -ENOTDIR;
 }
 
-static void make_index(struct kv_sysroot *s, const struct kv_env *env, struct kv_buf *ret)
+static void make_index(const struct kv_record *rec, struct kv_buf *ret)
 {
-	const kv_askeds *asked = kv_sysroot_asked(s);
+	const kv_askeds *asked = rec->sysroot ? kv_sysroot_asked(rec->sysroot) : NULL;
+	const struct kv_facts *f = rec->facts;
 
 	kv_buf_str(ret, KV_SYSROOT_INDEX " 1\n");
-	for (size_t i = 0; i < asked->n; i++) {
+	if (!asked)
+		kv_buf_str(ret, KV_SYSROOT_NO_HOST "\n");
+	for (size_t i = 0; asked && i < asked->n; i++) {
 		const struct kv_asked *a = &asked->v[i];
 
 		if (a->question == KV_ASKED_NODE)
@@ -255,7 +259,11 @@ static void make_index(struct kv_sysroot *s, const struct kv_env *env, struct kv
 		else if (a->error < 0 && !is_absence(a->error) && strerrorname_np(-a->error))
 			kv_buf_fmt(ret, "error %s %s\n", a->path, strerrorname_np(-a->error));
 	}
-	add_environment(kv_sysroot_arena(s), env, ret);
+	add_environment(f->arena, f->env, ret);
+	/* Where the configuration lies rests on it; else it is nobody's business. */
+	if (kv_streq(f->config.from, "HOME"))
+		add_variable(f->arena, kv_strf(f->arena, "HOME=%s", kv_env_get(f->env, "HOME")),
+			     ret);
 }
 
 /* ---- the tar ---- */
@@ -273,24 +281,32 @@ static void add_member(const struct entry *e, struct kv_buf *tar)
 		   (struct kv_span){ (const uint8_t *)text, strlen(text) });
 }
 
-void kv_record_make(struct kv_sysroot *s, const struct kv_env *env, const char *report,
-		    struct kv_buf *ret)
+static void add_host(struct kv_sysroot *s, struct kv_buf *ret)
 {
 	struct kv_arena *a = kv_sysroot_arena(s);
 	struct tree t = { .arena = a, .root = kv_sysroot_files(s), .known = kv_map_new(a) };
 	const kv_askeds *asked = kv_sysroot_asked(s);
-	_buf_ struct kv_buf index = { 0 };
 
-	/* The index comes first: by it the tar is known. */
-	make_index(s, env, &index);
-	add_member(&(struct entry){ "/" KV_SYSROOT_INDEX, S_IFREG, index.text }, ret);
-	add_member(&(struct entry){ "/" KV_SYSROOT_REPORT, S_IFREG, report }, ret);
 	for (size_t i = 0; i < asked->n; i++)
 		put_answer(&t, &asked->v[i]);
 	if (t.entries.n > 1)
 		qsort(t.entries.v, t.entries.n, sizeof(*t.entries.v), by_path);
 	for (size_t i = 0; i < t.entries.n; i++)
 		add_member(t.entries.v[i], ret);
+}
+
+void kv_record_make(const struct kv_record *rec, struct kv_buf *ret)
+{
+	_buf_ struct kv_buf index = { 0 };
+
+	/* The index comes first: by it the tar is known. */
+	make_index(rec, &index);
+	kv_recording_text(ret, KV_SYSROOT_INDEX, index.text);
+	kv_recording_text(ret, KV_SYSROOT_REPORT, rec->report);
+	if (rec->sysroot)
+		add_host(rec->sysroot, ret);
+	if (rec->notes)
+		kv_recording_target(rec, ret);
 	kv_tar_end(ret);
 }
 

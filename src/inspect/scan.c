@@ -125,20 +125,6 @@ static uint8_t type_of(struct walk *w, const char *path, const struct kv_dirent 
 	return S_ISREG(st.mode) ? DT_REG : S_ISDIR(st.mode) ? DT_DIR : DT_UNKNOWN;
 }
 
-/*
- * Another system's root below this one (an unpacked image, a container's merged view): what lies
- * there belongs to processes of that root, not of this target.
- */
-static bool is_nested_root(const kv_dirents *list)
-{
-	static const char *const marks[] = { "usr", "etc", "bin" };
-	size_t n = 0;
-
-	for (size_t i = 0; i < list->n; i++)
-		n += is_one_of(list->v[i].name, marks, KV_ARRAY_SIZE(marks));
-	return n == KV_ARRAY_SIZE(marks);
-}
-
 static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site);
 
 static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list, unsigned depth,
@@ -179,7 +165,7 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 	if (w->ret->n_entries > MAX_ENTRIES || depth > MAX_DEPTH)
 		w->ret->stopped = depth > MAX_DEPTH ? "directories nested too deeply"
 						    : "more files than kvpath walks through";
-	else if (!depth || !is_nested_root(&list))
+	else if (!depth || !kv_root_is_other(&list))
 		walk_entries(w, dir, &list, depth, in_site);
 	kv_arena_rewind(w->scratch, mark);
 }

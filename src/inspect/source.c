@@ -227,12 +227,12 @@ static void take(struct walk *w, const char *path)
 	kv_vec_push(f->arena, &f->fabrics, fab);
 }
 
-void kv_find_sources(struct kv_facts *f, const kv_strv *dirs)
+void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs)
 {
 	for (size_t i = 0; dirs && i < dirs->n; i++) {
-		struct walk w = { .f = f, .host = dirs->v[i] };
+		struct walk w = { .f = f, .host = dirs->v[i].host, .root = dirs->v[i].root };
 
-		if (kv_root_open(f->arena, dirs->v[i], &w.root, NULL) < 0)
+		if (!w.root)
 			continue;
 		w.parsed = kv_map_new(f->arena);
 		collect(&w, "/", 0);
@@ -242,6 +242,5 @@ void kv_find_sources(struct kv_facts *f, const kv_strv *dirs)
 		for (size_t j = 0; j < w.libs.n; j++)
 			if (kv_map_get(w.parsed, w.libs.v[j]))
 				kv_elf_release(kv_map_get(w.parsed, w.libs.v[j]));
-		kv_root_close(w.root);
 	}
 }

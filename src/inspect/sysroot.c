@@ -13,7 +13,7 @@ struct kv_sysroot {
 	const char *path;     /* NULL for this machine */
 	struct kv_map *index; /* "error PATH", "device PATH" -> the rest of the line */
 	struct kv_env env;
-	bool has_env;
+	bool has_env, has_no_host;
 	kv_askeds asked;
 };
 
@@ -38,6 +38,8 @@ static void take_line(struct kv_sysroot *s, const char *line)
 		s->has_env = true;
 		return;
 	}
+	if (kv_streq(line, KV_SYSROOT_NO_HOST))
+		s->has_no_host = true;
 	if (line[0] == '#' || !line[word])
 		return;
 	operand = strcspn(line + word + 1, " ");
@@ -132,6 +134,11 @@ struct kv_root *kv_sysroot_files(const struct kv_sysroot *s)
 const kv_askeds *kv_sysroot_asked(const struct kv_sysroot *s)
 {
 	return &s->asked;
+}
+
+bool kv_sysroot_has_host(const struct kv_sysroot *s)
+{
+	return !s->has_no_host;
 }
 
 const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s)

@@ -12,7 +12,8 @@
 
 #include "root/image.h"
 
-#define KV_SYSROOT_INDEX KV_RECORDING_INDEX
+#define KV_SYSROOT_INDEX   KV_RECORDING_INDEX
+#define KV_SYSROOT_NO_HOST "host none"
 
 struct kv_sysroot;
 
@@ -51,6 +52,8 @@ const char *kv_sysroot_path(const struct kv_sysroot *s);
 struct kv_root *kv_sysroot_files(const struct kv_sysroot *s);
 /* What was asked so far, in order. */
 const kv_askeds *kv_sysroot_asked(const struct kv_sysroot *s);
+/* False for a recording of a target that was on no host. */
+bool kv_sysroot_has_host(const struct kv_sysroot *s);
 /* The environment that was recorded; NULL where none was. */
 const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s);
 

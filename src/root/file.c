@@ -1,7 +1,7 @@
 /* The files of a root that are open: opening, reading, mapping, closing. */
 #include <sys/mman.h>
 
-#include "root/internal.h"
+#include "root/tap.h"
 
 /*
  * Images are looked into once, and mostly from a disk: up to here a piece is read as a whole and at
@@ -31,7 +31,7 @@ static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 	const struct kv_overlay *o;
 	int e;
 
-	if (open_listed(r, guest, ret))
+	if (!r->notes && open_listed(r, guest, ret))
 		return 0;
 	e = kv_root_resolve(r, guest, 0, &real, &st);
 	if (e < 0)
@@ -44,11 +44,11 @@ static int open_file(struct kv_root *r, const char *guest, struct kv_file **ret)
 		e = o->tree ? o->tree->ops->open(o->tree, rel, ret) : -EISDIR;
 		if (e == 0)
 			kv_file_close(*ret);
-		return e == -EACCES ? e : -EISDIR;
+		return kv_tap_open(r, real, e == -EACCES ? e : -EISDIR, ret);
 	}
-	if (o->tree->ops->open_known)
-		return o->tree->ops->open_known(o->tree, rel, &st, ret);
-	return o->tree->ops->open(o->tree, rel, ret);
+	e = o->tree->ops->open_known ? o->tree->ops->open_known(o->tree, rel, &st, ret)
+				     : o->tree->ops->open(o->tree, rel, ret);
+	return kv_tap_open(r, real, e, ret);
 }
 
 int kv_root_open_file(struct kv_root *r, const char *guest, struct kv_file **ret)

@@ -26,6 +26,8 @@ struct kv_image_format {
 
 /* The first member of a recorded host's tar (docs/recording.md); no image, but read as one. */
 #define KV_RECORDING_INDEX "kvpath-host"
+/* That of a recorded target. */
+#define KV_RECORDING_TARGET "kvpath-target"
 
 /* The format that knows fd, NULL where none does. */
 const struct kv_image_format *kv_image_probe(int fd, const struct stat *st);

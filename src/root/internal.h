@@ -29,9 +29,13 @@ struct kv_root {
 	struct kv_map *dirs;                /* see resolve.c */
 	struct kv_map *lists;               /* resolved path -> kv_dirents, sorted */
 	KV_VEC(struct kv_known_dev) devs;
-	struct kv_file *files; /* opened and not closed yet */
+	struct kv_file *files;  /* opened and not closed yet */
+	struct kv_notes *notes; /* where answers are noted; NULL */
+	bool is_aside;          /* what is asked now is a walk's, and tells nothing by itself */
 };
 
+/* Lays the base. */
+void kv_root_begin(struct kv_root *r, struct kv_tree *base);
 /* What was found before need not hold when something else is laid. */
 void kv_root_forget(struct kv_root *r);
 
@@ -41,6 +45,8 @@ const struct kv_overlay *kv_overlay_at(const struct kv_root *r, const char *real
 /* The same questions as of a tree, of a path whose directory is resolved. */
 int kv_overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret);
 int kv_overlay_readlink(struct kv_root *r, const char *real, const char **ret);
+int kv_overlay_list(struct kv_root *r, const char *real, bool walk, struct kv_arena *a,
+		    kv_dirents *ret);
 
 /* Where the path leads, and what is there. 0 or -errno. */
 int kv_root_resolve(struct kv_root *r, const char *path, unsigned flags, const char **ret,

@@ -5,7 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-#include "root/internal.h"
+#include "root/tap.h"
 
 /* path below dir, without the slash between them; NULL where it does not lie there. */
 static const char *below(const char *path, const char *dir)
@@ -119,8 +119,13 @@ const struct kv_overlay *kv_overlay_at(const struct kv_root *r, const char *real
 bool kv_root_is_mounted(const struct kv_root *r, const char *guest)
 {
 	const char *rel;
+	const struct kv_overlay *o = kv_overlay_at(r, guest, &rel);
+	bool is = o->mount ||
+		  (o->tree && o->tree->ops->was_mount && o->tree->ops->was_mount(o->tree, rel));
 
-	return kv_overlay_at(r, guest, &rel)->mount;
+	if (is && r->notes)
+		kv_notes_of(r->notes, guest)->is_mount = true;
+	return is;
 }
 
 /* Whether something is laid below real, which therefore is a directory in any case. */
@@ -135,7 +140,7 @@ static bool is_implied_dir(const struct kv_root *r, const char *real)
 	return false;
 }
 
-int kv_overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret)
+static int overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret)
 {
 	const char *rel;
 	const struct kv_overlay *o = kv_overlay_at(r, real, &rel);
@@ -157,16 +162,26 @@ int kv_overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret)
 	return e;
 }
 
+int kv_overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret)
+{
+	int e = overlay_lstat(r, real, ret);
+
+	kv_tap_stat(r, real, e, ret);
+	return e;
+}
+
 int kv_overlay_readlink(struct kv_root *r, const char *real, const char **ret)
 {
 	const char *rel;
 	const struct kv_overlay *o = kv_overlay_at(r, real, &rel);
+	int e = 0;
 
-	if (o->link) {
+	if (o->link)
 		*ret = o->link;
-		return 0;
-	}
-	return o->tree->ops->readlink(o->tree, rel, r->arena, ret);
+	else
+		e = o->tree->ops->readlink(o->tree, rel, r->arena, ret);
+	kv_tap_link(r, real, e, e == 0 ? *ret : NULL);
+	return e;
 }
 
 static bool has_name(const kv_dirents *list, const char *name)
@@ -194,16 +209,24 @@ static void add_overlay_names(struct kv_root *r, const char *real, struct kv_are
 	}
 }
 
-int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret)
+int kv_overlay_list(struct kv_root *r, const char *real, bool walk, struct kv_arena *a,
+		    kv_dirents *ret)
 {
 	const char *rel;
 	const struct kv_overlay *o = kv_overlay_at(r, real, &rel);
-	int e = o->tree->ops->list(o->tree, rel, a, ret);
+	int e = walk && o->tree->ops->walk ? o->tree->ops->walk(o->tree, rel, a, ret)
+					   : o->tree->ops->list(o->tree, rel, a, ret);
 
 	if (r->overlays.n > 1) {
 		if (is_implied_dir(r, real))
 			e = e == -ENOENT || e == -ENOTDIR ? 0 : e;
 		add_overlay_names(r, real, a, ret);
 	}
+	kv_tap_list(r, real, walk, e, ret);
 	return e;
+}
+
+int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret)
+{
+	return kv_overlay_list(r, real, /* walk= */ true, a, ret);
 }

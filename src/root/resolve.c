@@ -2,7 +2,7 @@
  * The resolver: walks guest paths component by component through the base and what is laid over it,
  * symlinks included, and remembers what every directory path came to.
  */
-#include "root/internal.h"
+#include "root/tap.h"
 
 #define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
 #define MAX_PATH  4096
@@ -22,10 +22,13 @@ static int may_search(struct kv_root *r, const char *dir)
 {
 	const char *rel;
 	const struct kv_overlay *o = kv_overlay_at(r, dir, &rel);
+	int e;
 
 	if (!r->unprivileged || !o->tree || !o->tree->ops->search)
 		return 0;
-	return o->tree->ops->search(o->tree, rel);
+	e = o->tree->ops->search(o->tree, rel);
+	kv_tap_search(r, dir, e);
+	return e;
 }
 
 /*
@@ -48,6 +51,7 @@ static int enter(struct kv_root *r, const char *dir, const char *name, unsigned 
 	k = kv_map_get(r->dirs, real);
 	/* Spelled otherwise, it was met before. What is no directory can be a file. */
 	if (k && k->error != -ENOTDIR) {
+		kv_tap_again(r, real);
 		*ret = k->real;
 		*st = k->st;
 		return k->error;
@@ -85,6 +89,7 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 	path = kv_strndup(r->arena, path, n);
 	k = kv_map_get(r->dirs, path);
 	if (k) {
+		kv_tap_again(r, k->real ? k->real : path);
 		*ret = k->real;
 		return k->error;
 	}

@@ -3,7 +3,7 @@
 #include <sys/vfs.h>
 
 #include "root/image.h"
-#include "root/internal.h"
+#include "root/tap.h"
 
 /* An image as the base. The path is put in front of what its format says. */
 static int open_image(struct kv_root *r, const char *host_path, int *fd, const struct stat *st,
@@ -55,6 +55,12 @@ void kv_root_forget(struct kv_root *r)
 	r->lists = kv_map_new(r->arena);
 }
 
+void kv_root_begin(struct kv_root *r, struct kv_tree *base)
+{
+	kv_root_forget(r);
+	kv_vec_push(r->arena, &r->overlays, ((struct kv_overlay){ .guest = "/", .tree = base }));
+}
+
 int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret,
 		 struct kv_err *err)
 {
@@ -68,8 +74,7 @@ int kv_root_open(struct kv_arena *a, const char *host_path, struct kv_root **ret
 	e = open_base(r, host_path, &base, err);
 	if (e < 0)
 		return e;
-	kv_root_forget(r);
-	kv_vec_push(a, &r->overlays, ((struct kv_overlay){ .guest = "/", .tree = base }));
+	kv_root_begin(r, base);
 	*ret = r;
 	return 0;
 }
@@ -126,9 +131,22 @@ void kv_root_will_skip(struct kv_root *r, const char *const *names, size_t n)
 		base->ops->will_skip(base, names, n);
 }
 
+bool kv_root_is_other(const kv_dirents *list)
+{
+	static const char *const names[] = { "usr", "etc", "bin", KV_RECORDING_INDEX,
+					     KV_RECORDING_TARGET };
+	bool has[KV_ARRAY_SIZE(names)] = { false };
+	const struct kv_dirent *d;
+
+	kv_vec_each (d, list)
+		for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
+			has[i] |= kv_streq(d->name, names[i]);
+	return (has[0] && has[1] && has[2]) || (has[3] && has[4]);
+}
+
 /* ---- questions ---- */
 
-bool kv_root_is_local(struct kv_root *r, const char *guest)
+static bool ask_local(struct kv_root *r, const char *guest)
 {
 	/* Magic numbers of statfs(2): NFS, SMB, CIFS, FUSE, Lustre, Ceph, 9p, BeeGFS, GPFS, AFS,
 	 * autofs. */
@@ -151,6 +169,21 @@ bool kv_root_is_local(struct kv_root *r, const char *guest)
 			if ((uint32_t)fs.f_type == remote[i])
 				local = false;
 	kv_vec_push(r->arena, &r->devs, ((struct kv_known_dev){ st.dev, local }));
+	return local;
+}
+
+bool kv_root_is_local(struct kv_root *r, const char *guest)
+{
+	struct kv_tree *base = r->overlays.v[0].tree;
+	bool local;
+
+	if (base->ops->was_remote)
+		return !base->ops->was_remote(base, guest + 1);
+	r->is_aside = true;
+	local = ask_local(r, guest);
+	r->is_aside = false;
+	if (r->notes && !local)
+		kv_notes_of(r->notes, guest)->remote = true;
 	return local;
 }
 
@@ -210,7 +243,8 @@ int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret)
 	list = kv_map_get(r->lists, real);
 	if (!list) {
 		list = kv_new(r->arena, kv_dirents);
-		e = S_ISDIR(st.mode) ? kv_root_list_real(r, real, r->arena, list) : -ENOTDIR;
+		e = S_ISDIR(st.mode) ? kv_overlay_list(r, real, /* walk= */ false, r->arena, list)
+				     : -ENOTDIR;
 		if (e < 0)
 			return e;
 		if (list->n > 1)

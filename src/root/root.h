@@ -60,6 +60,11 @@ const char *kv_root_fault(const struct kv_root *r);
 /* The environment that the base itself gives to its processes (an image's configuration); NULL. */
 const struct kv_env *kv_root_env(const struct kv_root *r);
 
+struct kv_notes;
+
+/* From now on every answer is noted in `notes`, which must outlive r (notes.h). */
+void kv_root_note(struct kv_root *r, struct kv_notes *notes);
+
 /* Lays the host's directory or file over guest, as a bind mount would. Missing parents are implied.
  */
 int kv_root_bind(struct kv_root *r, const char *host, const char *guest, struct kv_err *err);
@@ -97,6 +102,12 @@ int kv_root_list(struct kv_root *r, const char *guest, kv_dirents *ret);
 /* The same for a path that is resolved already and known to be a directory, in no order, memory
  * from a: for walks. */
 int kv_root_list_real(struct kv_root *r, const char *real, struct kv_arena *a, kv_dirents *ret);
+/*
+ * Whether a directory with these entries is another system's root (an unpacked image, a container's
+ * merged view) or an unpacked recording of one: what lies there belongs to processes of that root,
+ * and a walk leaves it alone.
+ */
+bool kv_root_is_other(const kv_dirents *list);
 /* A walk is about to begin that enters hardly any directory of these names: an image's reader,
  * which reads ahead of it, leaves them out. No answer is another for it. */
 void kv_root_will_skip(struct kv_root *r, const char *const *names, size_t n);

@@ -14,6 +14,8 @@ struct kv_tree_ops {
 	int (*lstat)(struct kv_tree *t, const char *rel, struct kv_stat *ret);
 	int (*readlink)(struct kv_tree *t, const char *rel, struct kv_arena *a, const char **ret);
 	int (*list)(struct kv_tree *t, const char *rel, struct kv_arena *a, kv_dirents *ret);
+	/* The same for a walk, which a tree may answer with less; NULL: as list. */
+	int (*walk)(struct kv_tree *t, const char *rel, struct kv_arena *a, kv_dirents *ret);
 	/* See kv_root_will_skip(); may be NULL. */
 	void (*will_skip)(struct kv_tree *t, const char *const *names, size_t n);
 	int (*open)(struct kv_tree *t, const char *rel, struct kv_file **ret);
@@ -29,6 +31,9 @@ struct kv_tree_ops {
 	const char *(*fault)(struct kv_tree *t);
 	/* See kv_root_env(); NULL for trees that say nothing about it. */
 	const struct kv_env *(*env)(struct kv_tree *t);
+	/* Of recorded trees: whether rel was in a mount, and on a remote file system. */
+	bool (*was_mount)(struct kv_tree *t, const char *rel);
+	bool (*was_remote)(struct kv_tree *t, const char *rel);
 };
 
 struct kv_tree {
