@@ -13,6 +13,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SEEN_BY = {"c": "check", "l": "log", "p": "prove"}
 HEAD = """# Rules
 
+{} reasons are known: for {} there is a finding and a scenario that injects it, for {} there is none, and the remark says why.
+
 Every known reason why KV transfers are not on EFA, and what kvpath has for it. Made by `make docs` from
 `docs/reasons.tsv`, the table of rules, their pages and the scenarios; do not edit it here. The page of a finding:
 `kvpath explain ID`. Findings beyond these reasons are in `src/rules/rules.def` alone.
@@ -64,19 +66,33 @@ def cell(text):
     return text.replace("|", "\\|")
 
 
+def check_order(all_rows):
+    """Every reason once: A1, A2, ... without a gap."""
+    last = ("", 0)
+    for row, *_ in all_rows:
+        here = (row[0], int(row[1:]))
+        if here not in ((last[0], last[1] + 1), (chr(ord(last[0] or "@") + 1), 1)):
+            sys.exit(f"docs/reasons.tsv: {row} comes after {last[0]}{last[1]}")
+        last = here
+
+
 def document():
-    title, injected, out = titles(), scenarios(), []
+    title, injected, out, without = titles(), scenarios(), [], 0
+    check_order(list(rows()))
     for row, reason, ids, seen, remark in rows():
         ids = [] if ids == "-" else ids.split(",")
         unknown = [i for i in ids if i not in title]
         if unknown or not (ids or remark):
             sys.exit(f"docs/reasons.tsv: {row}: {' '.join(unknown) or 'neither a finding nor why there is none'}")
         names = injected.get(ids[0], []) if ids else []
+        if ids and not names:
+            sys.exit(f"docs/reasons.tsv: {row}: no scenario injects {ids[0]}")
+        without += not ids
         shown = names[0] if names else ""  # the first, so that a further one changes nothing here
         finding = "<br>".join(f"[{i}](../src/rules/pages/{i}.md) {title[i]}" for i in ids) or "none"
         out.append(f"| {row} | {cell(reason)} | {cell(finding)} | {', '.join(SEEN_BY[c] for c in seen)} | "
                    f"{cell(shown)} | {cell(remark)} | {cell(source(ids[0])) if ids else ''} |\n")
-    return HEAD + "".join(out)
+    return HEAD.format(len(out), len(out) - without, without) + "".join(out)
 
 
 def main():

@@ -51,3 +51,18 @@ edit() {
 library() {
 	gcc -shared -fPIC -nostdlib -Wl,-soname,"$1" -x c "${@:4}" -o "$2" "${3:-/dev/null}"
 }
+
+# wheel NAME VERSION [MACHINE]: a wheel beside NIXL, as pip unpacks it.
+wheel() {
+	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"
+}
+
+# cuda 12|13: the CUDA runtime of that version, and no other, with its name for developers.
+cuda() {
+	local name=nvidia-cuda-runtime version=13.5.37
+	[ "$1" = 13 ] || name=nvidia-cuda-runtime-cu12 version=12.8.90
+	rm -f usr/local/cuda/lib64/libcudart.so*
+	unzip -qoj "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$name" "$version")" '*/libcudart.so.*' -d usr/local/cuda/lib64
+	ln -s "libcudart.so.$1" usr/local/cuda/lib64/libcudart.so
+	cache
+}
