@@ -242,38 +242,60 @@ static bool is_settled(const struct stat *st)
 	return now.tv_sec - st->st_mtim.tv_sec > 1;
 }
 
+/*
+ * Whether the directory at the path is the one whose files are open. Nothing is opened for it, so
+ * that it may be asked of the path as it is; where a link of a recorded tree leads out of it, the
+ * answer is no, and the slow way is taken.
+ */
+static bool is_current(const struct kv_watch *w, const struct kept_dir *k)
+{
+	struct stat st;
+
+	return !k->stale && fstatat(w->root_fd, k->path, &st, 0) == 0 && k->ino == st.st_ino &&
+	       k->dev == st.st_dev && memcmp(&k->mtime, &st.st_mtim, sizeof(k->mtime)) == 0;
+}
+
+/* False where one can not be read any more: then the directory is another one by now. */
+static bool read_kept(struct kept_dir *k, struct kv_arena *a, struct kv_watch_device *d)
+{
+	size_t had = d->counters.n;
+
+	for (size_t i = 0; i < k->n; i++) {
+		uint64_t value;
+
+		if (!read_number(k->files[i].fd, &value)) {
+			d->counters.n = had;
+			k->stale = true;
+			return false;
+		}
+		take(a, d, k->files[i].name, value);
+	}
+	return true;
+}
+
 /* Adds all counters of a directory. 0 where there is no such directory, else its inode. */
 static uint64_t read_counters(struct kv_watch *w, struct kv_arena *a, const char *path,
 			      struct kv_watch_device *d)
 {
-	struct kept_dir *k;
-	int fd = open_in(w, path, O_RDONLY | O_DIRECTORY);
+	struct kept_dir *k = kept_of(w, path);
+	int fd;
 	struct stat st;
 
+	if (is_current(w, k) && read_kept(k, a, d)) {
+		k->used = true;
+		return k->ino;
+	}
+	fd = open_in(w, path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		kv_closep(&fd);
 		return 0;
 	}
-	k = kept_of(w, path);
 	k->used = true;
-	if (k->stale || k->ino != st.st_ino || k->dev != st.st_dev ||
-	    memcmp(&k->mtime, &st.st_mtim, sizeof(k->mtime)) != 0) {
-		open_files(w, k, fd, a, d);
-		k->stale |= !is_settled(&st);
-		k->ino = st.st_ino;
-		k->dev = st.st_dev;
-		k->mtime = st.st_mtim;
-		return st.st_ino;
-	}
-	close(fd);
-	for (size_t i = 0; i < k->n; i++) {
-		uint64_t value;
-
-		if (read_number(k->files[i].fd, &value))
-			take(a, d, k->files[i].name, value);
-		else
-			k->stale = true;
-	}
+	open_files(w, k, fd, a, d);
+	k->stale |= !is_settled(&st);
+	k->ino = st.st_ino;
+	k->dev = st.st_dev;
+	k->mtime = st.st_mtim;
 	return st.st_ino;
 }
 

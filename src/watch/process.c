@@ -1,8 +1,8 @@
 /*
  * Processes by what they have mapped, not by their names: NIXL and its plugins, libfabric, NCCL's
  * network plugin. To read the mappings of every process each second would cost more than all else:
- * a process is looked at when it is new, then after 1, 2, 4... seconds, as it may still be
- * importing, and at least every half minute, as it may open a plugin late.
+ * a process is looked at when it was there for a sample, then after 1, 2, 4... seconds, as it may
+ * still be importing, and at least every half minute, as it may open a plugin late.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -14,6 +14,8 @@
 #define MAX_MAPS      ((size_t)64 << 20)
 #define MAX_LOOKS     5 /* 2^5 s */
 #define SECOND        1000000000ULL
+#define MAX_SAME_NS   (120 * SECOND)
+#define MAX_WAIT_NS   (2 * SECOND + SECOND / 2)
 
 /* ---- mappings ---- */
 
@@ -111,22 +113,35 @@ static void read_comm(struct kv_arena *a, int proc, struct kv_watch_process *p)
 	p->comm = kv_strndup(a, text, n);
 }
 
-/* The time of its start, the 22nd value; the name before may hold anything. 0 where it is gone. */
-uint64_t kv_watch_started(int proc)
+/* The 22nd and the 23rd value of stat; the name before may hold anything. start 0 where it is gone.
+ */
+static void read_stat(int proc, uint64_t *ret_started, uint64_t *ret_size)
 {
 	_close_ int fd = openat(proc, "stat", O_RDONLY | O_CLOEXEC);
 	char text[1024], *at;
-	size_t n;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	if (fd < 0 || kv_read_all(fd, text, sizeof(text) - 1, 0, &n) < 0)
-		return 0;
+	*ret_started = *ret_size = 0;
+	if (n <= 0)
+		return;
 	text[n] = '\0';
 	at = strrchr(text, ')');
 	for (int i = 0; at && i < 20; i++) {
 		at = strchr(at, ' ');
 		at = at ? at + 1 : NULL;
 	}
-	return at ? strtoull(at, NULL, 10) : 0;
+	if (!at)
+		return;
+	*ret_started = strtoull(at, &at, 10);
+	*ret_size = strtoull(at, NULL, 10);
+}
+
+uint64_t kv_watch_started(int proc)
+{
+	uint64_t started, size;
+
+	read_stat(proc, &started, &size);
+	return started;
 }
 
 int kv_watch_open_process(pid_t pid)
@@ -137,10 +152,32 @@ int kv_watch_open_process(pid_t pid)
 	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static void look(struct kv_watch_sample *s, int proc, struct kv_watch_process *p)
+/*
+ * Who maps a library grows by it: the kernel writes out mappings of a process that has the size it
+ * had only now and then. A thread of the kernel has none.
+ */
+static bool may_have_changed(const struct kv_watch_sample *s, const struct kv_watch_process *p,
+			     uint64_t size)
+{
+	return p->maps_error || p->size != size || (size && s->at_ns - p->looked_ns > MAX_SAME_NS);
+}
+
+static void plan_look(const struct kv_watch_sample *s, struct kv_watch_process *p)
+{
+	/* One that has a plugin will hardly get more soon. */
+	if (p->plugins.n)
+		p->looks = MAX_LOOKS;
+	p->next_look_ns = s->at_ns + (SECOND << p->looks);
+	if (p->looks < MAX_LOOKS)
+		p->looks++;
+}
+
+static void look(struct kv_watch_sample *s, int proc, uint64_t size, struct kv_watch_process *p)
 {
 	struct stat st;
 
+	p->size = size;
+	p->looked_ns = s->at_ns;
 	p->plugins.n = p->libfabrics.n = 0;
 	p->plugins.cap = p->libfabrics.cap = 0;
 	p->plugins.v = p->libfabrics.v = NULL;
@@ -152,12 +189,6 @@ static void look(struct kv_watch_sample *s, int proc, struct kv_watch_process *p
 		if (fstatat(proc, "ns/net", &st, 0) == 0)
 			p->ns = st.st_ino;
 	}
-	/* One that has a plugin will hardly get more soon. */
-	if (p->plugins.n)
-		p->looks = MAX_LOOKS;
-	p->next_look_ns = s->at_ns + (SECOND << p->looks);
-	if (p->looks < MAX_LOOKS)
-		p->looks++;
 }
 
 static void copy_strings(struct kv_arena *a, kv_strv *list)
@@ -206,20 +237,27 @@ static void add_process(const struct kv_watch_sample *prev, struct kv_watch_samp
 {
 	const struct kv_watch_process *old = kv_watch_process_of(prev, pid);
 	struct kv_watch_process p = { .pid = pid, .chosen = chosen };
-	uint64_t started;
+	uint64_t started, size;
 
 	if (old)
 		carry(s->arena, old, &p);
-	if (!old || s->at_ns >= old->next_look_ns) {
+	/* Most that are new are gone before the next sample: those of shells, probes, compilers. */
+	if (!old && prev && !chosen && s->at_ns - prev->at_ns < MAX_WAIT_NS) {
+		p.maps_error = -EAGAIN;
+	} else if (!old || s->at_ns >= old->next_look_ns) {
 		_close_ int proc = kv_watch_open_process(pid);
 
-		started = kv_watch_started(proc);
+		read_stat(proc, &started, &size);
 		if (!started)
 			return; /* it has ended */
 		if (p.started != started)
-			p = (struct kv_watch_process){ .pid = pid, .chosen = chosen };
+			p = (struct kv_watch_process){ .pid = pid,
+						       .chosen = chosen,
+						       .maps_error = -EAGAIN };
 		p.started = started;
-		look(s, proc, &p);
+		if (may_have_changed(s, &p, size))
+			look(s, proc, size, &p);
+		plan_look(s, &p);
 	}
 	s->unreadable += p.maps_error == -EACCES || p.maps_error == -EPERM;
 	kv_vec_push(s->arena, &s->processes, p);

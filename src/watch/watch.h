@@ -59,7 +59,8 @@ struct kv_watch_process {
 	KV_VEC(uint32_t) inodes; /* its sockets, sorted */
 	/* Carried from sample to sample. */
 	unsigned looks;
-	uint64_t next_look_ns;
+	uint64_t next_look_ns, looked_ns;
+	uint64_t size;                       /* of its memory when its mappings were read */
 	uint64_t sent_total, received_total; /* bytes seen since the watch began */
 };
 
