@@ -22,6 +22,8 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 
 /* Compiled python that is run whatever its source says, and whether it was made of this source. */
+/* Whether the environment has the import hook of kvpath run in front. */
+bool kv_has_hook(struct kv_facts *f);
 bool kv_pyc_is_unchecked(struct kv_span pyc);
 bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
 

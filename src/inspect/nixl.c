@@ -271,7 +271,15 @@ static void read_default(struct kv_facts *f, struct kv_nixl *n)
 	kv_pydefault_find(f->arena, n->api_source, &n->def);
 	n->default_backends = n->def.backends;
 	env = kv_env_get(f->env, "NIXL_BACKEND");
-	if (n->def.kind != KV_PYDEFAULT_KVPATH || !env || !*env)
+	env = env && *env ? env : NULL;
+	if (n->def.kind != KV_PYDEFAULT_KVPATH && n->python && kv_has_hook(f)) {
+		const char *other = kv_env_get(f->env, "KVPATH_BACKEND");
+
+		env = env ? env : other ? other : "LIBFABRIC";
+	} else if (n->def.kind != KV_PYDEFAULT_KVPATH) {
+		return;
+	}
+	if (!env)
 		return;
 	n->default_backends = (kv_strv){ 0 };
 	for (;;) {
