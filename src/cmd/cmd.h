@@ -27,6 +27,9 @@ struct kv_opts {
 		*prometheus;
 	bool vram, mem_given, backend_given, json, sarif, quiet, strict, dry_run, verbose, image,
 		force, print;
+	bool anyway, as_is;                  /* of run */
+	bool no_container, no_check, repair; /* of launch, as is root */
+	const char *root;
 	const char *dtype, *layout, *model; /* of a KV cache */
 	const char *before, *after, *op;    /* of bench, as the next ones */
 	kv_strv engines, shapes;
@@ -74,7 +77,8 @@ bool kv_command_takes(const struct kv_command *c, const char *option);
 
 extern const struct kv_command kv_cmd_check, kv_cmd_why, kv_cmd_fix, kv_cmd_undo, kv_cmd_prove,
 	kv_cmd_explain, kv_cmd_run, kv_cmd_render, kv_cmd_log, kv_cmd_bake, kv_cmd_size,
-	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench, kv_cmd_sweep;
+	kv_cmd_report, kv_cmd_watch, kv_cmd_lint, kv_cmd_hook, kv_cmd_bench, kv_cmd_launch,
+	kv_cmd_sweep;
 
 /* NULL-terminated, in the order of --help. */
 extern const struct kv_command *const kv_commands[];

@@ -10,6 +10,8 @@
 
 enum opt {
 	OPT_AFTER = 256,
+	OPT_ANYWAY,
+	OPT_AS_IS,
 	OPT_BACKEND,
 	OPT_BEFORE,
 	OPT_BYTES,
@@ -35,6 +37,8 @@ enum opt {
 	OPT_MERGE,
 	OPT_MODEL,
 	OPT_MOUNT,
+	OPT_NO_CHECK,
+	OPT_NO_CONTAINER,
 	OPT_ONCE,
 	OPT_OP,
 	OPT_OUTPUT,
@@ -48,8 +52,10 @@ enum opt {
 	OPT_PROVIDER,
 	OPT_QUIET,
 	OPT_RECORD,
+	OPT_REPAIR,
 	OPT_RESULT,
 	OPT_ROUNDS,
+	OPT_ROOT,
 	OPT_SARIF,
 	OPT_SHAPE,
 	OPT_STRICT,
@@ -80,6 +86,13 @@ const struct kv_option kv_options[] = {
 	{ "force-file", "PATH",
 	  "take PATH back although it was changed since, which is lost then (repeatable)",
 	  OPT_FORCE_FILE },
+	{ "root", "DIR", "start the tasks in this directory of the nodes (root is needed)",
+	  OPT_ROOT },
+	{ "no-container", NULL, "start the tasks on the nodes as they are", OPT_NO_CONTAINER },
+	{ "no-check", NULL, "do not check the nodes before the start", OPT_NO_CHECK },
+	{ "repair", NULL, "give the workers the environment of kvpath run", OPT_REPAIR },
+	{ "anyway", NULL, "start CMD also where the environment does not repair", OPT_ANYWAY },
+	{ "as-is", NULL, "enter TARGET, and repair nothing", OPT_AS_IS },
 	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
 	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
 	  OPT_PROVIDER },
@@ -259,6 +272,24 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		break;
 	case OPT_DRY_RUN:
 		o->dry_run = true;
+		break;
+	case OPT_ROOT:
+		o->root = value;
+		break;
+	case OPT_NO_CONTAINER:
+		o->no_container = true;
+		break;
+	case OPT_NO_CHECK:
+		o->no_check = true;
+		break;
+	case OPT_REPAIR:
+		o->repair = true;
+		break;
+	case OPT_ANYWAY:
+		o->anyway = true;
+		break;
+	case OPT_AS_IS:
+		o->as_is = true;
 		break;
 	case OPT_PROVIDER:
 		o->provider = value;

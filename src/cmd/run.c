@@ -91,6 +91,8 @@ static int repair(struct kv_opts *o)
 	f = kv_target_facts(&t);
 	if (kv_env_base(o->arena, &base, &err) < 0 || kv_env_make(f, base, &env, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
+	if (env.reason && o->anyway)
+		return KV_STATUS_OK;
 	if (env.reason)
 		return kv_fail(KV_STATUS_OFF,
 			       "the command was not started: the environment alone does not repair "
@@ -123,17 +125,20 @@ static int run(struct kv_opts *o)
 		return kv_fail(KV_STATUS_USAGE,
 			       "run: a command is expected: kvpath run [OPTIONS] -- CMD, or "
 			       "--print alone");
+	if (o->as_is && (o->args.n < 2 || !kv_streq(o->args.v[1], "--")))
+		return kv_fail(KV_STATUS_USAGE, "run: --as-is needs a TARGET in front of --");
 	r = enter(o);
 	if (r != KV_STATUS_OK)
 		return r;
-	flag = refused_python(&o->args);
+	flag = o->as_is ? NULL : refused_python(&o->args);
 	if (flag)
 		return kv_fail(
 			KV_STATUS_USAGE,
 			"run: %s %s keeps kvpath's import hook out; leave the flag away or use "
 			"kvpath fix",
 			o->args.v[0], flag);
-	r = repair(o);
+	if (!o->as_is)
+		r = repair(o);
 	if (r != KV_STATUS_OK)
 		return r;
 	kv_vec_push(o->arena, &o->args, NULL);
@@ -145,7 +150,7 @@ const struct kv_command kv_cmd_run = {
 	.name = "run",
 	.usage = "[OPTIONS] [TARGET] -- CMD [ARG ...]",
 	.summary = "start CMD repaired by environment alone; nothing is written in the target",
-	.options = "mount fabric env backend mem verbose print",
+	.options = "mount fabric env backend mem anyway as-is verbose print",
 	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
 		"sets NIXL's default backend,\n"
 		"and the knobs of SGLang, TensorRT-LLM, ModelExpress and Dynamo are set. CMD is "

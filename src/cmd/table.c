@@ -4,10 +4,10 @@
 #include "repair/planner.h"
 
 const struct kv_command *const kv_commands[] = {
-	&kv_cmd_check, &kv_cmd_why,     &kv_cmd_fix,   &kv_cmd_undo, &kv_cmd_bake,
-	&kv_cmd_prove, &kv_cmd_bench,   &kv_cmd_sweep, &kv_cmd_log,  &kv_cmd_watch,
-	&kv_cmd_run,   &kv_cmd_render,  &kv_cmd_hook,  &kv_cmd_size, &kv_cmd_report,
-	&kv_cmd_lint,  &kv_cmd_explain, NULL,
+	&kv_cmd_check, &kv_cmd_why,    &kv_cmd_fix,     &kv_cmd_undo, &kv_cmd_bake,
+	&kv_cmd_prove, &kv_cmd_bench,  &kv_cmd_sweep,   &kv_cmd_log,  &kv_cmd_watch,
+	&kv_cmd_run,   &kv_cmd_render, &kv_cmd_hook,    &kv_cmd_size, &kv_cmd_report,
+	&kv_cmd_lint,  &kv_cmd_launch, &kv_cmd_explain, NULL,
 };
 
 bool kv_command_takes(const struct kv_command *c, const char *option)
@@ -44,10 +44,16 @@ const struct kv_about kv_about_env[] = {
 	{ "LD_LIBRARY_PATH, NIXL_BACKEND, ...", "check why fix render run",
 	  "Where the target is /, the environment of kvpath is taken for that of the job. --env "
 	  "adds to it." },
-	{ "NO_COLOR", "check why fix undo bake prove bench sweep log watch size lint",
+	{ "HF_TOKEN and other secrets", "launch",
+	  "They reach the tasks by the environment of srun, and are on no command line." },
+	{ "NO_COLOR", "check why fix undo bake prove bench sweep log watch size lint launch",
 	  "Where it is set, text is not coloured unless --color always asks for it." },
+	{ "SLURM_JOB_ID", "launch",
+	  "Set in an allocation, where the job is then started; without it salloc makes one." },
 	{ "SOURCE_DATE_EPOCH", "bake",
 	  "The time of what is new in the image, in seconds since 1970." },
+	{ "SRTSLURM_CONFIG", "launch",
+	  "srtctl's file of the cluster; else srtslurm.yaml here or up to two directories above." },
 	{ "TMPDIR", "check why fix render",
 	  "Where an unlinked file keeps what is read of a compressed image in layers; else "
 	  "/var/tmp "

@@ -1,65 +1,392 @@
 #!/usr/bin/env bats
-# render: the preamble is valid bash, keeps the look that people know, and fails the start where a step does.
+# launch: its commands as a script, and a real Slurm of two and of eight slurmd on this machine. The nodes share one
+# real broken container; all but n3 of the eight have a host's EFA installation, so that `kvpath run` can repair it there.
 
 load helper
 
-setup() {
-	preamble=$BATS_TEST_TMPDIR/preamble.sh
-	"$KVPATH" render --for preamble >"$preamble"
+example=$BATS_TEST_DIRNAME/../../examples/glm-4.7-fp4-efa
+
+# cluster DIR NODES BROKEN
+cluster() {
+	local dir=$1 roots=() i
+	mkdir -p "$dir/bin" "$dir/libexec/kvpath" "$dir/target"
+	install -m 755 "$kvpath" "$dir/bin/kvpath"
+	install -m 755 "$(dirname "$(dirname "$kvpath")")/libexec/kvpath/kvpath-probe" "$dir/libexec/kvpath"
+	for ((i = 0; i < $2; i++)); do
+		[ "$i" = "$3" ] || roots+=(--root "$i=$efa")
+	done
+	# The container is the cache's: the daemons see it through a mount of their own.
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount --propagation private -- bash -c 'mount --bind -o ro "$1" "$2" && shift 2 && exec "$@"' - \
+		"$broken" "$dir/target" "$top/tests/slurm/up" --nodes "$2" "${roots[@]}" "$dir" 3>&-
 }
 
-# A kvpath that answers as told, to see what the preamble makes of it.
-stand_in() {
+setup_file() {
+	local top kvpath broken efa
+	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	kvpath=${KVPATH:-$top/build/bin/kvpath}
+	export TWO='' EIGHT=''
+	[ "$(id -u)" = 0 ] && command -v slurmctld munged >/dev/null || return 0
+	broken=$("$top/tests/roots/container" 1.5.0 2>/dev/null)
+	efa=$("$top/tests/roots/fabric" F1 2>/dev/null)
+	TWO=$(mktemp -d /tmp/kvpath-launch.XXXXXX)
+	EIGHT=$(mktemp -d /tmp/kvpath-launch.XXXXXX)
+	cluster "$TWO" 2 none >/dev/null
+	cluster "$EIGHT" 8 3 >/dev/null
+}
+
+teardown_file() {
+	local dir
+	for dir in "$TWO" "$EIGHT"; do
+		[ -d "$dir" ] || continue
+		"$BATS_TEST_DIRNAME/../slurm/down" "$dir"
+		rm -rf "$dir"
+	done
+}
+
+# on DIR: the cluster that the rest of the test uses.
+on() {
+	[ -n "$1" ] || skip "needs root, and Slurm from Debian"
+	cluster=$1
+	export SLURM_CONF=$1/slurm.conf
+	logs=$1/logs-$BATS_TEST_NUMBER
+	cd "$1"
+}
+
+# What a container's directory without devices can be checked for.
+in_target=(--repair --image --mem dram --root)
+
+launch() {
+	into "$cluster/bin/kvpath" launch -o "$logs" "$@"
+}
+
+# No step and no worker is left of what was launched here.
+nothing_left() {
+	local i
+	for ((i = 0; i < 100; i++)); do
+		[ -z "$(squeue --noheader)$(squeue --noheader --steps)" ] && ! grep -lqs "$cluster/bin/kvpath" /proc/[0-9]*/cmdline &&
+			return 0
+		sleep 0.1
+	done
+	fail "left: $(squeue --noheader --steps) $(grep -ls "$cluster/bin/kvpath" /proc/[0-9]*/cmdline)"
+}
+
+# recipe CLIENT [COUNT [SHAPES]]: stand-in workers of each kind, that move bytes for a minute and more, and a client.
+recipe() {
+	cat >"$BATS_TEST_TMPDIR/r.yaml" <<-END
+		name: test
+		backend_type: kvpath-bench
+		common: {gpus_per_node: 4, workers: {prefill: {count: ${2:-1}, gpus: 4}, decode: {count: ${2:-1}, gpus: 4}}}
+		backend: {shared_config: {engine: tcp, deadline: '600', shape: [$(yes 64x65536, | head -n "${3:-30}" | tr -d '\n')]}}
+		environment: {NIXL_LOG_LEVEL: INFO}
+		benchmark: {command: '$1'}
+	END
+}
+
+# ---- the commands ----
+
+srtctl_recipe() {
+	cat >"$BATS_TEST_TMPDIR/s.yaml" <<-'END'
+		name: s
+		model: {path: /models/glm, container: /images/sglang.sqsh, precision: fp4}
+		resources: {gpu_type: gb200, gpus_per_node: 4, prefill_nodes: 2, prefill_workers: 1, decode_nodes: 1, decode_workers: 2}
+		slurm: {account: acc, time_limit: '01:00:00'}
+		frontend: {type: dynamo, args: {router-mode: kv}}
+		backend:
+		  type: sglang
+		  prefill_environment: {A: "it's"}
+		  decode_environment: {LD_LIBRARY_PATH: '/opt/amazon/efa/lib:${LD_LIBRARY_PATH}'}
+		  sglang_config:
+		    prefill: {disaggregation-transfer-backend: nixl, trust-remote-code: true}
+		    decode: {disaggregation-transfer-backend: nixl, enable-x: false}
+		environment: {FI_PROVIDER: efa}
+		extra_mount: ['/a:/b:ro']
+		srun_options: {mpi: pmix}
+		telemetry: {enabled: true}
+		benchmark: {type: sa-bench, isl: 1024}
+	END
+}
+
+@test "dry-run: a script that is well-formed, for both dialects" {
+	srtctl_recipe
+	local r
+	for r in "$example/recipe.yaml" "$example/stand-in.yaml" "$BATS_TEST_TMPDIR/s.yaml"; do
+		kv launch --dry-run "$r"
+		[ "$r" != "$example/stand-in.yaml" ] || kv launch --no-container --dry-run "$r"
+		ended 0
+		bash -n <<<"$out" || fail "no bash"
+		shellcheck - <<<"$out" >"$BATS_TEST_TMPDIR/err" || fail "$(cat "$BATS_TEST_TMPDIR/err")"
+	done
+}
+
+# words STEP: the arguments of that step's srun, as bash reads them, one a line; its variables first.
+words() {
+	sed -n '/^serving=() ending=()/,$p' <<<"$out" | grep -v '^trap' >"$BATS_TEST_TMPDIR/steps"
 	mkdir -p "$BATS_TEST_TMPDIR/bin"
-	printf '#!/bin/sh\n%s\n' "$1" >"$BATS_TEST_TMPDIR/bin/kvpath"
-	chmod +x "$BATS_TEST_TMPDIR/bin/kvpath"
+	cat >"$BATS_TEST_TMPDIR/bin/srun" <<-'END'
+		#!/bin/bash
+		for w in "$@"; do [[ $w != --job-name=kvpath.* ]] || name=${w#*.}; done
+		{ env; printf '%s\n' "$@"; } >"$WORDS/$name.words"
+	END
+	chmod +x "$BATS_TEST_TMPDIR/bin/srun"
+	# shellcheck disable=SC2016 # for the inner shell
+	WORDS=$BATS_TEST_TMPDIR PATH=$BATS_TEST_TMPDIR/bin:$PATH timeout 20 bash -c \
+		'logs=/L; bash() { :; }; . "$WORDS/steps"; wait' || true
 }
 
-start_job() {
-	run env -u KVPATH PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -c ". '$preamble'; echo STARTED"
+@test "dry-run: roles, nodes and variables of a recipe of dynamo.tools" {
+	kv launch --dry-run "$example/recipe.yaml"
+	ended 0
+	[ "$(grep -c 'job-name=kvpath.prefill_' <<<"$out")" -eq 8 ] || fail "not eight prefill workers"
+	[ "$(grep -c 'job-name=kvpath.decode_' <<<"$out")" -eq 2 ] || fail "not two decode workers"
+	says '#SBATCH --nodes=10' 'kvpath.nats --relative=0' 'kvpath.etcd --relative=0' 'kvpath.frontend --relative=0' \
+		'kvpath.prefill_7 --relative=7' 'kvpath.decode_1 --relative=9' 'kvpath.client --relative=0'
+	words
+	grep -qx 'FI_PROVIDER=efa' "$BATS_TEST_TMPDIR/decode_1.words"
+	grep -qx -- '--mpi=pmix' "$BATS_TEST_TMPDIR/decode_1.words"
+	grep -q 'exec python3 -m dynamo.sglang --model-path /models/GLM-4.7-FP4 .*--disaggregation-mode decode' \
+		"$BATS_TEST_TMPDIR/decode_1.words"
+	grep -q '^uvx aiperf profile .* --url \$KVPATH_URL ' "$BATS_TEST_TMPDIR/client.words"
 }
 
-@test "the preamble is valid bash" {
-	bash -n "$preamble"
-	shellcheck -s bash "$preamble"
+@test "dry-run: what pyxis is given, it knows" {
+	local option
+	kv launch --dry-run "$example/recipe.yaml"
+	words
+	grep -qx -- '--container-image=/shared/containers/dynamo-sglang.sqsh' "$BATS_TEST_TMPDIR/prefill_0.words"
+	grep -qxF -- '--container-mounts=/opt/amazon/efa:/opt/amazon/efa,/opt/kvpath:/opt/kvpath,/models:/models,/L:/logs' \
+		"$BATS_TEST_TMPDIR/prefill_0.words"
+	grep -q -- '^--container-env=.*,KVPATH_DECODE_1,.*,FI_PROVIDER,' "$BATS_TEST_TMPDIR/prefill_0.words"
+	# Its options, as its README lists them.
+	while read -r option; do
+		grep -qx -- "${option%%=*}" <<-'END' || fail "pyxis has no $option"
+			--container-image
+			--container-mounts
+			--container-env
+			--no-container-entrypoint
+			--no-container-mount-home
+		END
+	done < <(grep -hE '^--(no-)?container' "$BATS_TEST_TMPDIR"/*.words)
+	# With the repair, kvpath stands in front of the worker, and is mounted for that.
+	kv launch --dry-run --repair "$example/recipe.yaml"
+	words
+	grep -A 4 -x '/opt/kvpath/bin/kvpath' "$BATS_TEST_TMPDIR/decode_0.words" | tr '\n' ' ' |
+		grep -q '^/opt/kvpath/bin/kvpath run --backend LIBFABRIC -- $'
 }
 
-@test "the preamble starts the job when every step is well" {
-	stand_in 'exit 0'
-	start_job
-	[ "$status" -eq 0 ]
-	[ "${lines[0]}" = '[bash_preamble] ===== NIXL LIBFABRIC Container Fix =====' ]
-	[ "$(grep -c '^\[bash_preamble\] Step [0-9]*: .* ✓$' <<<"$output")" -eq 3 ]
-	[ "${lines[-1]}" = STARTED ]
+@test "dry-run: a recipe of srtctl, workers of several nodes and several on one" {
+	srtctl_recipe
+	kv launch --dry-run "$BATS_TEST_TMPDIR/s.yaml"
+	ended 0
+	says '#SBATCH --nodes=3' '#SBATCH --account=acc' '#SBATCH --time=01:00:00' \
+		'kvpath.prefill_0 --relative=0 --nodes=2 --ntasks=2' 'kvpath.decode_0 --relative=2 --nodes=1' \
+		'kvpath.decode_1 --relative=2 --nodes=1' 's.yaml:16: telemetry: ' 's.yaml:17: benchmark.type: '
+	words
+	grep -qx "A=it's" "$BATS_TEST_TMPDIR/prefill_0.words"
+	grep -qx 'CUDA_VISIBLE_DEVICES=0,1' "$BATS_TEST_TMPDIR/decode_0.words"
+	grep -qx 'CUDA_VISIBLE_DEVICES=2,3' "$BATS_TEST_TMPDIR/decode_1.words"
+	grep -q -- '--node-rank "$SLURM_NODEID" --disaggregation-transfer-backend nixl --trust-remote-code; }$' \
+		"$BATS_TEST_TMPDIR/prefill_0.words"
+	# A reference is looked up in the container, and nowhere before.
+	grep -qx 'export LD_LIBRARY_PATH="/opt/amazon/efa/lib:${LD_LIBRARY_PATH}"' "$BATS_TEST_TMPDIR/decode_0.words"
+	! grep -q '^LD_LIBRARY_PATH=/opt' "$BATS_TEST_TMPDIR/decode_0.words" || fail "it is set outside too"
+	! grep -q -- '--enable-x' "$BATS_TEST_TMPDIR/decode_0.words" || fail "a flag that is false"
+	grep -q -- '--container-mounts=/models/glm:/model,/a:/b:ro,' "$BATS_TEST_TMPDIR/decode_0.words"
 }
 
-@test "the preamble fails the start when the repair does" {
-	stand_in '[ "$1" != fix ] || { echo no repair; exit 1; }'
-	start_job
-	[ "$status" -ne 0 ]
-	grep -q '^\[bash_preamble\] Step 2: .* ✗ (status 1)$' <<<"$output"
-	grep -q '^\[bash_preamble\]   no repair$' <<<"$output"
-	[[ $output != *STARTED* ]]
+@test "what launch does not understand is named with its line" {
+	printf 'name: x\nbackend_type: sglang\ncommon:\n  cpus_per_node: 144\n  model_path: /m\n  workers: {prefill: {count: 1}}\noutput:\n  s3: {a: b}\nauxiliary_containers: []\n' \
+		>"$BATS_TEST_TMPDIR/r.yaml"
+	kv launch --no-container --dry-run "$BATS_TEST_TMPDIR/r.yaml"
+	ended 0
+	says 'r.yaml:4: common.cpus_per_node: not understood' 'r.yaml:8: output.s3: not understood'
+	[[ $out != *auxiliary* ]] || fail "an empty list is named"
 }
 
-@test "the preamble fails the start when the check does" {
-	stand_in '[ "$1" != check ] || exit 3'
-	start_job
-	[ "$status" -ne 0 ]
-	grep -q '^\[bash_preamble\] Step 3: .* ✗ (status 3)$' <<<"$output"
-	[[ $output != *STARTED* ]]
+@test "recipes that are refused, each in one line with the way out" {
+	local r=$BATS_TEST_TMPDIR/r.yaml head='common: {model_path: /m, workers: {prefill: {count: 1}}}'
+	printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b}]}\n' >"$r"
+	kv launch --dry-run "$r"
+	ended 3
+	one_line 'kubectl apply' 'render --for k8s'
+	printf 'default_mounts: {/a: /a}\n' >"$r"
+	kv launch --dry-run "$r"
+	ended 3
+	one_line "srtctl's file of a cluster"
+	printf 'a: 1\n' >"$r"
+	kv launch --dry-run "$r"
+	ended 3
+	one_line 'cannot tell'
+	printf 'backend_type: trtllm\n%s\n' "$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 3
+	one_line trtllm 'kvpath run'
+	printf 'backend_type: sglang\n%s\nenvironment: &e {A: b}\nx: *e\n' "$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 2
+	one_line 'r.yaml:4:' alias
+	printf 'backend_type: sglang\n%s\n' "$head" >"$r"
+	kv launch --dry-run "$r"
+	ended 2
+	one_line 'no image' '--no-container'
+	kv launch --root relative --dry-run "$r"
+	ended 2
+	one_line '--root relative'
+	kv launch
+	ended 2
+	kv launch "$BATS_TEST_TMPDIR/nowhere.yaml"
+	ended 2 3
+	one_line nowhere.yaml
 }
 
-@test "the preamble fails the start when kvpath is not there" {
-	run env KVPATH=/nowhere/kvpath bash -c ". '$preamble'; echo STARTED"
-	[ "$status" -ne 0 ]
-	[[ $output != *STARTED* ]]
+@test "secrets are on no command line" {
+	local r=$BATS_TEST_TMPDIR/r.yaml head='common: {model_path: /m, workers: {prefill: {count: 1}}}'
+	printf 'backend_type: sglang\n%s\nenvironment:\n  HF_TOKEN: hf_verysecretvalue\n' "$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 0
+	[[ $out$err != *verysecret* ]] || fail "it is shown"
+	says ': "${HF_TOKEN:?' 'export HF_TOKEN'
+	shellcheck - <<<"$out"
+	printf 'backend_type: sglang\n%s\nbenchmark:\n  command: x --api-key sk_verysecretvalue\n' "$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 2
+	one_line 'r.yaml:4:' api_key
+	[[ $err != *verysecret* ]] || fail "it is shown"
 }
 
-@test "render asks for a dialect and names those it has" {
-	run "$KVPATH" render
-	[ "$status" -eq 2 ]
-	[[ $output == *preamble*env* ]]
-	run "$KVPATH" render --for cobol
-	[ "$status" -eq 2 ]
+# ---- on Slurm ----
+
+@test "two nodes: the example's stand-in moves its bytes, and nothing is left" {
+	on "$TWO"
+	launch --no-container --no-check --json "$example/stand-in.yaml"
+	ended 0
+	json '.schema == "kvpath.launch/1" and .end == "done" and .nodes == ["n0", "n1"]'
+	json '[.steps[] | {name, state, status, nodes}] == [
+		{"name": "prefill_0", "state": "done", "status": 0, "nodes": ["n0"]},
+		{"name": "decode_0", "state": "done", "status": 0, "nodes": ["n1"]},
+		{"name": "client", "state": "done", "status": 0, "nodes": ["n0"]}]'
+	json '.steps[2].tail | map(select(test("a request +5.66 GB"))) | length == 1'
+	grep -q 'tcp' "$logs/prefill_0.out"
+	nothing_left
+}
+
+@test "two nodes: the real NIXL moves the bytes, and its log tells the provider" {
+	on "$TWO"
+	sed 's/engine: tcp/engine: nixl:LIBFABRIC/; s/tokens: .*/tokens: 64/; s/iters: .*/verbose: true/' "$example/stand-in.yaml" \
+		>"$BATS_TEST_TMPDIR/r.yaml"
+	launch "${in_target[@]}" "$cluster/target" --json "$BATS_TEST_TMPDIR/r.yaml"
+	ended 1
+	json '.end == "done" and .verdict == "off-fabric" and ([.findings[].id] | index("KV301"))'
+	json '[.checks[] | select(.role != "image") | .verdict] == ["ready", "ready"]'
+	json '[.steps[] | select(.role == "prefill" or .role == "decode") | .paths[0]] == [
+		{"backends": "LIBFABRIC", "provider": "tcp", "verdict": "off-fabric"},
+		{"backends": "LIBFABRIC", "provider": "tcp", "verdict": "off-fabric"}]'
+	[[ $err == *"prefill_0, by its log: KV301 error"* ]] || fail "it is not said as it comes"
+	nothing_left
+}
+
+@test "two nodes: the script of --dry-run does the same under sbatch" {
+	on "$TWO"
+	into "$cluster/bin/kvpath" launch --no-container --no-check --dry-run "$example/stand-in.yaml"
+	ended 0
+	echo "$out" >"$cluster/script.sh"
+	KVPATH_LOG_DIR=$logs into sbatch --wait --output="$cluster/script.out" "$cluster/script.sh"
+	ended 0
+	grep -q 'a request' "$logs/client.out" || fail "no client: $(cat "$cluster/script.out")"
+	[ -s "$logs/prefill_0.out" ] && [ -s "$logs/decode_0.out" ] || fail "no worker"
+	nothing_left
+}
+
+@test "two nodes: secrets reach the tasks, and no output" {
+	on "$TWO"
+	recipe 'echo "token $HF_TOKEN"; [ "$HF_TOKEN" = hf_verysecretvalue ]' 1 1
+	HF_TOKEN=hf_verysecretvalue launch --no-container --no-check "$BATS_TEST_TMPDIR/r.yaml"
+	ended 0
+	says 'token ***'
+	[[ $out$err != *verysecret* ]] || fail "it is shown"
+	! grep -l verysecret "$logs"/*.srun || fail "srun says it"
+	nothing_left
+}
+
+@test "two nodes: SIGTERM and SIGINT end the steps" {
+	local sig pid i status
+	on "$TWO"
+	recipe 'sleep 1000'
+	for sig in TERM INT; do
+		status=0
+		# The signal comes to launch alone; salloc stands above it.
+		salloc --nodes=2 "$cluster/bin/kvpath" launch --no-container --no-check -o "$logs-$sig" "$BATS_TEST_TMPDIR/r.yaml" \
+			>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+		for ((i = 0; i < 300; i++)); do
+			[ "$(squeue --noheader --steps | grep -c kvpath)" -lt 3 ] || break
+			sleep 0.1
+		done
+		pid=$(pgrep -P $! -f "$cluster/bin/kvpath launch")
+		kill "-$sig" "$pid"
+		wait $! || status=$?
+		out=$(cat "$BATS_TEST_TMPDIR/out") err=$(cat "$BATS_TEST_TMPDIR/err") ran="launch, SIG$sig"
+		[ "$status" -eq 130 ] || fail "ended with $status"
+		says 'stopped; by the logs'
+		nothing_left
+	done
+}
+
+@test "a Slurm without pyxis: the ways out are named" {
+	on "$TWO"
+	sed 's/count: 8/count: 1/; s/count: 2/count: 1/' "$example/recipe.yaml" >"$BATS_TEST_TMPDIR/r.yaml"
+	launch "$BATS_TEST_TMPDIR/r.yaml"
+	ended 2
+	[[ $err == *'no pyxis'*'--root DIR'*'--no-container'* ]] || fail "the way out is not named"
+	nothing_left
+}
+
+@test "eight nodes: the broken one stops it before the start, with finding and repair" {
+	on "$EIGHT"
+	recipe true 4
+	launch "${in_target[@]}" "$cluster/target" "$BATS_TEST_TMPDIR/r.yaml"
+	ended 1
+	says 'n3 (prefill): off-fabric' 'KV101 error' 'repair: ' 'refused: nothing was started'
+	[[ $out != *n2* && $out != *n4* ]] || fail "a good node is blamed"
+	[ ! -e "$logs/prefill_0.out" ] || fail "something was started"
+	nothing_left
+}
+
+@test "eight nodes: without the check its worker ends the run, with name, status and last lines" {
+	on "$EIGHT"
+	recipe 'sleep 1000' 4
+	launch --no-check "${in_target[@]}" "$cluster/target" "$BATS_TEST_TMPDIR/r.yaml"
+	ended 1
+	says 'prefill_3 on n3 ended with status 1' 'the environment alone does not repair this' 'died; by the logs'
+	nothing_left
+}
+
+@test "eight nodes: one that dies mid-run ends the run, and is named" {
+	local i pid
+	on "$EIGHT"
+	recipe 'sleep 1000' 4
+	timeout 100 "$cluster/bin/kvpath" launch --no-container --no-check --json -o "$logs" "$BATS_TEST_TMPDIR/r.yaml" \
+		>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+	for ((i = 0; i < 300; i++)); do
+		[ "$(squeue --noheader --steps | grep -c kvpath)" -lt 9 ] || break
+		sleep 0.1
+	done
+	# Everything of n5: its slurmd, and what that has started there.
+	pid=$(cat "$cluster/pids/n5")
+	for i in $(pgrep -f "slurmstepd: \[.*\]" | while read -r p; do
+		# Of this cluster: others have an n5 too.
+		tr '\0' '\n' <"/proc/$(pgrep -P "$p" | head -n 1)/environ" 2>/dev/null >"$BATS_TEST_TMPDIR/env" || continue
+		grep -qx "KVPATH_LOGS=$logs" "$BATS_TEST_TMPDIR/env" && grep -qx SLURMD_NODENAME=n5 "$BATS_TEST_TMPDIR/env" && echo "$p"
+	done); do
+		kill -KILL $(pgrep -P "$i") "$i" 2>/dev/null || true
+	done
+	kill -KILL "$pid"
+	# As a site's health check does; by itself slurmctld takes half a minute for it.
+	scontrol update NodeName=n5 State=DOWN Reason=dead
+	status=0
+	wait $! || status=$?
+	out=$(cat "$BATS_TEST_TMPDIR/out") err=$(cat "$BATS_TEST_TMPDIR/err") ran="launch, n5 dead"
+	ended 1
+	json '.end == "died" and .died == "decode_1" and .dead_node == "n5"'
+	json '[.steps[] | select(.state == "running" or .state == "done")] == []'
+	nothing_left
 }

@@ -1,0 +1,196 @@
+/*
+ * The commands of a job's roles. Of the backends SGLang under Dynamo is known, from its public
+ * documents and srtctl's source (NVIDIA/srt-slurm, src/srtctl/backends/sglang.py, 2026-08), and
+ * kvpath-bench, a stand-in that moves bytes of a KV cache's shape where there is no model.
+ */
+#include "launch/job.h"
+
+#define DIST_PORT "5757" /* as srtctl has it */
+#define ETCD_PORT "2379"
+#define NATS_PORT "4222"
+
+static bool is_one_of(const char *text, const char *a, const char *b)
+{
+	return kv_streq(text, a) || kv_streq(text, b);
+}
+
+/* kv_cache_dtype and kv-cache-dtype are the same flag. */
+static const char *flag_name(struct kv_arena *a, const char *key)
+{
+	char *name = kv_strdup(a, key);
+
+	for (char *c = name; *c; c++)
+		*c = *c == '_' ? '-' : *c;
+	return name;
+}
+
+static const struct kv_yaml *find_flag(const struct kv_job *j, const struct kv_yaml *map,
+				       const char *name)
+{
+	for (const struct kv_yaml *c = map && map->kind == KV_YAML_MAP ? map->first : NULL; c;
+	     c = c->next)
+		if (kv_streq(flag_name(j->arena, c->key), name))
+			return c;
+	return NULL;
+}
+
+/* again: a list is the flag as often as it has values, instead of all behind one. */
+static const char *put_flag(const struct kv_job *j, const char *line, const char *name,
+			    const struct kv_yaml *y, bool again)
+{
+	struct kv_arena *a = j->arena;
+
+	if (y->kind == KV_YAML_LIST) {
+		for (const struct kv_yaml *c = y->first; c; c = c->next)
+			line = c == y->first || again
+				       ? kv_strf(a, "%s --%s %s", line, name,
+						 kv_job_word(j, c->text))
+				       : kv_strf(a, "%s %s", line, kv_job_word(j, c->text));
+		return line;
+	}
+	if (is_one_of(y->text, "null", "~") || is_one_of(y->text, "false", "False"))
+		return line;
+	if (!*y->text || is_one_of(y->text, "true", "True"))
+		return kv_strf(a, "%s --%s", line, name);
+	return kv_strf(a, "%s --%s %s", line, name, kv_job_word(j, y->text));
+}
+
+const char *kv_job_flags(const struct kv_job *j, const struct kv_yaml *const flags[2],
+			 const char *without, bool again)
+{
+	const char *line = "";
+
+	for (size_t i = 0; i < 2; i++)
+		for (const struct kv_yaml *c =
+			     flags[i] && flags[i]->kind == KV_YAML_MAP ? flags[i]->first : NULL;
+		     c; c = c->next) {
+			const char *name = flag_name(j->arena, c->key);
+
+			if (strstr(without, kv_strf(j->arena, " %s ", name)) ||
+			    (i == 0 && find_flag(j, flags[1], name)))
+				continue;
+			line = put_flag(j, line, name, c, again);
+		}
+	return line;
+}
+
+static const char *flag_text(const struct kv_job *j, const struct kv_worker_spec *w,
+			     const char *name)
+{
+	const struct kv_yaml *y = find_flag(j, w->flags[1], name);
+
+	y = y ? y : find_flag(j, w->flags[0], name);
+	return y && y->kind == KV_YAML_SCALAR && *y->text ? y->text : NULL;
+}
+
+static int sglang(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+		  struct kv_err *err)
+{
+	static const char handled[] = " model-path served-model-name disaggregation-mode "
+				      "dist-init-addr nnodes node-rank ";
+	const char *model = flag_text(j, w, "model-path"),
+		   *served = flag_text(j, w, "served-model-name");
+	struct kv_arena *a = j->arena;
+	const char *line;
+
+	model = model ? model : w->model;
+	served = served ? served : w->served;
+	if (!model)
+		return kv_err(err, -EINVAL, "%s: no model is named for the %s workers", j->path,
+			      w->mode);
+	line = kv_strf(a, "python3 -m dynamo.sglang --model-path %s", kv_job_word(j, model));
+	if (served) {
+		line = kv_strf(a, "%s --served-model-name %s", line, kv_job_word(j, served));
+		j->served = j->served ? j->served : served;
+	}
+	if (!kv_streq(w->mode, "aggregated"))
+		line = kv_strf(a, "%s --disaggregation-mode %s", line, w->mode);
+	if (ret->nodes > 1)
+		line = kv_strf(a,
+			       "%s --dist-init-addr \"$KVPATH_LEADER:" DIST_PORT
+			       "\" --nnodes %u --node-rank \"$SLURM_NODEID\"",
+			       line, ret->nodes);
+	ret->command = kv_cat(a, line, kv_job_flags(j, w->flags, handled, false));
+	return 0;
+}
+
+static int bench(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+		 struct kv_err *err)
+{
+	(void)err;
+	ret->ends = true;
+	ret->command = kv_strf(j->arena, "\"$KVPATH_PROGRAM\" bench%s",
+			       kv_job_flags(j, w->flags, " disaggregation-mode ", true));
+	return 0;
+}
+
+int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+		  struct kv_err *err)
+{
+	static const struct {
+		const char *name;
+		int (*make)(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+			    struct kv_err *err);
+	} backends[] = { { "sglang", sglang }, { "kvpath-bench", bench } };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
+		if (kv_streq(backends[i].name, w->backend))
+			return backends[i].make(j, w, ret, err);
+	return kv_err(err, -ENOTSUP,
+		      "%s:%u: backend %s: kvpath launch starts sglang (and kvpath-bench, a "
+		      "stand-in); start this one with its own launcher, under srun --kvpath=fix or "
+		      "kvpath run",
+		      j->path, w->at ? w->at->line : 1, w->backend);
+}
+
+/* ---- what stands around the workers ---- */
+
+static void add_service(struct kv_job *j, const char *name, const char *image, bool on_head,
+			const struct kv_env *env, const char *command)
+{
+	kv_vec_push(j->arena, &j->roles,
+		    ((struct kv_role){ .name = name,
+				       .kind = KV_ROLE_SERVICE,
+				       .count = 1,
+				       .nodes = 1,
+				       .on_head = on_head,
+				       .image = image,
+				       .env = *env,
+				       .command = command }));
+}
+
+/* Where Dynamo's images and srtctl have the two programs. */
+#define SERVICE_PATH "PATH=\"/configs:$PATH:/usr/local/bin/etcd\"; "
+
+void kv_job_services(struct kv_job *j, const char *image, const struct kv_env *env, bool on_head)
+{
+	if (!kv_env_get(env, "NATS_SERVER"))
+		add_service(j, "nats", image, on_head, env,
+			    SERVICE_PATH "exec nats-server -js -p " NATS_PORT
+					 " -sd \"/tmp/kvpath-nats-$SLURM_JOB_ID\"");
+	if (!kv_env_get(env, "ETCD_ENDPOINTS"))
+		add_service(j, "etcd", image, on_head, env,
+			    SERVICE_PATH
+			    "exec etcd --data-dir \"/tmp/kvpath-etcd-$SLURM_JOB_ID\""
+			    " --listen-client-urls http://0.0.0.0:" ETCD_PORT
+			    " --advertise-client-urls \"http://$HEAD_NODE_IP:" ETCD_PORT "\"");
+}
+
+void kv_job_frontend(struct kv_job *j, const char *image, const struct kv_env *env,
+		     const char *flags, const char *preamble)
+{
+	kv_vec_push(
+		j->arena, &j->roles,
+		((struct kv_role){
+			.name = "frontend",
+			.kind = KV_ROLE_FRONTEND,
+			.count = 1,
+			.nodes = 1,
+			.on_head = true,
+			.image = image,
+			.env = *env,
+			.preamble = preamble,
+			.command = kv_strf(j->arena, "python3 -m dynamo.frontend --http-port %u%s",
+					   j->port, flags),
+		}));
+}
