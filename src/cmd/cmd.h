@@ -143,6 +143,8 @@ void kv_target_close(struct kv_target *t);
 #define _last_target_ __attribute__((cleanup(kv_target_leave)))
 /* Walks the target and collects its facts. */
 struct kv_facts *kv_target_facts(struct kv_target *t);
+/* The same, of no more than whether the wanted plugin loads. */
+struct kv_facts *kv_target_brief(struct kv_target *t);
 
 /*
  * Repairs the target that the arguments name. starting: it is the root of a container that is being

@@ -88,7 +88,7 @@ static int repair(struct kv_opts *o)
 
 	if (r != KV_STATUS_OK)
 		return r;
-	f = kv_target_facts(&t);
+	f = kv_target_brief(&t);
 	if (kv_env_base(o->arena, &base, &err) < 0 || kv_env_make(f, base, &env, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (env.reason && o->anyway)

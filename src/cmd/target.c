@@ -254,7 +254,7 @@ void kv_target_close(struct kv_target *t)
 	kv_sysroot_close(t->sysroot);
 }
 
-struct kv_facts *kv_target_facts(struct kv_target *t)
+static struct kv_facts *collect(struct kv_target *t, bool brief)
 {
 	struct kv_inspect in = {
 		.root = t->root,
@@ -263,6 +263,7 @@ struct kv_facts *kv_target_facts(struct kv_target *t)
 		.backend = t->backend,
 		.vram = t->vram,
 		.image = t->image,
+		.brief = brief,
 		.cpu_level = t->cpu_level,
 		.sources = &t->sources,
 		.sysroot = t->sysroot,
@@ -273,6 +274,16 @@ struct kv_facts *kv_target_facts(struct kv_target *t)
 	if (t->recording)
 		t->scan.stopped = t->recording->stopped;
 	return kv_facts_collect(&in, &t->scan);
+}
+
+struct kv_facts *kv_target_facts(struct kv_target *t)
+{
+	return collect(t, /* brief= */ false);
+}
+
+struct kv_facts *kv_target_brief(struct kv_target *t)
+{
+	return collect(t, /* brief= */ true);
 }
 
 const char *kv_self_path(struct kv_arena *a)

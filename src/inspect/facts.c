@@ -130,13 +130,17 @@ static void describe(struct kv_facts *f)
 		f->libc = so->is_glibc ? "glibc" : "unknown";
 }
 
-static struct kv_facts *collect(struct kv_facts *f, const kv_source_dirs *sources)
+static struct kv_facts *collect(struct kv_facts *f, const kv_source_dirs *sources, bool again)
 {
 	describe(f);
 	kv_find_sources(f, sources);
-	kv_find_fabrics(f);
+	/* Of a brief look the layers only add links to what is known. */
+	if (!f->brief || !again)
+		kv_find_fabrics(f);
 	kv_find_config(f);
 	kv_find_nixls(f);
+	if (f->brief)
+		return f;
 	kv_find_orphans(f);
 	kv_find_frameworks(f);
 	/* Both MLNX_OFED and DOCA's packages put it there, and nothing else does. */
@@ -157,10 +161,11 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->backend = in->backend;
 	f->vram = in->vram;
 	f->live = kv_root_is_live(in->root) && !in->image;
+	f->brief = in->brief;
 	if (in->sysroot)
 		f->host = kv_host_collect(in->sysroot);
 	f->loader = make_loader(in->root, scan, in->cpu_level);
-	return collect(f, in->sources);
+	return collect(f, in->sources, /* again= */ false);
 }
 
 struct kv_facts *kv_facts_again(const struct kv_facts *old)
@@ -177,11 +182,12 @@ struct kv_facts *kv_facts_again(const struct kv_facts *old)
 		.backend = old->backend,
 		.vram = old->vram,
 		.live = old->live,
+		.brief = old->brief,
 		.host = old->host,
 	};
 	kv_loader_refresh(f->loader);
 	for (size_t i = 0; i < old->fabrics.n; i++)
-		if (old->fabrics.v[i].source == KV_SOURCE_FABRIC)
+		if (old->brief || old->fabrics.v[i].source == KV_SOURCE_FABRIC)
 			kv_vec_push(f->arena, &f->fabrics, old->fabrics.v[i]);
-	return collect(f, NULL);
+	return collect(f, NULL, /* again= */ true);
 }

@@ -149,6 +149,7 @@ struct kv_facts {
 	const struct kv_env *env;
 	const char *backend; /* asked for: "LIBFABRIC" */
 	bool vram;           /* the job registers GPU memory */
+	bool brief;          /* see kv_inspect */
 	bool live;
 	const char *path; /* of the target, as given */
 	const char *arch, *libc, *os;
@@ -178,6 +179,7 @@ struct kv_inspect {
 	const char *backend;
 	bool vram;
 	bool image; /* look at a live root as at an image: the driver's libraries assumed */
+	bool brief; /* only whether the wanted plugin loads: no other plugin, nothing around NIXL */
 	struct kv_sysroot *sysroot; /* the host to examine; NULL for none */
 	const kv_source_dirs *sources;
 	unsigned cpu_level; /* of the machine that runs it, as of kv_cpu_level() */

@@ -135,6 +135,8 @@ static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
 		struct kv_plugin *p = &n->plugins.v[i];
 		struct kv_mark mark;
 
+		if (f->brief && !kv_streq(p->name, f->backend))
+			continue;
 		if (n->start.loads != KV_LOADS_YES) {
 			p->load = n->start;
 			continue;

@@ -216,9 +216,12 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	*ret = (struct kv_env_repair){ 0 };
 	/* Where there is no NIXL there is nothing to repair; the knobs do no harm. */
 	if (f->nixls.n && !choose_links(f, kv_join(f->arena, base, "trial"), &list)) {
+		struct kv_facts whole = *f;
 		struct kv_findings fi;
 
-		kv_rules_run(f, &fi);
+		/* Why is a question to all rules, which want all facts. */
+		whole.brief = false;
+		kv_rules_run(f->brief ? kv_facts_again(&whole) : f, &fi);
 		ret->reason = fi.list.n ? fi.list.v[0].detail : "the plugin does not load";
 		return 0;
 	}

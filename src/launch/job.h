@@ -54,6 +54,8 @@ bool kv_is_secret_name(const char *name);
 
 /* ---- words of bash ---- */
 
+/* As kv_shell_word, but newlines stay what they are. */
+const char *kv_bash_word(struct kv_arena *a, const char *s);
 /* A name in braces that stands for something known only when the job runs, as text of bash:
  * "{head}" is $HEAD_NODE_IP. NULL for what is no place. n: length of the name without braces. */
 const char *kv_job_place(const struct kv_job *j, const char *name, size_t n);

@@ -67,6 +67,19 @@ static size_t reference_at(const char *s)
 	return n && s[n + 2] == '}' ? n + 3 : 0;
 }
 
+const char *kv_bash_word(struct kv_arena *a, const char *s)
+{
+	_buf_ struct kv_buf b = { 0 };
+
+	if (!strchr(s, '\n') || !kv_streq(kv_printable_text(a, s), s))
+		return kv_shell_word(a, s);
+	kv_buf_str(&b, "'");
+	for (; *s; s++)
+		kv_buf_add(&b, *s == '\'' ? "'\\''" : s, *s == '\'' ? 4 : 1);
+	kv_buf_str(&b, "'");
+	return kv_strdup(a, b.text);
+}
+
 bool kv_job_word_lives(const struct kv_job *j, const char *s)
 {
 	size_t n;
@@ -81,8 +94,8 @@ const char *kv_job_word(const struct kv_job *j, const char *s)
 {
 	_buf_ struct kv_buf b = { 0 };
 
-	if (!kv_job_word_lives(j, s) || !kv_streq(kv_printable(j->arena, s), s))
-		return kv_shell_word(j->arena, s);
+	if (!kv_job_word_lives(j, s) || !kv_streq(kv_printable_text(j->arena, s), s))
+		return kv_bash_word(j->arena, s);
 	kv_buf_str(&b, "\"");
 	while (*s) {
 		size_t n = reference_at(s), place_n;

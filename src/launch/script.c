@@ -5,20 +5,6 @@
 
 #define LOGS_VARIABLE "\"$logs\""
 
-/* As kv_shell_word, but for lines of bash, whose newlines stay what they are. */
-static const char *word(struct kv_arena *a, const char *s)
-{
-	_buf_ struct kv_buf b = { 0 };
-
-	if (!strchr(s, '\n') || !kv_streq(kv_printable_text(a, s), s))
-		return kv_shell_word(a, s);
-	kv_buf_str(&b, "'");
-	for (; *s; s++)
-		kv_buf_add(&b, *s == '\'' ? "'\\''" : s, *s == '\'' ? 4 : 1);
-	kv_buf_str(&b, "'");
-	return kv_strdup(a, b.text);
-}
-
 /* An argument as a word; the directory of the logs is a variable of the script. */
 static const char *arg_word(struct kv_arena *a, const char *arg)
 {
@@ -26,8 +12,10 @@ static const char *arg_word(struct kv_arena *a, const char *arg)
 
 	for (; at; arg = at + strlen(KV_LOGS_MARK), at = strstr(arg, KV_LOGS_MARK))
 		text = kv_strf(a, "%s%s" LOGS_VARIABLE, text,
-			       at == arg ? "" : word(a, kv_strndup(a, arg, (size_t)(at - arg))));
-	return *text ? kv_strf(a, "%s%s", text, *arg ? word(a, arg) : "") : word(a, arg);
+			       at == arg ? ""
+					 : kv_bash_word(a, kv_strndup(a, arg, (size_t)(at - arg))));
+	return *text ? kv_strf(a, "%s%s", text, *arg ? kv_bash_word(a, arg) : "")
+		     : kv_bash_word(a, arg);
 }
 
 /* Where a long command goes on in a new line. */
@@ -55,7 +43,7 @@ static void put_step(FILE *out, const struct kv_launch *l, const struct kv_step 
 		const char *pair = s->env.pairs.v[i], *name = kv_pair_name(a, pair);
 
 		if (!kv_strv_has(&s->secrets, name))
-			fprintf(out, "%s=%s \\\n  ", name, kv_shell_word(a, kv_pair_value(pair)));
+			fprintf(out, "%s=%s \\\n  ", name, kv_bash_word(a, kv_pair_value(pair)));
 	}
 	put_words(out, a, &s->argv);
 }
@@ -169,7 +157,7 @@ static void put_steps(FILE *out, const struct kv_launch *l, enum kv_role_kind fr
 static void put_wait(FILE *out, const struct kv_launch *l, const char *text)
 {
 	if (text)
-		fprintf(out, "bash -c %s || exit 1\n", word(l->job->arena, text));
+		fprintf(out, "bash -c %s || exit 1\n", kv_bash_word(l->job->arena, text));
 }
 
 void kv_launch_print(FILE *out, const struct kv_launch *l, const kv_strv *self)
