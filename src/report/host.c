@@ -72,11 +72,14 @@ static json_t *limits_json(const struct kv_limits *l)
 
 json_t *kv_json_host(struct kv_arena *a, const struct kv_host *h)
 {
-	json_t *efas = json_array(), *gpus = json_array(), *covers = json_array();
+	json_t *efas, *gpus, *covers;
 	const struct kv_modules *m;
 
 	if (!h)
 		return json_null();
+	efas = json_array();
+	gpus = json_array();
+	covers = json_array();
 	m = &h->modules;
 	for (size_t i = 0; i < h->efas.n; i++)
 		json_array_append_new(efas, card_json(a, &h->efas.v[i]));

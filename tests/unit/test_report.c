@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "report/report.h"
 #include "report/svg.h"
 #include "report/units.h"
 
@@ -271,12 +272,25 @@ static void damaged_documents(void **state)
 		json_decref(roots[k]);
 }
 
+/* Nor is anything left behind by it, as the run with a sanitizer sees. */
+static void no_host_is_null(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	json_t *host = kv_json_host(a, NULL);
+
+	(void)state;
+	assert_true(json_is_null(host));
+	json_decref(host);
+	kv_arena_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_is_escaped), cmocka_unit_test(numbers),
 		cmocka_unit_test(axes_fit),        cmocka_unit_test(labels_keep_off_each_other),
 		cmocka_unit_test(texts_fit),       cmocka_unit_test(damaged_documents),
+		cmocka_unit_test(no_host_is_null),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
