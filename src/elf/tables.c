@@ -60,6 +60,12 @@ bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n)
 	return off > end || end - off < n;
 }
 
+/* Of much, few pages are looked at: it is mapped, if it is a host's file that holds all of it. */
+static bool map_much(struct kv_file *f, uint64_t off, uint64_t n, struct kv_span *ret)
+{
+	return n >= MAPPED && kv_file_map(f, off, (size_t)n, ret) == 0;
+}
+
 struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64_t off, uint64_t n)
 {
 	struct kv_span s = { 0 };
@@ -69,6 +75,8 @@ struct kv_span kv_elf_read_at(const struct kv_elf *e, struct kv_arena *a, uint64
 		return s;
 	if (n > e->st.size - off)
 		n = e->st.size - off;
+	if (map_much(e->symtab->file, off, n, &s))
+		return s;
 	p = kv_alloc_raw(a, (size_t)n);
 	if (kv_file_read(e->symtab->file, off, p, (size_t)n, &s.n) == 0)
 		s.p = p;
@@ -129,8 +137,7 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 		t->pieces[t->n_pieces++] = (struct kv_elf_piece){ .off = off, .n = n };
 }
 
-/* Of a large piece few pages are looked at: it is mapped, if it is a host's file that holds all of
- * it. What the file lacks of a piece is zero, as it is in the last page of a map. */
+/* What the file lacks of a piece is zero, as it is in the last page of a map. */
 static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
 {
 	struct kv_file *f = e->symtab->file;
@@ -140,7 +147,7 @@ static bool read_piece(const struct kv_elf *e, struct kv_elf_piece *piece)
 
 	if (piece->p || !f)
 		return piece->p != NULL;
-	if (piece->n >= MAPPED && kv_file_map(f, piece->off, (size_t)piece->n, &s) == 0) {
+	if (map_much(f, piece->off, piece->n, &s)) {
 		piece->p = s.p;
 		return true;
 	}
