@@ -1,8 +1,9 @@
 /*
- * The locks on a target, waited for at most 30 s.
- * The lock file needs the state directory, whose making and removal must be alone too: a flock on
- * the root directory covers them. NFS has no flock on directories, so the lock file is what keeps
- * nodes that share a root apart. Both end with the process that holds them.
+ * The locks on a target. Among many that wait, as when all tasks of a job repair one container,
+ * each has its turn: what is waited for at most 30 s is the end of one other's work. The lock file
+ * needs the state directory, whose making and removal must be alone too: a flock on the root
+ * directory covers them. NFS has no flock on directories, so the lock file is what keeps nodes that
+ * share a root apart. Both end with the process that holds them.
  */
 #include <limits.h>
 #include <sys/file.h>
@@ -10,6 +11,8 @@
 #include "repair/state.h"
 
 #define WAIT_MS  30000
+#define TURNS    20  /* no longer than so many times that in all */
+#define LOOKS    120 /* so often in that time it is looked whose turn it is */
 #define POLL_MS  20
 #define TELL_MS  1000
 #define LOCK_MAX 256
@@ -49,23 +52,32 @@ static void holder(const struct kv_state *s, char ret[LOCK_MAX])
  */
 static int wait_for(struct kv_state *s, int (*try)(int fd), int fd, struct kv_err *err)
 {
-	char who[LOCK_MAX];
+	char who[LOCK_MAX] = "", now[LOCK_MAX];
 	unsigned wait_ms = kv_tree_test.lock_wait_ms ? kv_tree_test.lock_wait_ms : WAIT_MS;
-	uint64_t start = now_ms();
+	uint64_t start = now_ms(), looked = start;
 	bool told = !kv_journal_waits;
 
-	if (!s->deadline_ms)
+	if (!s->deadline_ms) {
 		s->deadline_ms = start + wait_ms;
+		s->last_ms = start + (uint64_t)TURNS * wait_ms;
+	}
 	for (;;) {
+		uint64_t t = now_ms();
 		int r = try(fd);
 
 		if (r != -EAGAIN)
 			return r;
-		if (now_ms() >= s->deadline_ms)
+		if (t - looked >= wait_ms / LOOKS) {
+			looked = t;
+			holder(s, now);
+			if (*who && strcmp(who, now) != 0)
+				s->deadline_ms = t + wait_ms;
+			memcpy(who, now, sizeof(who));
+		}
+		if (t >= s->deadline_ms || t >= s->last_ms)
 			break;
-		if (!told && now_ms() - start >= TELL_MS) {
+		if (!told && t - start >= TELL_MS) {
 			told = true;
-			holder(s, who);
 			kv_journal_waits(who);
 		}
 		usleep(POLL_MS * 1000);

@@ -31,7 +31,7 @@ struct kv_state {
 	bool unfinished;          /* kv_state_peek found an interrupted making or removal */
 	bool finished;            /* opening it finished an interrupted making or removal */
 	bool flocked;
-	uint64_t deadline_ms; /* for locks */
+	uint64_t deadline_ms, last_ms; /* for locks: of one other's work, of all others' */
 };
 
 /* None of it open. */

@@ -153,6 +153,61 @@ static void waits_for_the_lock(void **state)
 	jfix_undo(f, 12);
 }
 
+/* Writes to the lock file as others do that take the lock, one every 40 ms, n in all. */
+static pid_t take_turns(struct fixture *f, unsigned n)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		int fd = open(jtree_host(&f->t, KV_STATE_DIR "/lock"), O_RDWR);
+
+		if (fcntl(fd, F_OFD_SETLK, &l) < 0)
+			_exit(1);
+		for (unsigned i = 0; i < n; i++) {
+			char who[32];
+			int len = snprintf(who, sizeof(who), "kvpath (pid %u on host)\n", i);
+
+			if (pwrite(fd, who, (size_t)len, 0) != len)
+				_exit(1);
+			if (i == 0 && write(ready[1], "", 1) != 1)
+				_exit(1);
+			usleep(40000);
+		}
+		_exit(0);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* Whoever waits among many waits for each of them; but not for ever. */
+static void waits_for_turns(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	jfix_apply(f);
+	pid = take_turns(f, 60);
+	kv_tree_test.lock_wait_ms = 2000; /* less than all turns take together */
+	jfix_must(f, jfix_apply_one(f, KV_OP_FILE, "/opt/x", "x"));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+
+	pid = take_turns(f, 100000);
+	kv_tree_test.lock_wait_ms = 120;
+	jfix_refused(f, jfix_apply_one(f, KV_OP_FILE, "/opt/y", "y"), -EBUSY, "pid");
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	jfix_undo(f, 13);
+}
+
 /* As when every task of a job repairs the container that they share. */
 static void many_at_once(void **state)
 {
@@ -288,6 +343,7 @@ int main(void)
 		JFIX(refuses),
 
 		JFIX(waits_for_the_lock),
+		JFIX(waits_for_turns),
 		JFIX(many_at_once),
 		JFIX(state_parent_in_use),
 		JFIX(no_xattrs),
