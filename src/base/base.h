@@ -272,6 +272,9 @@ int kv_sha256_of(kv_read_at *read_at, void *arg, char ret[KV_SHA256_HEX]);
 /* Hash of what fd holds from its start, as lower-case hex with a NUL. 0 or -errno. */
 int kv_sha256_fd(int fd, char ret[KV_SHA256_HEX]);
 void kv_sha256_mem(const void *p, size_t n, char ret[KV_SHA256_HEX]);
+#define KV_HMAC 32
+/* RFC 2104 with SHA-256. */
+void kv_hmac_sha256(const void *key, size_t key_n, const void *p, size_t n, uint8_t ret[KV_HMAC]);
 uint32_t kv_crc32c(uint32_t crc, const void *p, size_t n);
 
 #endif

@@ -206,7 +206,7 @@ static void sha256_add(struct sha256 *s, const void *bytes, size_t n)
 	}
 }
 
-static void sha256_hex(struct sha256 *s, char ret[KV_SHA256_HEX])
+static void sha256_end(struct sha256 *s)
 {
 	uint64_t bits = s->total * 8;
 	uint8_t len[8];
@@ -217,6 +217,11 @@ static void sha256_hex(struct sha256 *s, char ret[KV_SHA256_HEX])
 	for (unsigned i = 0; i < 8; i++)
 		len[i] = (uint8_t)(bits >> (56 - 8 * i));
 	sha256_add(s, len, sizeof(len));
+}
+
+static void sha256_hex(struct sha256 *s, char ret[KV_SHA256_HEX])
+{
+	sha256_end(s);
 	for (unsigned i = 0; i < 8; i++)
 		sprintf(ret + 8 * i, "%08x", s->h[i]);
 }
@@ -228,6 +233,44 @@ void kv_sha256_mem(const void *p, size_t n, char ret[KV_SHA256_HEX])
 	sha256_init(&s);
 	sha256_add(&s, p, n);
 	sha256_hex(&s, ret);
+}
+
+static void sha256_bytes(struct sha256 *s, uint8_t ret[KV_HMAC])
+{
+	sha256_end(s);
+	for (unsigned i = 0; i < KV_HMAC; i++)
+		ret[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* One of its two passes. */
+static void hmac_pass(const uint8_t key[64], uint8_t pad, const void *p, size_t n,
+		      uint8_t ret[KV_HMAC])
+{
+	uint8_t padded[64];
+	struct sha256 s;
+
+	for (unsigned i = 0; i < sizeof(padded); i++)
+		padded[i] = key[i] ^ pad;
+	sha256_init(&s);
+	sha256_add(&s, padded, sizeof(padded));
+	sha256_add(&s, p, n);
+	sha256_bytes(&s, ret);
+}
+
+void kv_hmac_sha256(const void *key, size_t key_n, const void *p, size_t n, uint8_t ret[KV_HMAC])
+{
+	uint8_t block[64] = { 0 }, inner[KV_HMAC];
+	struct sha256 s;
+
+	if (key_n > sizeof(block)) {
+		sha256_init(&s);
+		sha256_add(&s, key, key_n);
+		sha256_bytes(&s, block);
+	} else {
+		memcpy(block, key, key_n);
+	}
+	hmac_pass(block, 0x36, p, n, inner);
+	hmac_pass(block, 0x5c, inner, sizeof(inner), ret);
 }
 
 int kv_sha256_of(kv_read_at *read_at, void *arg, char ret[KV_SHA256_HEX])

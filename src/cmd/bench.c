@@ -1,5 +1,6 @@
 /* kvpath bench: measures transfers, engine by engine, all with checked data. */
 #include "report/bench.h"
+#include "cmd/bench_roles.h"
 #include "cmd/cmd.h"
 #include "prove/geometry.h"
 
@@ -83,19 +84,21 @@ static int choose_shapes(const struct kv_opts *o, struct kv_bench_request *req,
 }
 
 static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
-		   const kv_strv *engines, struct kv_bench_report *rep)
+		   struct kv_bench_session *session, const kv_strv *engines,
+		   struct kv_bench_report *rep)
 {
 	bool shows = isatty(STDERR_FILENO) && !o->quiet;
 	struct kv_err err = { 0 };
 
-	for (size_t i = 0; i < engines->n; i++) {
+	for (size_t i = 0; i < engines->n && !(session && session->lost); i++) {
 		struct kv_bench_engine *e = kv_vec_add(o->arena, &rep->engines);
 		int r;
 
 		if (shows)
 			fprintf(stderr, "\r\33[Kkvpath: %zu of %zu: %s", i + 1, engines->n,
 				engines->v[i]);
-		r = kv_bench(o->arena, req, engines->v[i], e, &err);
+		r = session ? kv_bench_with(o->arena, session, req, engines->v[i], e, &err)
+			    : kv_bench(o->arena, req, engines->v[i], e, &err);
 		if (shows)
 			fputs("\r\33[K", stderr);
 		if (r < 0) {
@@ -147,7 +150,47 @@ static void fill(const struct kv_opts *o, const struct kv_target *t, const struc
 	};
 	req->op = o->op ? o->op : "write";
 	req->iters = o->iters;
+	/* Of another host the first one, too. */
 	req->peer_gpu = 1;
+}
+
+/* What this host tells the other one; and the reader of a result. */
+static json_t *self(const struct kv_opts *o, const struct kv_target *t, const struct kv_nixl *n)
+{
+	json_t *host = kv_json_bench_host(o->arena);
+
+	json_object_set_new(host, "version", json_string(KVPATH_VERSION));
+	json_object_set_new(host, "target", json_string(t->path));
+	json_object_set_new(host, "nixl", n ? json_string(n->version) : json_null());
+	return host;
+}
+
+static int print_report(const struct kv_opts *o, const struct kv_bench_report *rep)
+{
+	if (o->json)
+		return kv_print_json(kv_json_bench(o->arena, rep));
+	kv_text_bench(stdout, o->arena, rep, o->style);
+	return KV_STATUS_OK;
+}
+
+static int initiate(const struct kv_opts *o, struct kv_bench_part *part,
+		    const struct kv_bench_request *req, const kv_strv *engines,
+		    struct kv_bench_report *rep)
+{
+	struct kv_bench_session *s = part->role == KV_BENCH_BOTH ? NULL : &part->session;
+	int r = measure(o, req, s, engines, rep);
+
+	rep->peer = s ? s->peer : NULL;
+	if (r == KV_STATUS_OK || rep->engines.n) {
+		int printed = print_report(o, rep);
+
+		r = r != KV_STATUS_OK ? r : printed;
+	}
+	if (r == KV_STATUS_OK)
+		r = status_of(rep);
+	if (s)
+		kv_bench_part(s, r);
+	return r;
 }
 
 static int run(struct kv_opts *o)
@@ -155,9 +198,13 @@ static int run(struct kv_opts *o)
 	_last_target_ struct kv_target t = { 0 };
 	struct kv_bench_request req = { 0 };
 	struct kv_bench_report rep = { .before = o->before, .after = o->after };
+	struct kv_bench_part part;
 	const struct kv_nixl *n;
 	kv_strv engines = { 0 };
-	int r = kv_target_open_arg(o, &t);
+	int r = kv_bench_part_choose(o, &part);
+
+	if (r == KV_STATUS_OK)
+		r = kv_target_open_arg(o, &t);
 
 	if (r == KV_STATUS_OK)
 		r = kv_target_needs_dir(&t, "bench");
@@ -166,18 +213,17 @@ static int run(struct kv_opts *o)
 	if (r != KV_STATUS_OK)
 		return r;
 	n = choose(kv_target_facts(&t));
-	choose_engines(o, n, &engines);
 	fill(o, &t, n, &req);
-	rep.target = t.path;
-	rep.nixl = n ? n->version : NULL;
-	r = measure(o, &req, &engines, &rep);
+	if (part.role == KV_BENCH_TARGET)
+		return kv_bench_part_serve(o, &part, &req, self(o, &t, n));
+	choose_engines(o, n, &engines);
+	if (part.role == KV_BENCH_INITIATOR)
+		r = kv_bench_part_reach(o, &part, self(o, &t, n));
 	if (r != KV_STATUS_OK)
 		return r;
-	if (!o->json)
-		kv_text_bench(stdout, o->arena, &rep, o->style);
-	else
-		r = kv_print_json(kv_json_bench(o->arena, &rep));
-	return r == KV_STATUS_OK ? status_of(&rep) : r;
+	rep.target = t.path;
+	rep.nixl = n ? n->version : NULL;
+	return initiate(o, &part, &req, &engines, &rep);
 }
 
 const struct kv_command kv_cmd_bench = {
@@ -186,14 +232,20 @@ const struct kv_command kv_cmd_bench = {
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "measure transfers in KV shapes: NIXL's backends and plain TCP, side by side",
 	.options = "mount env engine before after shape model tokens page tp dtype layout op mem "
-		   "iters deadline json quiet verbose color",
+		   "iters deadline listen connect token-file json quiet verbose color",
 	.help = "Engines: nixl:BACKEND, through NIXL's own C API in the target, and tcp, plain "
 		"sockets. Two workers on this host move\n"
 		"every shape; each block is checked at the receiver by CRC32C, and what arrives "
 		"changed is never counted. Of NIXL a\n"
 		"transfer ends when the target has taken its notification. us/xfer is the mean; "
 		"p50 to max are microseconds.\n"
-		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.",
+		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.\n\n"
+		"Two hosts: kvpath bench --listen PORT on the one that receives, kvpath bench "
+		"--connect HOST:PORT on the other one, which\n"
+		"says what is measured and prints it. Both need the same token of at least 16 "
+		"bytes, in KVPATH_TOKEN or a file that\n"
+		"only its owner can read; it never crosses the network. There a transfer of NIXL "
+		"ends when it is complete for the sender.",
 	.examples = "What the repair is worth, for the KV cache of a model\n"
 		    "kvpath bench --before tcp --after nixl:LIBFABRIC --model glm-4.7 --tokens "
 		    "30000 --tp 4",

@@ -32,11 +32,13 @@ struct kv_opts {
 	const char *root;
 	const char *dtype, *layout, *model; /* of a KV cache */
 	const char *before, *after, *op;    /* of bench, as the next ones */
+	const char *listen, *connect, *token_file;
 	kv_strv engines, shapes;
 	uint64_t iters;
 	kv_strv results;
 	uint64_t bytes, tokens, page, tp;
 	unsigned deadline_s;
+	bool deadline_given;
 	double interval_s;
 	uint64_t count;               /* 0: without end */
 	uint64_t rounds, pairs, plan; /* of sweep, as the next one */

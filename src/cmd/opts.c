@@ -16,6 +16,7 @@ enum opt {
 	OPT_BEFORE,
 	OPT_BYTES,
 	OPT_COLOR,
+	OPT_CONNECT,
 	OPT_COUNT,
 	OPT_DEADLINE,
 	OPT_DRY_RUN,
@@ -33,6 +34,7 @@ enum opt {
 	OPT_ITERS,
 	OPT_JSON,
 	OPT_LAYOUT,
+	OPT_LISTEN,
 	OPT_MEM,
 	OPT_MERGE,
 	OPT_MODEL,
@@ -61,6 +63,7 @@ enum opt {
 	OPT_STRICT,
 	OPT_SYSROOT,
 	OPT_TOKENS,
+	OPT_TOKEN_FILE,
 	OPT_TP,
 	OPT_VERBOSE,
 };
@@ -98,6 +101,12 @@ const struct kv_option kv_options[] = {
 	  OPT_PROVIDER },
 	{ "bytes", "N", "payload of the proof (default 64 MiB)", OPT_BYTES },
 	{ "deadline", "SECONDS", "longest time for the proof (default 30)", OPT_DEADLINE },
+	{ "listen", "[ADDR:]PORT", "be the target of one bench --connect on another host, then end",
+	  OPT_LISTEN },
+	{ "connect", "HOST:PORT", "measure between this host and one where bench --listen runs",
+	  OPT_CONNECT },
+	{ "token-file", "FILE", "the secret that both hosts share (or KVPATH_TOKEN; see below)",
+	  OPT_TOKEN_FILE },
 	{ "engine", "NAME", "what moves the bytes (repeatable; see below)", OPT_ENGINE },
 	{ "before", "ENGINE", "measure this one too, and compare --after with it", OPT_BEFORE },
 	{ "after", "ENGINE", "measure this one too, and compare it with --before", OPT_AFTER },
@@ -302,6 +311,16 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		if (!parse_number(value, 86400, &number))
 			return bad_value(d, value);
 		o->deadline_s = (unsigned)number;
+		o->deadline_given = true;
+		break;
+	case OPT_LISTEN:
+		o->listen = value;
+		break;
+	case OPT_CONNECT:
+		o->connect = value;
+		break;
+	case OPT_TOKEN_FILE:
+		o->token_file = value;
 		break;
 	case OPT_ENGINE:
 		if (!is_engine_name(value))

@@ -113,7 +113,7 @@ static int send_hello(struct agent *ag)
 
 	if (NIXL(ag, get_local_md, ag->agent, &md, &n) < 0)
 		return -1;
-	r = link_send(ag->link, LINK_HELLO, &hello, sizeof(hello), md, n, ag->rep);
+	r = link_send(ag->link, ag->plan, LINK_HELLO, &hello, sizeof(hello), md, n, ag->rep);
 	free(md);
 	return r;
 }
@@ -148,7 +148,7 @@ static int agent_meet(struct agent *ag)
 		  : recv_hello(ag) < 0 || send_hello(ag) < 0)
 		return -1;
 	doing(ag, "the wait for the other agent to be ready");
-	if (link_send(ag->link, LINK_READY, NULL, 0, NULL, 0, ag->rep) < 0)
+	if (link_send(ag->link, ag->plan, LINK_READY, NULL, 0, NULL, 0, ag->rep) < 0)
 		return -1;
 	return link_recv(ag->link, ag->plan, LINK_READY, NULL, NULL, ag->rep);
 }
@@ -201,7 +201,7 @@ static int target_move(struct agent *ag)
 		return -1;
 	ag->rep->intact = true;
 	ag->rep->done = true;
-	if (link_send(ag->link, LINK_NOTIFIED, NULL, 0, NULL, 0, ag->rep) < 0)
+	if (link_send(ag->link, ag->plan, LINK_NOTIFIED, NULL, 0, NULL, 0, ag->rep) < 0)
 		return -1;
 	return link_recv(ag->link, ag->plan, LINK_BYE, NULL, NULL, ag->rep);
 }
@@ -283,7 +283,7 @@ static void agent_close(struct agent *ag)
 	if (ag->req && api->release_xfer_req(ag->agent, ag->req) >= 0)
 		api->destroy_xfer_req(ag->req);
 	if (ag->role == PROBE_INITIATOR && ag->rep->done)
-		link_send(ag->link, LINK_BYE, NULL, 0, NULL, 0, ag->rep);
+		link_send(ag->link, ag->plan, LINK_BYE, NULL, 0, NULL, 0, ag->rep);
 	if (ag->local)
 		api->destroy_xfer_dlist(ag->local);
 	if (ag->remote)

@@ -13,15 +13,33 @@ struct frame {
 	uint32_t kind, n;
 };
 
-static int send_all(int fd, const void *bytes, size_t n, struct probe_report *rep)
+/* 1 where the descriptor is ready, 0 to ask again, -1 with the failure once time is over. */
+static int ready(int fd, short events, const struct probe_plan *plan, struct probe_report *rep)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int ms = probe_left_ms(plan, 1000);
+
+	if (!ms)
+		return probe_fail(rep, PROBE_CAUSE_DEADLINE,
+				  "the other agent did not answer in time");
+	return poll(&p, 1, ms) > 0;
+}
+
+static int send_all(int fd, const struct probe_plan *plan, const void *bytes, size_t n,
+		    struct probe_report *rep)
 {
 	const char *p = bytes;
 
 	while (n) {
-		ssize_t r = send(fd, p, n, MSG_NOSIGNAL);
+		ssize_t r = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (r < 0 && errno == EINTR)
 			continue;
+		if (r < 0 && errno == EAGAIN) {
+			if (ready(fd, POLLOUT, plan, rep) < 0)
+				return -1;
+			continue;
+		}
 		if (r < 0)
 			return probe_fail(rep, PROBE_CAUSE_PEER, "send to the other agent: %s",
 					  strerror(errno));
@@ -31,17 +49,17 @@ static int send_all(int fd, const void *bytes, size_t n, struct probe_report *re
 	return 0;
 }
 
-int link_send(int fd, enum link_kind kind, const void *a, size_t na, const void *b, size_t nb,
-	      struct probe_report *rep)
+int link_send(int fd, const struct probe_plan *plan, enum link_kind kind, const void *a, size_t na,
+	      const void *b, size_t nb, struct probe_report *rep)
 {
 	struct frame f = { .kind = kind };
 
 	if (na > LINK_MAX || nb > LINK_MAX - na)
 		return probe_fail(rep, PROBE_CAUSE_NIXL, "NIXL's metadata is %zu bytes long", nb);
 	f.n = (uint32_t)(na + nb);
-	if (send_all(fd, &f, sizeof(f), rep) < 0 || send_all(fd, a, na, rep) < 0)
+	if (send_all(fd, plan, &f, sizeof(f), rep) < 0 || send_all(fd, plan, a, na, rep) < 0)
 		return -1;
-	return send_all(fd, b, nb, rep);
+	return send_all(fd, plan, b, nb, rep);
 }
 
 int link_poll(int fd, int ms)
@@ -57,16 +75,13 @@ static int recv_all(int fd, const struct probe_plan *plan, void *bytes, size_t n
 	char *p = bytes;
 
 	while (n) {
-		int ms = probe_left_ms(plan, 1000);
+		int is = ready(fd, POLLIN, plan, rep);
 		ssize_t r;
 
-		if (!ms)
-			return probe_fail(rep, PROBE_CAUSE_DEADLINE,
-					  "the other agent did not answer in time");
-		if (!link_poll(fd, ms))
-			continue;
-		r = recv(fd, p, n, 0);
-		if (r < 0 && errno == EINTR)
+		if (is < 0)
+			return -1;
+		r = is ? recv(fd, p, n, MSG_DONTWAIT) : -1;
+		if (!is || (r < 0 && (errno == EINTR || errno == EAGAIN)))
 			continue;
 		if (r <= 0)
 			return probe_fail(rep, PROBE_CAUSE_PEER, "the other agent ended");

@@ -1,4 +1,8 @@
-/* Frames between the two agents over a socketpair; both run the same program, so no byte order. */
+/*
+ * Frames between the two agents, over a socketpair or between two hosts. Both run the same program,
+ * or one that speaks the same version (KV_PEER_VERSION of kvpath, which joins them), and both
+ * machines that there are have the same byte order.
+ */
 #ifndef KV_PROBE_LINK_H
 #define KV_PROBE_LINK_H
 
@@ -15,8 +19,8 @@ struct link_hello {
 	uint64_t addr, dev;
 };
 
-int link_send(int fd, enum link_kind kind, const void *a, size_t na, const void *b, size_t nb,
-	      struct probe_report *rep);
+int link_send(int fd, const struct probe_plan *plan, enum link_kind kind, const void *a, size_t na,
+	      const void *b, size_t nb, struct probe_report *rep);
 /* Waits at most ms: 1 where something can be read (or the peer ended), 0 where not. */
 int link_poll(int fd, int ms);
 /* The next frame, which must be of the given kind; *ret_data (may be NULL) is to be freed. */

@@ -11,6 +11,7 @@ static const struct {
 	{ "xfer", probe_xfer },
 	{ "dlopen", probe_dlopen },
 	{ "bench", probe_bench },
+	{ "resolve", probe_resolve },
 };
 
 int main(int argc, char **argv)
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
 	fputs("usage: kvpath-probe xfer --capi PATH --backend NAME ...\n"
 	      "       kvpath-probe dlopen FILE [--preload FILE]...\n"
 	      "       kvpath-probe bench --engine E --shape COUNTxBYTES ...\n"
+	      "       kvpath-probe resolve NAME\n"
 	      "The machine interface of `kvpath prove` and `kvpath bench`: JSON on stdout.\n",
 	      stderr);
 	return PROBE_EXIT_USAGE;

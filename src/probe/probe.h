@@ -50,6 +50,7 @@ enum probe_cause {
 struct probe_report {
 	bool loads, instantiates, registers, completed, notified, intact, done;
 	bool peers; /* the failure is the other side's, as it told */
+	bool hung;  /* it did not see the deadline itself: what it did then never returned */
 	enum probe_cause cause;
 	uint64_t elapsed_us;
 	char doing[128]; /* the call in progress */
@@ -66,6 +67,8 @@ int probe_fail(struct probe_report *rep, enum probe_cause cause, const char *fmt
 
 /* What the wait status adds to the report of one that did not say itself why it ended. */
 void probe_blame(struct probe_report *rep, int status, bool killed, unsigned deadline_s);
+/* Whether it has nothing of its own to say. */
+bool probe_is_echo(const struct probe_report *rep);
 /* Whose failure came first: not the one that only echoes the other's. rep holds both. */
 enum probe_role probe_culprit(const struct probe_report *rep);
 /* The value of an option; ends the process where it is none from min to max. */
@@ -87,6 +90,7 @@ void probe_reap(const int *pids, int *st, size_t n, uint64_t end_ns, bool (*sett
 int probe_xfer(int argc, char **argv, FILE *out);
 int probe_dlopen(int argc, char **argv, FILE *out);
 int probe_bench(int argc, char **argv, FILE *out);
+int probe_resolve(int argc, char **argv, FILE *out);
 
 /* s as a JSON string, or null. Bytes that are no UTF-8 appear as the code points of the same
  * number. */

@@ -52,7 +52,8 @@ void probe_blame(struct probe_report *rep, int status, bool killed, unsigned dea
 	rep->doing[sizeof(rep->doing) - 1] = '\0';
 	if (rep->done || rep->cause)
 		return;
-	if (WIFSIGNALED(status) && killed && WTERMSIG(status) == SIGKILL)
+	rep->hung = WIFSIGNALED(status) && killed && WTERMSIG(status) == SIGKILL;
+	if (rep->hung)
 		probe_fail(rep, PROBE_CAUSE_DEADLINE, "deadline of %u s passed in %s", deadline_s,
 			   rep->doing);
 	else if (WIFSIGNALED(status))
@@ -63,18 +64,20 @@ void probe_blame(struct probe_report *rep, int status, bool killed, unsigned dea
 			   WEXITSTATUS(status), rep->doing);
 }
 
-/* Whether it has nothing of its own to say. */
-static bool is_echo(const struct probe_report *rep)
+bool probe_is_echo(const struct probe_report *rep)
 {
 	return rep->cause == PROBE_CAUSE_NONE || rep->cause == PROBE_CAUSE_PEER || rep->peers;
 }
 
 enum probe_role probe_culprit(const struct probe_report *rep)
 {
-	if (is_echo(&rep[PROBE_TARGET]))
+	if (probe_is_echo(&rep[PROBE_TARGET]))
 		return PROBE_INITIATOR;
-	if (is_echo(&rep[PROBE_INITIATOR]))
+	if (probe_is_echo(&rep[PROBE_INITIATOR]))
 		return PROBE_TARGET;
+	/* One that hangs is the cause, one that waited for it until the deadline is not. */
+	if (rep[PROBE_TARGET].hung != rep[PROBE_INITIATOR].hung)
+		return rep[PROBE_TARGET].hung ? PROBE_TARGET : PROBE_INITIATOR;
 	/* A target that waits in vain for what the initiator could not send is the symptom. */
 	return rep[PROBE_TARGET].cause == PROBE_CAUSE_DEADLINE ? PROBE_INITIATOR : PROBE_TARGET;
 }

@@ -52,9 +52,10 @@ static void end_read(struct kv_arena *a, const json_t *o, struct kv_bench_engine
 	ret->good = json_is_true(json_object_get(o, "good"));
 	ret->clean_end = json_is_true(json_object_get(o, "clean_end"));
 	ret->cause = keep(a, text_of(o, "cause"));
+	ret->echo = json_is_true(json_object_get(o, "echo"));
+	ret->hung = json_is_true(json_object_get(o, "hung"));
+	ret->side = keep(a, text_of(o, "side"));
 	ret->error = keep(a, text_of(o, "error"));
-	if (ret->error && *text_of(o, "side"))
-		ret->error = kv_strf(a, "%s: %s", text_of(o, "side"), ret->error);
 	if (!ret->good && !ret->error)
 		ret->error = "failed without a reason";
 }
@@ -106,6 +107,7 @@ static char **arguments(struct kv_arena *a, const struct kv_bench_request *req, 
 
 	kv_vec_push(a, &argv, kv_strdup(a, "kvpath-probe"));
 	kv_vec_push(a, &argv, kv_strdup(a, "bench"));
+	add(a, &argv, "--remote", req->remote);
 	add(a, &argv, "--engine", engine);
 	for (size_t i = 0; i < req->shapes.n; i++)
 		add(a, &argv, "--shape", req->shapes.v[i]);
@@ -147,10 +149,26 @@ static void name_provider(struct kv_arena *a, struct kv_bench_engine *e)
 	}
 }
 
+/* A line of the probe is a run. */
+static void count_lines(void *arg, const struct kv_prove_text *out)
+{
+	const struct kv_bench_request *req = arg;
+	size_t n = 0;
+
+	for (size_t i = 0; i < out->head.n; i++)
+		n += out->head.text[i] == '\n';
+	req->progress(req->progress_arg, n);
+}
+
 int kv_bench(struct kv_arena *a, const struct kv_bench_request *req, const char *engine,
 	     struct kv_bench_engine *ret, struct kv_err *err)
 {
-	struct kv_prove_run run = { .req = &req->where, .deadline_s = req->where.deadline_s };
+	struct kv_bench_request copy = *req;
+	struct kv_prove_run run = { .req = &req->where,
+				    .deadline_s = req->where.deadline_s,
+				    .input = req->remote ? req->link : 0,
+				    .tick = req->progress ? count_lines : NULL,
+				    .tick_arg = &copy };
 	struct kv_prove_counts before = { 0 }, after = { 0 };
 	struct kv_bench_engine out = { .name = engine };
 	struct kv_prove_result counted = { 0 };
@@ -189,6 +207,8 @@ int kv_bench(struct kv_arena *a, const struct kv_bench_request *req, const char 
 	for (size_t i = 0; i < counted.counters.n; i++)
 		kv_vec_push(a, &out.counters, counted.counters.v[i]);
 	name_provider(a, &out);
+	if (out.error && out.side && !req->remote)
+		out.error = kv_strf(a, "%s: %s", out.side, out.error);
 	*ret = out;
 	return 0;
 }

@@ -20,7 +20,8 @@ static const char *const defaults[] = {
 	"HOME=/root",
 };
 
-static const char *const removed[] = { "FI_LOG_LEVEL" };
+/* The token that joins two hosts is none of the target's. */
+static const char *const removed[] = { "FI_LOG_LEVEL", "KVPATH_TOKEN" };
 
 static bool names(const char *pair, const char *other)
 {

@@ -85,6 +85,10 @@ struct kv_prove_run {
 	const char *exec_path; /* guest path, where exec_fd is -1 */
 	char *const *argv, *const *envp;
 	unsigned deadline_s;
+	int input; /* its standard input where above 2, else there is none; stays the caller's */
+	/* Called again and again with what it has written so far; may be NULL. */
+	void (*tick)(void *arg, const struct kv_prove_text *out);
+	void *tick_arg;
 };
 
 struct kv_prove_ran {

@@ -25,14 +25,14 @@ static int child_prepare(const struct kv_prove_run *run, const int out[2], const
 {
 	const struct kv_prove_request *req = run->req;
 	sigset_t none;
-	int null, r;
+	int in, r;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	setpgid(0, 0);
-	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out[1], 1) < 0 || dup2(log[1], 2) < 0)
+	in = run->input > STDERR_FILENO ? run->input : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (in < 0 || dup2(in, 0) < 0 || dup2(out[1], 1) < 0 || dup2(log[1], 2) < 0)
 		return kv_err(err, -errno, "dup2 of the pipes: %s", strerror(errno));
 	/* Nothing that this process has open reaches the target's code. */
 	r = kv_cloexec_from(STDERR_FILENO + 1);
@@ -90,11 +90,12 @@ static void drain_rest(int fd, struct kv_prove_text *text)
 			return;
 }
 
-static void collect(pid_t pid, int out, int log, unsigned deadline_s, struct kv_prove_ran *ret)
+static void collect(const struct kv_prove_run *run, pid_t pid, int out, int log,
+		    struct kv_prove_ran *ret)
 {
 	struct pollfd fds[2] = { { .fd = out, .events = POLLIN }, { .fd = log, .events = POLLIN } };
 	struct kv_prove_text *texts[2] = { &ret->out, &ret->log };
-	int64_t end = now_ms() + (int64_t)deadline_s * 1000 + GRACE_MS;
+	int64_t end = now_ms() + (int64_t)run->deadline_s * 1000 + GRACE_MS;
 	pid_t r = 0;
 
 	while (r == 0) {
@@ -107,6 +108,8 @@ static void collect(pid_t pid, int out, int log, unsigned deadline_s, struct kv_
 			for (size_t i = 0; i < 2; i++)
 				if (fds[i].revents && drain(fds[i].fd, texts[i]) <= 0)
 					fds[i].fd = -1;
+		if (run->tick)
+			run->tick(run->tick_arg, &ret->out);
 		r = waitpid(pid, &ret->status, WNOHANG);
 	}
 	/* All of it: agents that outlive their parent too. */
@@ -170,7 +173,7 @@ int kv_prove_spawn(const struct kv_prove_run *run, struct kv_prove_ran *ret, str
 	if (r == 0)
 		r = started(pid, start[0], err);
 	if (r == 0)
-		collect(pid, out[0], log[0], run->deadline_s, ret);
+		collect(run, pid, out[0], log[0], ret);
 	pipe_close(out);
 	pipe_close(log);
 	pipe_close(start);

@@ -46,6 +46,13 @@ static void put_notes(FILE *out, struct kv_arena *a, const json_t *run)
 			kv_time_text(a, num(run, "cpu_wait_s")));
 }
 
+static void put_counter(FILE *out, struct kv_arena *a, const char *what,
+			const struct kv_prove_counter *c)
+{
+	fprintf(out, "  %s %s %s %+lld\n", what, kv_printable(a, c->device),
+		kv_printable(a, c->counter), (long long)c->delta);
+}
+
 static void put_engine(FILE *out, struct kv_arena *a, const struct kv_bench_engine *e)
 {
 	const json_t *run;
@@ -71,9 +78,12 @@ static void put_engine(FILE *out, struct kv_arena *a, const struct kv_bench_engi
 		put_notes(out, a, run);
 	}
 	for (i = 0; i < e->counters.n; i++)
-		fprintf(out, "  counter %s %s %+lld\n", kv_printable(a, e->counters.v[i].device),
-			kv_printable(a, e->counters.v[i].counter),
-			(long long)e->counters.v[i].delta);
+		put_counter(out, a, "counter", &e->counters.v[i]);
+	for (i = 0; i < e->peer_counters.n; i++)
+		put_counter(out, a, "target ", &e->peer_counters.v[i]);
+	if (e->provider && e->peer_provider && !kv_streq(e->provider, e->peer_provider))
+		fprintf(out, "  note    the target's side names the provider %s\n",
+			kv_printable(a, e->peer_provider));
 	if (!e->good)
 		fprintf(out, "  failed  %s\n", kv_printable(a, e->error));
 	else if (!e->clean_end)
@@ -145,11 +155,25 @@ static void put_comparison(FILE *out, struct kv_arena *a, const struct kv_bench_
 	json_decref(rows);
 }
 
+static void put_hosts(FILE *out, struct kv_arena *a, const struct kv_bench_report *r)
+{
+	struct utsname u;
+
+	if (uname(&u) < 0)
+		memset(&u, 0, sizeof(u));
+	fprintf(out, "hosts     %s, NIXL %s -> %s at %s, NIXL %s\n", kv_printable(a, u.nodename),
+		r->nixl ? kv_printable(a, r->nixl) : "none", kv_printable(a, str(r->peer, "name")),
+		kv_printable(a, str(r->peer, "address")),
+		*str(r->peer, "nixl") ? kv_printable(a, str(r->peer, "nixl")) : "none");
+}
+
 void kv_text_bench(FILE *out, struct kv_arena *a, const struct kv_bench_report *r,
 		   struct kv_style st)
 {
 	if (r->shape_source && !st.quiet)
 		fprintf(out, "shape     %s\n", kv_printable(a, r->shape_source));
+	if (r->peer && !st.quiet)
+		put_hosts(out, a, r);
 	for (size_t i = 0; i < r->engines.n; i++)
 		put_engine(out, a, &r->engines.v[i]);
 	put_comparison(out, a, r);
@@ -173,7 +197,7 @@ static const char *first_line(struct kv_arena *a, const char *path, const char *
 	return kv_strndup(a, at, strcspn(at, "\n"));
 }
 
-static json_t *host(struct kv_arena *a)
+json_t *kv_json_bench_host(struct kv_arena *a)
 {
 	const char *cpu = first_line(a, "/proc/cpuinfo", "model name");
 	const char *load = first_line(a, "/proc/loadavg", NULL);
@@ -191,19 +215,25 @@ static json_t *host(struct kv_arena *a)
 			 "cpu", cpu, "load", load, "nvidia_driver", driver);
 }
 
-static json_t *engine_json(const struct kv_bench_engine *e)
+static json_t *devices_json(const struct kv_prove_counter *c, size_t n)
 {
 	json_t *devices = json_array();
 
-	for (size_t i = 0; i < e->counters.n; i++)
+	for (size_t i = 0; i < n; i++)
 		json_array_append_new(devices,
-				      json_pack("{s:s,s:s,s:I}", "name", e->counters.v[i].device,
-						"counter", e->counters.v[i].counter, "delta",
-						(json_int_t)e->counters.v[i].delta));
-	return json_pack("{s:s,s:b,s:b,s:s?,s:s?,s:s?,s:s?,s:o}", "engine", e->name, "good",
-			 e->good, "clean_end", e->clean_end, "provider", e->provider,
-			 "provider_source", e->provider_source, "cause", e->cause, "error",
-			 e->error, "devices", devices);
+				      json_pack("{s:s,s:s,s:I}", "name", c[i].device, "counter",
+						c[i].counter, "delta", (json_int_t)c[i].delta));
+	return devices;
+}
+
+static json_t *engine_json(const struct kv_bench_engine *e)
+{
+	return json_pack("{s:s,s:b,s:b,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o}", "engine", e->name,
+			 "good", e->good, "clean_end", e->clean_end, "provider", e->provider,
+			 "provider_source", e->provider_source, "peer_provider", e->peer_provider,
+			 "cause", e->cause, "side", e->good ? NULL : e->side, "error", e->error,
+			 "devices", devices_json(e->counters.v, e->counters.n), "peer_devices",
+			 devices_json(e->peer_counters.v, e->peer_counters.n));
 }
 
 json_t *kv_json_bench(struct kv_arena *a, const struct kv_bench_report *r)
@@ -214,8 +244,9 @@ json_t *kv_json_bench(struct kv_arena *a, const struct kv_bench_report *r)
 		json_array_extend(runs, r->engines.v[i].runs);
 		json_array_append_new(engines, engine_json(&r->engines.v[i]));
 	}
-	return json_pack("{s:s,s:s,s:o,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "schema", "kvpath.bench/1",
-			 "version", KVPATH_VERSION, "host", host(a), "target", r->target, "nixl",
-			 r->nixl, "shape_source", r->shape_source, "engines", engines, "runs", runs,
-			 "comparison", comparison(r));
+	return json_pack("{s:s,s:s,s:o,s:O?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "schema",
+			 "kvpath.bench/1", "version", KVPATH_VERSION, "host", kv_json_bench_host(a),
+			 "peer", r->peer, "target", r->target, "nixl", r->nixl, "shape_source",
+			 r->shape_source, "engines", engines, "runs", runs, "comparison",
+			 comparison(r));
 }

@@ -79,7 +79,12 @@ static int run_sh(const char *script, unsigned deadline_s, struct kv_prove_ran *
 	char sh[] = "sh", opt[] = "-c", e[] = "PATH=/usr/bin:/bin";
 	char *argv[] = { sh, opt, kv_strdup(arena, script), NULL }, *envp[] = { e, NULL };
 	struct kv_prove_request req = { .target = "/" };
-	struct kv_prove_run run = { &req, -EBADF, "/bin/sh", argv, envp, deadline_s };
+	struct kv_prove_run run = { .req = &req,
+				    .exec_fd = -EBADF,
+				    .exec_path = "/bin/sh",
+				    .argv = argv,
+				    .envp = envp,
+				    .deadline_s = deadline_s };
 
 	return kv_prove_spawn(&run, ran, err);
 }
@@ -151,7 +156,12 @@ static void test_spawn_no_such_program(void **state)
 	char name[] = "nonesuch";
 	char *argv[] = { name, NULL }, *envp[] = { NULL };
 	struct kv_prove_request req = { .target = "/" };
-	struct kv_prove_run run = { &req, -EBADF, "/nonesuch", argv, envp, 5 };
+	struct kv_prove_run run = { .req = &req,
+				    .exec_fd = -EBADF,
+				    .exec_path = "/nonesuch",
+				    .argv = argv,
+				    .envp = envp,
+				    .deadline_s = 5 };
 	struct kv_prove_ran ran;
 	struct kv_err err;
 

@@ -59,7 +59,7 @@ struct bench_libs {
 	const char *capi;
 };
 
-/* In memory shared by the two workers of one host, and with their parent. */
+/* In memory shared by the workers of this host, and with their parent. */
 struct bench_shared {
 	struct probe_report rep[_PROBE_ROLES];
 	_Atomic uint64_t notified; /* notifications that the target has taken */
@@ -74,6 +74,7 @@ struct bench_side {
 	struct bench_spec spec;
 	struct bench_libs libs;
 	const struct bench_engine *engine;
+	bool remote;     /* the other worker is on another host: nothing of `shared` is its own */
 	const char *arg; /* behind the engine's colon: "tcp", "UCX"; "" */
 	enum probe_role role;
 	struct probe_report *rep;

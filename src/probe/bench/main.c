@@ -1,9 +1,11 @@
 /*
  * `kvpath-probe bench`: one engine, the tests asked for, two workers forked before anything is
- * opened. This process opens nothing itself: it waits, kills what outlives the deadline, and ends
- * the output with a line that says how it went.
+ * opened; or one of the two, with a connection to the other one's host as its standard input. This
+ * process opens nothing itself: it waits, kills what outlives the deadline, and ends the output
+ * with a line that says how it went.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,6 +27,8 @@ struct job {
 	struct bench_order order;
 	unsigned gpu[_PROBE_ROLES];
 	bool write, read;
+	bool remote;
+	enum probe_role role; /* of the only worker, where the other one is remote */
 	struct {
 		uint64_t count, size;
 	} shape[BENCH_MAX_TESTS];
@@ -40,6 +44,8 @@ static bool both_done(void *arg)
 {
 	const struct job *j = arg;
 
+	if (j->remote)
+		return j->shared->rep[j->role].done;
 	return j->shared->rep[PROBE_TARGET].done && j->shared->rep[PROBE_INITIATOR].done;
 }
 
@@ -52,6 +58,7 @@ static void child_run(struct job *j, enum probe_role role, const int link[2], pi
 		.role = role,
 		.rep = &j->shared->rep[role],
 		.shared = j->shared,
+		.remote = j->remote,
 		.link = link[role],
 		.plan = { .vram = j->spec.vram,
 			  .gpu = j->gpu[role],
@@ -68,13 +75,34 @@ static void child_run(struct job *j, enum probe_role role, const int link[2], pi
 	/* Libraries print on stdout too; that one is for results alone. */
 	out = dup(STDOUT_FILENO);
 	dup2(STDERR_FILENO, STDOUT_FILENO);
-	close(link[!role]);
+	if (!j->remote)
+		close(link[!role]);
 	j->order.out = out < 0 ? NULL : fdopen(out, "w");
 	if (!j->order.out)
 		_exit(PROBE_EXIT_FAILED);
 	bench_worker(&s, &j->order);
 	/* No exit handlers: those of half-torn-down plugins crash. */
 	_exit(PROBE_EXIT_OK);
+}
+
+/* Both ends of a pair, or the connection that is the standard input. */
+static int link_open(const struct job *j, int ret[2])
+{
+	int null;
+
+	ret[0] = ret[1] = -1;
+	if (!j->remote)
+		return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret);
+	ret[j->role] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return ret[j->role] < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ? -1 : 0;
+}
+
+static void link_close(const int link[2])
+{
+	for (int role = 0; role < _PROBE_ROLES; role++)
+		if (link[role] >= 0)
+			close(link[role]);
 }
 
 static int job_start(struct job *j)
@@ -85,9 +113,8 @@ static int job_start(struct job *j)
 
 	j->shared = mmap(NULL, sizeof(*j->shared), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (j->shared == MAP_FAILED ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) < 0) {
-		fprintf(stderr, "kvpath-probe: mmap or socketpair: %s\n", strerror(errno));
+	if (j->shared == MAP_FAILED || link_open(j, link) < 0) {
+		fprintf(stderr, "kvpath-probe: mmap or the link: %s\n", strerror(errno));
 		return -1;
 	}
 	/* Blocked, so that sigtimedwait(2) in probe_reap sees it. */
@@ -95,6 +122,8 @@ static int job_start(struct job *j)
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, &old);
 	for (int role = 0; role < _PROBE_ROLES; role++) {
+		if (j->remote && role != (int)j->role)
+			continue;
 		j->pid[role] = fork();
 		if (j->pid[role] == 0)
 			child_run(j, (enum probe_role)role, link, self, &old);
@@ -102,16 +131,18 @@ static int job_start(struct job *j)
 			probe_fail(&j->shared->rep[role], PROBE_CAUSE_ENVIRONMENT, "fork: %s",
 				   strerror(errno));
 	}
-	close(link[0]);
-	close(link[1]);
+	link_close(link);
 	return 0;
 }
 
 static bool job_print(const struct job *j, FILE *out)
 {
 	const struct probe_report *rep = j->shared->rep;
-	bool good = rep[PROBE_TARGET].intact && rep[PROBE_INITIATOR].intact;
-	const struct probe_report *bad = good ? NULL : &rep[probe_culprit(rep)];
+	enum probe_role side = j->remote ? j->role : probe_culprit(rep);
+	bool good = j->remote ? rep[side].intact
+			      : rep[PROBE_TARGET].intact && rep[PROBE_INITIATOR].intact;
+	const struct probe_report *bad = good ? NULL : &rep[side];
+	const struct probe_report *other = &rep[j->remote ? side : !side];
 
 	fputs("{\"schema\":\"kvpath.probe-bench/1\",\"kind\":\"end\",\"engine\":", out);
 	probe_json_str(out, j->spec.engine);
@@ -119,17 +150,20 @@ static bool job_print(const struct job *j, FILE *out)
 		(unsigned long long)j->spec.n_tests,
 		(unsigned long long)atomic_load(&j->shared->finished));
 	fprintf(out, ",\"loads\":%s,\"instantiates\":%s,\"registers\":%s",
-		rep[0].loads && rep[1].loads ? "true" : "false",
-		rep[0].instantiates && rep[1].instantiates ? "true" : "false",
-		rep[0].registers && rep[1].registers ? "true" : "false");
+		other->loads && rep[side].loads ? "true" : "false",
+		other->instantiates && rep[side].instantiates ? "true" : "false",
+		other->registers && rep[side].registers ? "true" : "false");
 	fputs(",\"cause\":", out);
 	probe_json_str(out, bad ? probe_cause_name(bad->cause) : NULL);
 	fputs(",\"side\":", out);
-	probe_json_str(out, bad ? probe_role_name(probe_culprit(rep)) : NULL);
+	probe_json_str(out, bad ? probe_role_name(side) : NULL);
 	fputs(",\"call\":", out);
 	probe_json_str(out, bad ? bad->call : NULL);
 	fputs(",\"error\":", out);
 	probe_json_str(out, bad ? bad->error : NULL);
+	/* For who has the other side's line beside this one. */
+	fprintf(out, ",\"echo\":%s,\"hung\":%s", bad && probe_is_echo(bad) ? "true" : "false",
+		bad && bad->hung ? "true" : "false");
 	fprintf(out, ",\"clean_end\":%s}\n",
 		!j->killed && j->status[0] == 0 && j->status[1] == 0 ? "true" : "false");
 	return good;
@@ -159,6 +193,14 @@ static void add_ops(struct job *j, const char *s)
 		probe_number(s, 1, 0, "--op");
 }
 
+static void take_remote(struct job *j, const char *s)
+{
+	j->remote = true;
+	j->role = strcmp(s, "target") == 0 ? PROBE_TARGET : PROBE_INITIATOR;
+	if (strcmp(s, probe_role_name(j->role)) != 0)
+		probe_number(s, 1, 0, "--remote");
+}
+
 static void take(struct job *j, int c, const char *v)
 {
 	if (c == 'e')
@@ -185,6 +227,8 @@ static void take(struct job *j, int c, const char *v)
 		j->spec.deadline_s = probe_number(v, 1, 86400, "--deadline");
 	else if (c == 'c')
 		j->libs.capi = v;
+	else if (c == 'r')
+		take_remote(j, v);
 }
 
 /* Each shape in each direction, with as many slots as the buffer has room for. */
@@ -224,6 +268,7 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "buffer", required_argument, NULL, 'b' },
 		{ "deadline", required_argument, NULL, 'd' },
 		{ "capi", required_argument, NULL, 'c' },
+		{ "remote", required_argument, NULL, 'r' },
 		{ 0 },
 	};
 	int c;
@@ -234,6 +279,9 @@ static int parse(int argc, char **argv, struct job *j)
 		take(j, c, optarg);
 	}
 	make_tests(j);
+	/* A target is told over the link. */
+	if (j->remote && j->role == PROBE_TARGET)
+		return optind == argc ? 0 : -1;
 	return optind == argc && j->spec.engine[0] && j->spec.n_tests ? 0 : -1;
 }
 
@@ -249,7 +297,8 @@ int probe_bench(int argc, char **argv, FILE *out)
 		      "both] [--mem dram|vram]\n"
 		      "                          [--gpu N] [--peer-gpu N] [--iters N] [--warmup N] "
 		      "[--ms N] [--buffer BYTES]\n"
-		      "                          [--deadline SECONDS] [--capi PATH]\n",
+		      "                          [--deadline SECONDS] [--capi PATH] "
+		      "[--remote target|initiator <SOCKET]\n",
 		      stderr);
 		return PROBE_EXIT_USAGE;
 	}
@@ -260,7 +309,8 @@ int probe_bench(int argc, char **argv, FILE *out)
 		return PROBE_EXIT_FAILED;
 	probe_reap(j.pid, j.status, _PROBE_ROLES, j.end_ns, both_done, &j, &j.killed);
 	for (int role = 0; role < _PROBE_ROLES; role++)
-		probe_blame(&j.shared->rep[role], j.status[role], j.killed,
-			    (unsigned)j.spec.deadline_s);
+		if (!j.remote || role == (int)j.role)
+			probe_blame(&j.shared->rep[role], j.status[role], j.killed,
+				    (unsigned)j.spec.deadline_s);
 	return job_print(&j, out) ? PROBE_EXIT_OK : PROBE_EXIT_FAILED;
 }

@@ -27,7 +27,7 @@ int bench_fail(struct bench_side *s, enum probe_cause cause, const char *fmt, ..
 
 int bench_send(struct bench_side *s, unsigned kind, const void *p, size_t n)
 {
-	return link_send(s->link, (enum link_kind)kind, p, n, NULL, 0, s->rep);
+	return link_send(s->link, &s->plan, (enum link_kind)kind, p, n, NULL, 0, s->rep);
 }
 
 /* The peer's failure is what matters; this side's would only be its echo. */
@@ -95,7 +95,7 @@ static int send_hello(struct bench_side *s)
 
 	if (s->engine->hello(s, &blob, &n) < 0)
 		return -1;
-	r = link_send(s->link, LINK_HELLO, &hello, sizeof(hello), blob, n, s->rep);
+	r = link_send(s->link, &s->plan, LINK_HELLO, &hello, sizeof(hello), blob, n, s->rep);
 	free(blob);
 	return r;
 }

@@ -1,0 +1,229 @@
+/* bench on two hosts: the options, the token, the meeting, and the target's whole life. */
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cmd/bench_roles.h"
+
+#define WAIT_S    600 /* of a target for its initiator, unless --deadline says */
+#define RETRY_MS  200
+#define TOKEN_MAX 4096
+
+static int no_token(const struct kv_opts *o)
+{
+	return kv_fail(KV_STATUS_USAGE,
+		       "bench %s needs a secret that both hosts share, in KVPATH_TOKEN or a file "
+		       "for --token-file: head -c 32 /dev/urandom | base64",
+		       o->listen ? "--listen" : "--connect");
+}
+
+static int use_token(struct kv_bench_part *p, const char *from, const char *token, size_t n)
+{
+	while (n && strchr("\r\n \t", token[n - 1]))
+		n--;
+	if (n < KV_PEER_TOKEN_MIN)
+		return kv_fail(KV_STATUS_USAGE,
+			       "%s: a token of %zu bytes can be guessed: it needs at least %d "
+			       "(head -c 32 /dev/urandom | base64)",
+			       from, n, KV_PEER_TOKEN_MIN);
+	kv_peer_key_make(token, n, &p->auth.key);
+	p->auth.keyed = true;
+	return KV_STATUS_OK;
+}
+
+static int read_token(const struct kv_opts *o, struct kv_bench_part *p)
+{
+	const char *env = getenv("KVPATH_TOKEN");
+	struct kv_err err = { 0 };
+	struct kv_span text;
+	struct stat st;
+
+	if (!o->token_file)
+		return env ? use_token(p, "KVPATH_TOKEN", env, strlen(env)) : no_token(o);
+	if (stat(o->token_file, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 077)
+		return kv_fail(KV_STATUS_USAGE,
+			       "--token-file %s: others can read it: chmod 600 it, and make a new "
+			       "token",
+			       o->token_file);
+	if (kv_read_file(o->arena, o->token_file, TOKEN_MAX, &text, &err) < 0)
+		return kv_fail(KV_STATUS_USAGE, "--token-file %s", err.msg);
+	return use_token(p, o->token_file, (const char *)text.p, text.n);
+}
+
+static bool read_port(const char *s, bool may_be_zero, uint16_t *ret)
+{
+	unsigned port;
+	char rest;
+
+	if (!*s || s[strspn(s, "0123456789")] || sscanf(s, "%u%c", &port, &rest) != 1 ||
+	    port > 65535 || (!port && !may_be_zero))
+		return false;
+	*ret = (uint16_t)port;
+	return true;
+}
+
+/* "HOST:PORT", "[ADDR]:PORT"; of a listener also "PORT" alone. */
+static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_part *p)
+{
+	const char *colon = strrchr(s, ':'), *from = s, *to = colon;
+	struct kv_peer_place place;
+
+	if (!colon)
+		return o->listen && read_port(s, true, &p->port);
+	if (*s == '[') {
+		if (colon == s + 1 || colon[-1] != ']')
+			return false;
+		from = s + 1;
+		to = colon - 1;
+	} else if (memchr(s, ':', (size_t)(colon - s))) {
+		return false;
+	}
+	if (to > from)
+		p->host = kv_strndup(o->arena, from, (size_t)(to - from));
+	if ((!p->host && !o->listen) || !read_port(colon + 1, o->listen, &p->port))
+		return false;
+	return !o->listen || !p->host || kv_peer_place_parse(p->host, p->port, &place);
+}
+
+/* What the initiator says is measured; of a target such options would be silently ignored. */
+static const char *initiators(const struct kv_opts *o)
+{
+	if (o->engines.n || o->before || o->after)
+		return "--engine, --before and --after";
+	if (o->shapes.n || o->model || o->tokens)
+		return "--shape and --model";
+	return o->op          ? "--op"
+	       : o->iters     ? "--iters"
+	       : o->mem_given ? "--mem"
+	       : o->json      ? "--json"
+			      : NULL;
+}
+
+int kv_bench_part_choose(const struct kv_opts *o, struct kv_bench_part *ret)
+{
+	const char *where = o->listen ? o->listen : o->connect;
+
+	*ret = (struct kv_bench_part){ .gate.fd = -EBADF, .session.control.fd = -EBADF };
+	if (o->listen && o->connect)
+		return kv_fail(KV_STATUS_USAGE, "bench: --listen on one host, --connect on the "
+						"other, not both");
+	if (!where)
+		return o->token_file ? kv_fail(KV_STATUS_USAGE, "bench: --token-file is for "
+								"--listen and --connect")
+				     : KV_STATUS_OK;
+	ret->role = o->listen ? KV_BENCH_TARGET : KV_BENCH_INITIATOR;
+	if (o->listen && initiators(o))
+		return kv_fail(KV_STATUS_USAGE,
+			       "bench --listen: %s: say so on the side with --connect, which "
+			       "decides what is measured and prints it",
+			       initiators(o));
+	if (!read_place(o, where, ret))
+		return kv_fail(KV_STATUS_USAGE, "--%s %s: %s is expected",
+			       o->listen ? "listen" : "connect", where,
+			       o->listen ? "[ADDR:]PORT, ADDR as numbers (IPv6 in brackets)"
+					 : "HOST:PORT (IPv6 in brackets)");
+	return read_token(o, ret);
+}
+
+/* ---- the initiator ---- */
+
+/* Nobody listens there yet, or the network does not lead there yet. */
+static bool may_come(int r)
+{
+	return r == -ECONNREFUSED || r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNRESET ||
+	       r == -ETIMEDOUT || r == -EADDRNOTAVAIL;
+}
+
+static int try_places(struct kv_bench_part *p, const kv_peer_places *places, int64_t end,
+		      struct kv_err *err)
+{
+	int r = -ENOENT;
+
+	for (size_t i = 0; i < places->n; i++) {
+		int64_t part = (end - kv_peer_now()) / (int64_t)(places->n - i);
+
+		r = kv_peer_connect(&places->v[i], &p->auth, KV_PEER_CONTROL, kv_peer_now() + part,
+				    &p->session.control, err);
+		p->session.place = places->v[i];
+		if (r == 0 || r == -EACCES)
+			return r;
+	}
+	return r;
+}
+
+static int try_until(const struct kv_opts *o, struct kv_bench_part *p, int64_t end,
+		     struct kv_err *err)
+{
+	bool told = o->quiet;
+
+	for (;;) {
+		kv_peer_places places = { 0 };
+		int r = kv_peer_resolve(o->arena, kv_probe_path(o->arena), p->host, p->port,
+					&places, err);
+
+		if (r == 0)
+			r = try_places(p, &places, end, err);
+		if (!may_come(r) || kv_peer_left(end) < RETRY_MS)
+			return r;
+		if (!told)
+			fprintf(stderr, "kvpath: %s; trying for %d s more\n", err->msg,
+				kv_peer_left(end) / 1000);
+		told = true;
+		nanosleep(&(struct timespec){ .tv_nsec = RETRY_MS * 1000000L }, NULL);
+	}
+}
+
+int kv_bench_part_reach(const struct kv_opts *o, struct kv_bench_part *p, json_t *self)
+{
+	int64_t end = kv_peer_now() + (int64_t)o->deadline_s * 1000;
+	struct kv_err err = { 0 };
+	int r = try_until(o, p, end, &err);
+
+	if (r == 0)
+		r = kv_bench_meet(&p->session, self, end, &err);
+	else
+		json_decref(self);
+	if (r == 0)
+		return KV_STATUS_OK;
+	return kv_fail(r == -EACCES || r == -ENOENT ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN,
+		       "bench: %s%s", err.msg,
+		       may_come(r) ? " (is kvpath bench --listen running there, and no firewall "
+				     "between?)"
+				   : "");
+}
+
+/* ---- the target ---- */
+
+int kv_bench_part_serve(const struct kv_opts *o, struct kv_bench_part *p,
+			const struct kv_bench_request *req, json_t *self)
+{
+	int64_t end = kv_peer_now() + (int64_t)(o->deadline_given ? o->deadline_s : WAIT_S) * 1000;
+	int r, status = KV_STATUS_UNKNOWN;
+	struct kv_err err = { 0 };
+	char where[64];
+
+	r = kv_peer_listen(p->host, p->port, &p->gate, &err);
+	if (r < 0) {
+		json_decref(self);
+		return kv_fail(r == -EINVAL || r == -EADDRNOTAVAIL || r == -EADDRINUSE ||
+					       r == -EACCES
+				       ? KV_STATUS_USAGE
+				       : KV_STATUS_UNKNOWN,
+			       "bench: %s", err.msg);
+	}
+	kv_peer_place_text(&p->gate.at, where, sizeof(where));
+	fprintf(stderr, "kvpath: bench listens on %s%s\n", where,
+		p->host ? "" : " (every address of this host)");
+	r = kv_peer_accept(&p->gate, &p->auth, KV_PEER_CONTROL, end, &p->session.control, &err);
+	if (r == 0)
+		r = kv_bench_meet(&p->session, self, kv_peer_now() + 20000, &err);
+	else
+		json_decref(self);
+	if (r == 0)
+		r = kv_bench_serve(o->arena, &p->session, &p->gate, req, &status, &err);
+	kv_peer_gate_close(&p->gate);
+	kv_peer_close(&p->session.control);
+	json_decref(p->session.peer);
+	if (r < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "bench: %s", err.msg);
+	return status < KV_STATUS_OK || status > KV_STATUS_UNKNOWN ? KV_STATUS_UNKNOWN : status;
+}
