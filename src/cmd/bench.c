@@ -245,9 +245,20 @@ const struct kv_command kv_cmd_bench = {
 		"says what is measured and prints it. Both need the same token of at least 16 "
 		"bytes, in KVPATH_TOKEN or a file that\n"
 		"only its owner can read; it never crosses the network. There a transfer of NIXL "
-		"ends when it is complete for the sender.",
+		"ends when it is complete for the sender.\n"
+		"As tasks of a step of Slurm (srun -N2 -n2 kvpath bench ...) no more is needed: "
+		"rank 0 "
+		"receives, rank 1 sends and prints, so\n"
+		"do 2 and 3 and so on. They share a secret by munge, or by KVPATH_TOKEN where the "
+		"container has no munge.",
 	.examples = "What the repair is worth, for the KV cache of a model\n"
 		    "kvpath bench --before tcp --after nixl:LIBFABRIC --model glm-4.7 --tokens "
-		    "30000 --tp 4",
+		    "30000 --tp 4\n"
+		    "Between two hosts: on the one that receives\n"
+		    "kvpath bench --listen 7000\n"
+		    "And on the one that sends\n"
+		    "kvpath bench --connect decode-0:7000 --engine nixl:LIBFABRIC\n"
+		    "Between two nodes of a Slurm cluster\n"
+		    "srun -N2 -n2 kvpath bench",
 	.run = run,
 };

@@ -1,4 +1,5 @@
-/* bench on two hosts: the options, the token, the meeting, and the target's whole life. */
+/* bench on two hosts: the options or the ranks, the token, the meeting, and the target's whole
+ * life. */
 #include <sys/stat.h>
 #include <time.h>
 
@@ -68,7 +69,7 @@ static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_p
 	struct kv_peer_place place;
 
 	if (!colon)
-		return o->listen && read_port(s, true, &p->port);
+		return o->listen && read_port(s, true, &p->ports[0]);
 	if (*s == '[') {
 		if (colon == s + 1 || colon[-1] != ']')
 			return false;
@@ -79,9 +80,9 @@ static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_p
 	}
 	if (to > from)
 		p->host = kv_strndup(o->arena, from, (size_t)(to - from));
-	if ((!p->host && !o->listen) || !read_port(colon + 1, o->listen, &p->port))
+	if ((!p->host && !o->listen) || !read_port(colon + 1, o->listen, &p->ports[0]))
 		return false;
-	return !o->listen || !p->host || kv_peer_place_parse(p->host, p->port, &place);
+	return !o->listen || !p->host || kv_peer_place_parse(p->host, p->ports[0], &place);
 }
 
 /* What the initiator says is measured; of a target such options would be silently ignored. */
@@ -98,18 +99,47 @@ static const char *initiators(const struct kv_opts *o)
 			      : NULL;
 }
 
+/* Two tasks of a step: no option says which is which. */
+static int choose_rank(const struct kv_opts *o, struct kv_bench_part *ret)
+{
+	struct kv_err err = { 0 };
+	struct kv_env env = { 0 };
+	int r;
+
+	for (char **e = environ; *e; e++)
+		kv_env_put(o->arena, &env, *e);
+	r = kv_ranks_read(o->arena, &env, &ret->ranks, &err);
+	if (r < 0)
+		return kv_fail(KV_STATUS_USAGE, "bench: %s", err.msg);
+	if (r == 0)
+		return o->token_file ? kv_fail(KV_STATUS_USAGE,
+					       "bench: --token-file is for --listen and --connect")
+				     : KV_STATUS_OK;
+	ret->ranked = true;
+	ret->role = ret->ranks.target ? KV_BENCH_TARGET : KV_BENCH_INITIATOR;
+	memcpy(ret->ports, ret->ranks.ports, sizeof(ret->ports));
+	ret->n_ports = KV_RANKS_PORTS;
+	if (!ret->ranks.target)
+		ret->host = ret->ranks.node;
+	if (o->token_file || getenv("KVPATH_TOKEN"))
+		return read_token(o, ret);
+	ret->opener = (struct kv_ranks_opener){ .arena = o->arena };
+	ret->auth.open = kv_ranks_open;
+	return KV_STATUS_OK;
+}
+
 int kv_bench_part_choose(const struct kv_opts *o, struct kv_bench_part *ret)
 {
 	const char *where = o->listen ? o->listen : o->connect;
 
-	*ret = (struct kv_bench_part){ .gate.fd = -EBADF, .session.control.fd = -EBADF };
+	*ret = (struct kv_bench_part){ .gate.fd = -EBADF,
+				       .session.control.fd = -EBADF,
+				       .n_ports = 1 };
 	if (o->listen && o->connect)
 		return kv_fail(KV_STATUS_USAGE, "bench: --listen on one host, --connect on the "
 						"other, not both");
 	if (!where)
-		return o->token_file ? kv_fail(KV_STATUS_USAGE, "bench: --token-file is for "
-								"--listen and --connect")
-				     : KV_STATUS_OK;
+		return choose_rank(o, ret);
 	ret->role = o->listen ? KV_BENCH_TARGET : KV_BENCH_INITIATOR;
 	if (o->listen && initiators(o))
 		return kv_fail(KV_STATUS_USAGE,
@@ -126,9 +156,12 @@ int kv_bench_part_choose(const struct kv_opts *o, struct kv_bench_part *ret)
 
 /* ---- the initiator ---- */
 
-/* Nobody listens there yet, or the network does not lead there yet. */
-static bool may_come(int r)
+/* Nobody listens there yet, or the network does not lead there yet. On a step's ports others may.
+ */
+static bool may_come(const struct kv_bench_part *p, int r)
 {
+	if (p->ranked && (r == -EACCES || r == -EPROTO))
+		return true;
 	return r == -ECONNREFUSED || r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNRESET ||
 	       r == -ETIMEDOUT || r == -EADDRNOTAVAIL;
 }
@@ -144,25 +177,41 @@ static int try_places(struct kv_bench_part *p, const kv_peer_places *places, int
 		r = kv_peer_connect(&places->v[i], &p->auth, KV_PEER_CONTROL, kv_peer_now() + part,
 				    &p->session.control, err);
 		p->session.place = places->v[i];
-		if (r == 0 || r == -EACCES)
+		if (r == 0 || (r == -EACCES && !p->ranked))
 			return r;
 	}
+	return r;
+}
+
+static int find_places(const struct kv_opts *o, const struct kv_bench_part *p, kv_peer_places *ret,
+		       struct kv_err *err)
+{
+	const char *probe = kv_probe_path(o->arena);
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_ports && r == 0; i++)
+		r = kv_peer_resolve(o->arena, probe, p->host, p->ports[i], ret, err);
 	return r;
 }
 
 static int try_until(const struct kv_opts *o, struct kv_bench_part *p, int64_t end,
 		     struct kv_err *err)
 {
-	bool told = o->quiet;
+	/* Tasks of a step start together, but not at once. */
+	bool told = o->quiet || p->ranked;
+	kv_peer_places places = { 0 };
+	int r = find_places(o, p, &places, err);
 
+	/* A node whose name only Slurm knows. */
+	if (r == -ENOENT && p->ranked) {
+		p->host = kv_ranks_address(o->arena, p->ranks.node);
+		r = find_places(o, p, &places, err);
+	}
+	if (r < 0)
+		return r;
 	for (;;) {
-		kv_peer_places places = { 0 };
-		int r = kv_peer_resolve(o->arena, kv_probe_path(o->arena), p->host, p->port,
-					&places, err);
-
-		if (r == 0)
-			r = try_places(p, &places, end, err);
-		if (!may_come(r) || kv_peer_left(end) < RETRY_MS)
+		r = try_places(p, &places, end, err);
+		if (r == 0 || !may_come(p, r) || kv_peer_left(end) < RETRY_MS)
 			return r;
 		if (!told)
 			fprintf(stderr, "kvpath: %s; trying for %d s more\n", err->msg,
@@ -176,7 +225,11 @@ int kv_bench_part_reach(const struct kv_opts *o, struct kv_bench_part *p, json_t
 {
 	int64_t end = kv_peer_now() + (int64_t)o->deadline_s * 1000;
 	struct kv_err err = { 0 };
-	int r = try_until(o, p, end, &err);
+	int r;
+
+	p->opener.ranks = &p->ranks;
+	p->auth.arg = &p->opener;
+	r = try_until(o, p, end, &err);
 
 	if (r == 0)
 		r = kv_bench_meet(&p->session, self, end, &err);
@@ -184,35 +237,62 @@ int kv_bench_part_reach(const struct kv_opts *o, struct kv_bench_part *p, json_t
 		json_decref(self);
 	if (r == 0)
 		return KV_STATUS_OK;
+	if (p->ranked)
+		return kv_fail(
+			KV_STATUS_UNKNOWN,
+			"bench: rank %llu's task on %s is not reached: %s (did it start, and "
+			"is no firewall between?)",
+			(unsigned long long)p->ranks.rank - 1, p->ranks.node, err.msg);
 	return kv_fail(r == -EACCES || r == -ENOENT ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN,
 		       "bench: %s%s", err.msg,
-		       may_come(r) ? " (is kvpath bench --listen running there, and no firewall "
-				     "between?)"
-				   : "");
+		       may_come(p, r) ? " (is kvpath bench --listen running there, and no "
+					"firewall between?)"
+				      : "");
 }
 
 /* ---- the target ---- */
 
+static int64_t wait_s(const struct kv_opts *o, const struct kv_bench_part *p)
+{
+	return p->ranked || o->deadline_given ? o->deadline_s : WAIT_S;
+}
+
+/* The first of its ports that is free. */
+static int listen_somewhere(const struct kv_opts *o, struct kv_bench_part *p, struct kv_err *err)
+{
+	int r = p->auth.keyed ? 0
+			      : kv_ranks_seal(o->arena, &p->ranks, (unsigned)wait_s(o, p) + 60,
+					      &p->auth, err);
+
+	if (r < 0)
+		return r;
+	r = -EADDRINUSE;
+	for (size_t i = 0; i < p->n_ports && r == -EADDRINUSE; i++)
+		r = kv_peer_listen(p->host, p->ports[i], &p->gate, err);
+	return r;
+}
+
 int kv_bench_part_serve(const struct kv_opts *o, struct kv_bench_part *p,
 			const struct kv_bench_request *req, json_t *self)
 {
-	int64_t end = kv_peer_now() + (int64_t)(o->deadline_given ? o->deadline_s : WAIT_S) * 1000;
+	int64_t end = kv_peer_now() + wait_s(o, p) * 1000;
 	int r, status = KV_STATUS_UNKNOWN;
 	struct kv_err err = { 0 };
 	char where[64];
 
-	r = kv_peer_listen(p->host, p->port, &p->gate, &err);
+	r = listen_somewhere(o, p, &err);
 	if (r < 0) {
 		json_decref(self);
-		return kv_fail(r == -EINVAL || r == -EADDRNOTAVAIL || r == -EADDRINUSE ||
-					       r == -EACCES
+		return kv_fail(!p->ranked && (r == -EINVAL || r == -EADDRNOTAVAIL ||
+					      r == -EADDRINUSE || r == -EACCES)
 				       ? KV_STATUS_USAGE
 				       : KV_STATUS_UNKNOWN,
 			       "bench: %s", err.msg);
 	}
 	kv_peer_place_text(&p->gate.at, where, sizeof(where));
-	fprintf(stderr, "kvpath: bench listens on %s%s\n", where,
-		p->host ? "" : " (every address of this host)");
+	if (!p->ranked)
+		fprintf(stderr, "kvpath: bench listens on %s%s\n", where,
+			p->host ? "" : " (every address of this host)");
 	r = kv_peer_accept(&p->gate, &p->auth, KV_PEER_CONTROL, end, &p->session.control, &err);
 	if (r == 0)
 		r = kv_bench_meet(&p->session, self, kv_peer_now() + 20000, &err);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "prove/bench.h"
+#include "prove/ranks.h"
 
 static void hex(const uint8_t *p, size_t n, char *ret)
 {
@@ -278,6 +279,87 @@ static void whose_failure(void **state)
 	kv_arena_free(a);
 }
 
+static void hosts_of_a_list(void **state)
+{
+	static const struct {
+		const char *list;
+		size_t i;
+		const char *want;
+	} cases[] = {
+		{ "n0", 0, "n0" },
+		{ "n0", 1, NULL },
+		{ "n[0-3,07],gpu-1", 0, "n0" },
+		{ "n[0-3,07],gpu-1", 3, "n3" },
+		{ "n[0-3,07],gpu-1", 4, "n07" },
+		{ "n[0-3,07],gpu-1", 5, "gpu-1" },
+		{ "n[0-3,07],gpu-1", 6, NULL },
+		{ "a[008-011]-ib,b", 2, "a010-ib" },
+		{ "a[008-011]-ib,b", 4, "b" },
+		{ "a[1-2]x[1-2]", 0, NULL },
+		{ "a[1-", 0, NULL },
+		{ "a[x]", 0, NULL },
+		{ "a[3-1]", 0, NULL },
+		{ "", 0, NULL },
+		{ ",", 0, NULL },
+	};
+	struct kv_arena *a = kv_arena_new();
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(cases); i++) {
+		const char *got = kv_ranks_host(a, cases[i].list, cases[i].i);
+
+		if (cases[i].want)
+			assert_string_equal(got, cases[i].want);
+		else
+			assert_null(got);
+	}
+	kv_arena_free(a);
+}
+
+/* tasks, nodes, rank: 1 with the target's node, 0, or -EINVAL. */
+static int read_ranks(struct kv_arena *a, const char *tasks, const char *nodes, const char *rank,
+		      struct kv_ranks *ret)
+{
+	struct kv_env env = { 0 };
+	struct kv_err err;
+
+	kv_env_put(a, &env, "SLURM_JOB_ID=12");
+	kv_env_put(a, &env, "SLURM_STEP_ID=3");
+	kv_env_put(a, &env, "SLURM_STEP_NODELIST=n[0-3]");
+	kv_env_put(a, &env, kv_strf(a, "SLURM_STEP_NUM_TASKS=%s", tasks));
+	kv_env_put(a, &env, kv_strf(a, "SLURM_STEP_NUM_NODES=%s", nodes));
+	kv_env_put(a, &env, kv_strf(a, "SLURM_PROCID=%s", rank));
+	return kv_ranks_read(a, &env, ret, &err);
+}
+
+static void ranks(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_env none = { 0 };
+	struct kv_ranks r, s;
+	struct kv_err err;
+
+	(void)state;
+	assert_int_equal(kv_ranks_read(a, &none, &r, &err), 0);
+	assert_int_equal(read_ranks(a, "1", "1", "0", &r), 0);
+	assert_int_equal(read_ranks(a, "4", "4", "3", &r), 1);
+	assert_false(r.target);
+	assert_string_equal(r.node, "n2");
+	assert_int_equal(read_ranks(a, "4", "4", "2", &s), 1);
+	assert_true(s.target);
+	/* Both of a pair come to the same ports, which are no other pair's. */
+	assert_memory_equal(r.ports, s.ports, sizeof(r.ports));
+	assert_string_equal(r.step, s.step);
+	assert_int_equal(read_ranks(a, "4", "4", "0", &s), 1);
+	assert_int_not_equal(r.ports[0], s.ports[0]);
+	assert_int_equal(read_ranks(a, "2", "1", "1", &r), 1);
+	assert_string_equal(r.node, "n0");
+	assert_int_equal(read_ranks(a, "3", "3", "1", &r), -EINVAL);
+	assert_int_equal(read_ranks(a, "4", "2", "1", &r), -EINVAL);
+	assert_int_equal(read_ranks(a, "2", "2", "x", &r), 0);
+	kv_arena_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +367,7 @@ int main(void)
 		cmocka_unit_test(hello_and_answer), cmocka_unit_test(frames),
 		cmocka_unit_test(places),           cmocka_unit_test(cut_frames),
 		cmocka_unit_test(meeting),          cmocka_unit_test(whose_failure),
+		cmocka_unit_test(hosts_of_a_list),  cmocka_unit_test(ranks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,119 @@
+/* Who a task is, by Slurm's environment: pure. */
+#include "prove/ranks.h"
+
+#define HOSTS_MAX 65536
+#define PORT_MIN  20000U
+#define PORT_SPAN 12000U /* below the ports that kernels give out by themselves */
+
+static bool number(const struct kv_env *env, const char *name, uint64_t max, uint64_t *ret)
+{
+	const char *s = kv_env_get(env, name);
+	unsigned long long v;
+	char *end;
+
+	if (!s || *s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (errno || *end || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+/* One of "0-3,07": *left counts down to it. Numbers keep their leading zeros. */
+static const char *in_brackets(struct kv_arena *a, const char *head, size_t head_n, const char *p,
+			       const char *end, size_t *left)
+{
+	while (p < end) {
+		size_t width = strspn(p, "0123456789"), n;
+		unsigned long long from = strtoull(p, NULL, 10), to = from;
+		const char *tail = kv_strndup(a, end + 1, strcspn(end + 1, ","));
+
+		if (!width || width > 18)
+			return NULL;
+		p += width;
+		if (*p == '-') {
+			n = strspn(++p, "0123456789");
+			to = strtoull(p, NULL, 10);
+			if (!n || n > 18 || to < from || to - from > HOSTS_MAX)
+				return NULL;
+			p += n;
+		}
+		if (*left <= to - from)
+			return kv_strf(a, "%.*s%0*llu%s", (int)head_n, head, (int)width,
+				       from + *left, tail);
+		*left -= (size_t)(to - from) + 1;
+		if (*p == ',')
+			p++;
+		else if (p != end)
+			return NULL;
+	}
+	return NULL;
+}
+
+const char *kv_ranks_host(struct kv_arena *a, const char *list, size_t i)
+{
+	for (const char *p = list; *p;) {
+		size_t head = strcspn(p, "[,");
+		const char *open = p + head, *end, *found;
+
+		if (*open != '[') {
+			if (i-- == 0)
+				return head ? kv_strndup(a, p, head) : NULL;
+			p = open + (*open == ',');
+			continue;
+		}
+		end = strchr(open, ']');
+		/* Two brackets are of machines with dimensions. */
+		if (!end || strcspn(end, "[") < strcspn(end, ","))
+			return NULL;
+		found = in_brackets(a, p, head, open + 1, end, &i);
+		if (found)
+			return found;
+		p = end + strcspn(end, ",");
+		p += *p == ',';
+	}
+	return NULL;
+}
+
+/* Other steps come to other ports, mostly; what listens where another step's should is recognised.
+ */
+static void choose_ports(struct kv_ranks *r)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *p = r->step; *p; p++)
+		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+	h ^= h >> 32;
+	for (size_t i = 0; i < KV_RANKS_PORTS; i++)
+		r->ports[i] = (uint16_t)(PORT_MIN + (h + i * 1009) % PORT_SPAN);
+}
+
+int kv_ranks_read(struct kv_arena *a, const struct kv_env *env, struct kv_ranks *ret,
+		  struct kv_err *err)
+{
+	const char *job = kv_env_get(env, "SLURM_JOB_ID"), *step = kv_env_get(env, "SLURM_STEP_ID");
+	const char *nodes = kv_env_get(env, "SLURM_STEP_NODELIST");
+	uint64_t rank, tasks, n_nodes;
+
+	if (!job || !step || !nodes || !number(env, "SLURM_PROCID", HOSTS_MAX, &rank) ||
+	    !number(env, "SLURM_STEP_NUM_TASKS", HOSTS_MAX, &tasks) ||
+	    !number(env, "SLURM_STEP_NUM_NODES", HOSTS_MAX, &n_nodes) || tasks < 2)
+		return 0;
+	if (tasks % 2 || (tasks != n_nodes && !(tasks == 2 && n_nodes == 1)))
+		return kv_err(err, -EINVAL,
+			      "%llu tasks on %llu nodes: bench takes them in pairs, one task on "
+			      "each of 2, 4, 6, ... nodes (srun -N2 -n2), or two on one node",
+			      (unsigned long long)tasks, (unsigned long long)n_nodes);
+	*ret = (struct kv_ranks){ .rank = rank, .target = rank % 2 == 0 };
+	ret->node = kv_ranks_host(a, nodes, n_nodes == 1 ? 0 : (size_t)(rank & ~UINT64_C(1)));
+	if (!ret->node)
+		return kv_err(err, -EINVAL,
+			      "SLURM_STEP_NODELIST %s: the node of rank %llu is not "
+			      "found in it; use --listen and --connect",
+			      nodes, (unsigned long long)(rank & ~UINT64_C(1)));
+	ret->step = kv_strf(a, "%s.%s %llu", job, step, (unsigned long long)rank / 2);
+	choose_ports(ret);
+	return 1;
+}
