@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd fuzz docs lint clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd soak fuzz docs lint clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -49,6 +49,7 @@ help:
 	@echo 'make kill-test  ends fix and undo at every system call, or every STRIDEth (root)'
 	@echo 'make hostile  check, fix and undo on containers made to lead them out, the kernel watching (root)'
 	@echo 'make crowd ROUNDS=200  sixty-four at once repair one container, so many times (root)'
+	@echo 'make soak     a million transfers of bench between two hosts, with faults: N=transfers, TIME=seconds at most (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@echo 'make docs     writes docs/rules.md from the tables, the pages and the scenarios'
 	@echo 'make lint     clang-format and shellcheck'
@@ -89,6 +90,9 @@ hostile: build
 
 crowd: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/crowd.sh $(ROUNDS)
+
+soak: build
+	@KVPATH=$(BUILD)/bin/kvpath nice tests/soak.py --n $(or $(N),1000000) --seconds $(or $(TIME),7200)
 
 fuzz:
 	@tests/fuzz/run.sh

@@ -148,6 +148,8 @@ if [ "${built:-}" = yes ]; then
 	# Every 7th; `make hostile` takes every one.
 	counted "hostile roots" tests/hostile/hostile.py --every 7 --first 3 --seconds 40
 	counted "a crowd that repairs" tests/crowd.sh 1
+	# Every kind of fault once, where time allows; `make soak` moves a million.
+	counted "bench with faults" tests/soak.py --n 1000 --seconds 40
 	# Bounded by time; the same seeds each time.
 	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
 		--jobs "$(nproc)"

@@ -3,12 +3,15 @@
 
 Prints the line as it then stands, and below it what the shell showed meanwhile. The shell runs on a
 pseudo terminal with SCRIPT, the completion, and nothing else of this machine's configuration."""
+import fcntl
 import os
 import pty
 import select
 import shutil
+import struct
 import sys
 import tempfile
+import termios
 import time
 
 DEADLINE = 60  # only a shell that hangs takes as long
@@ -49,6 +52,8 @@ class Shell:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(home)
+            # Room for every option of a command: a longer list is asked about first.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 100, 0, 0))
             os.environ.update(TOOLS=tools, ZDOTDIR=tools, TERM="dumb", HOME=home, LC_ALL="C.UTF-8")
             command = [word.replace("%s", tools) for word in START[kind]]
             os.execvp(command[0], command)

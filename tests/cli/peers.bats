@@ -317,3 +317,35 @@ initiator_ended() {
 	target_ended 1
 	[ -s "$BATS_TEST_TMPDIR/flips" ]
 }
+
+@test "a link of 200 Mb/s: no engine is said to be faster than the link, and none much slower" {
+	container
+	ip netns exec "${net}b" tc qdisc add dev vb root tbf rate 200mbit burst 64kb latency 200ms ||
+		skip "THIS KERNEL HAS NO tbf: nothing is shaped here"
+	target 10.77.0.1:0 --env UCX_TLS=tcp "$container"
+	initiator "10.77.0.1:$port" --json --engine tcp --engine nixl:UCX --env UCX_TLS=tcp --shape 1x1048576 --shape 16x262144 \
+		"$container"
+	ended 0
+	target_ended 0
+	# 25e6 bytes a second on the wire, of which 0.94 can be payload. What a busy machine leaves of it is not judged.
+	json '(.runs | length) == 4 and all(.runs[]; .bytes_per_s <= 25e6 and .bytes_per_s >= 10e6)'
+}
+
+@test "a link that loses 5 % and is late: slower, and every byte as sent" {
+	local how=netem
+	for i in a b; do
+		ip netns exec "$net$i" tc qdisc add dev v$i root netem loss 5% delay 1ms 2>/dev/null || {
+			how='a BPF filter: THIS KERNEL HAS NO netem, so nothing is delayed'
+			ip netns exec "$net$i" tc qdisc add dev v$i clsact
+			# Of a random word, less than 5 % of its range: dropped.
+			ip netns exec "$net$i" tc filter add dev v$i egress bpf da bytecode \
+				'4,32 0 0 4294963256,53 1 0 214748364,6 0 0 2,6 0 0 4294967295'
+		}
+	done
+	echo "# lost by $how" >&3
+	target 10.77.0.1:0
+	initiator "10.77.0.1:$port" --json --engine tcp --op both --shape 1x65536 --iters 100 --deadline 60
+	ended 0
+	target_ended 0
+	json '(.runs | length) == 2 and all(.runs[]; .intact)'
+}
