@@ -62,6 +62,9 @@ class Net:
             run("ip", "netns", "exec", ns, "tc", "qdisc", "del", "dev", "v0", "clsact", check=False)
 
     def close(self):
+        for pid in marked(f"KV_SOAK={os.getpid()}."):
+            if pid != os.getpid():
+                os.kill(pid, signal.SIGKILL)
         for ns in (self.a, self.b):
             run("ip", "netns", "del", ns, check=False)
 
@@ -125,8 +128,8 @@ class Round:
         raise RuntimeError("the target does not listen: " + self.read("target.err"))
 
     def workers(self, proc):
-        """The probe's worker below kvpath, once it is there."""
-        end = time.monotonic() + MARGIN
+        """The probe's worker below kvpath, once it is there; None where it does not come soon."""
+        end = time.monotonic() + 4
         while time.monotonic() < end and proc.poll() is None:
             for probe in children(proc.pid):
                 for worker in children(probe):
@@ -280,6 +283,7 @@ def main():
     p.add_argument("--kvpath", default=os.environ.get("KVPATH", os.path.join(TOP, "build/bin/kvpath")))
     p.add_argument("--verbose", action="store_true")
     args = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="kvpath-soak.") as tmp:
         s = Soak(args, tmp)
         try:

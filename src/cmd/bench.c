@@ -83,22 +83,50 @@ static int choose_shapes(const struct kv_opts *o, struct kv_bench_request *req,
 	return KV_STATUS_OK;
 }
 
+#define BAR_WIDTH 24
+
+/* How far it is, on a terminal. */
+struct bar {
+	const char *engine;
+	size_t done, total; /* runs, of all engines */
+	int64_t start, drawn;
+};
+
+static void bar_draw(void *arg, size_t runs)
+{
+	struct bar *b = arg;
+	size_t at = b->done + runs, full = b->total ? at * BAR_WIDTH / b->total : 0;
+	int64_t now = kv_peer_now();
+
+	if (at > b->total || now - b->drawn < 200)
+		return;
+	b->drawn = now;
+	fprintf(stderr, "\r\33[Kkvpath: [%.*s%.*s] %zu of %zu, %s, %lld s", (int)full,
+		"########################", (int)(BAR_WIDTH - full), "........................", at,
+		b->total, b->engine, (long long)(now - b->start) / 1000);
+}
+
 static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
 		   struct kv_bench_session *session, const kv_strv *engines,
 		   struct kv_bench_report *rep)
 {
+	const size_t runs = req->shapes.n * (kv_streq(req->op, "both") ? 2 : 1);
+	struct bar bar = { .total = runs * engines->n, .start = kv_peer_now() };
 	bool shows = isatty(STDERR_FILENO) && !o->quiet;
+	struct kv_bench_request mine = *req;
 	struct kv_err err = { 0 };
+
+	mine.progress = shows ? bar_draw : NULL;
+	mine.progress_arg = &bar;
 
 	for (size_t i = 0; i < engines->n && !(session && session->lost); i++) {
 		struct kv_bench_engine *e = kv_vec_add(o->arena, &rep->engines);
 		int r;
 
-		if (shows)
-			fprintf(stderr, "\r\33[Kkvpath: %zu of %zu: %s", i + 1, engines->n,
-				engines->v[i]);
-		r = session ? kv_bench_with(o->arena, session, req, engines->v[i], e, &err)
-			    : kv_bench(o->arena, req, engines->v[i], e, &err);
+		bar.engine = engines->v[i];
+		bar.done = i * runs;
+		r = session ? kv_bench_with(o->arena, session, &mine, engines->v[i], e, &err)
+			    : kv_bench(o->arena, &mine, engines->v[i], e, &err);
 		if (shows)
 			fputs("\r\33[K", stderr);
 		if (r < 0) {

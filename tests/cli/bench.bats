@@ -121,3 +121,10 @@ probe_ended() {
 		json '.kind == "end" and .good == false and .cause == "deadline" and .finished == 0'
 	done
 }
+
+@test "on a terminal it says how far it is, and nowhere else" {
+	script -qec "'$KVPATH' bench --engine tcp --shape 1x4096 --iters 5" /dev/null >"$BATS_TEST_TMPDIR/tty" </dev/null
+	grep -q 'of 1, tcp, [0-9]* s' "$BATS_TEST_TMPDIR/tty"
+	kv bench --engine tcp --shape 1x4096 --iters 5
+	[ -z "$err" ] || fail "something is said"
+}
