@@ -26,7 +26,7 @@ struct kv_opts {
 	const char *backend, *how, *process, *provider, *render_for, *sysroot, *record, *output,
 		*prometheus;
 	bool vram, mem_given, backend_given, json, sarif, quiet, strict, dry_run, verbose, image,
-		force, print;
+		force, print, fix, diff;
 	bool anyway, as_is;                  /* of run */
 	bool no_container, no_check, repair; /* of launch, as is root */
 	const char *root;

@@ -56,7 +56,8 @@ int main(int argc, char **argv)
 		setvbuf(stdout, kv_alloc_raw(o.arena, OUTPUT), _IOFBF, OUTPUT);
 		r = kv_opts_parse(*c, argc - 1, argv + 1, &o);
 		if (r == KV_STATUS_OK)
-			kv_confine((*c)->rights, o.record || o.output);
+			kv_confine(o.fix && !o.diff ? KV_RIGHTS_CHANGE : (*c)->rights,
+				   o.record || o.output);
 		if (r == KV_STATUS_OK)
 			r = (*c)->run(&o);
 		if (fflush(stdout) == EOF || ferror(stdout))

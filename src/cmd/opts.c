@@ -19,11 +19,13 @@ enum opt {
 	OPT_CONNECT,
 	OPT_COUNT,
 	OPT_DEADLINE,
+	OPT_DIFF,
 	OPT_DRY_RUN,
 	OPT_DTYPE,
 	OPT_ENGINE,
 	OPT_ENV,
 	OPT_FABRIC,
+	OPT_FIX,
 	OPT_FOR,
 	OPT_FORCE,
 	OPT_FORCE_FILE,
@@ -139,6 +141,9 @@ const struct kv_option kv_options[] = {
 	  OPT_MERGE },
 	{ "plan", "N", "print the rounds for N nodes, as lines of round, sender, receiver",
 	  OPT_PLAN },
+	{ "fix", NULL, "write into the recipes what is certain to mend them", OPT_FIX },
+	{ "diff", NULL, "print what --fix would write, as a unified diff, and write nothing",
+	  OPT_DIFF },
 	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
 	{ "json", NULL, "print a JSON document", OPT_JSON },
 	{ "sarif", NULL, "print a SARIF 2.1.0 document, for tools that gather findings",
@@ -397,6 +402,12 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		break;
 	case OPT_PROMETHEUS:
 		o->prometheus = value;
+		break;
+	case OPT_FIX:
+		o->fix = true;
+		break;
+	case OPT_DIFF:
+		o->diff = true;
 		break;
 	case OPT_STRICT:
 		o->strict = true;

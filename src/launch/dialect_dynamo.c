@@ -2,9 +2,13 @@
  * The sweep recipes of dynamo.tools, as the one public file shows them (pst2154/dynamo_glm47,
  * glm_fp4_efa.yaml). The launcher is not public: neither its keys nor how it quotes are known.
  */
-#include "launch/recipe.h"
+#include "launch/keys.h"
 
 static const char *const env_keys[] = { "environment", NULL };
+static const char *const shell_keys[] = { "bash_preamble", "bash_preamble_frontend",
+					  "host_bash_preamble", NULL };
+static const char *const image_keys[] = { "dynamo_container_image", NULL };
+static const char *const mount_keys[] = { "container_mounts", NULL };
 
 static bool is_sweep(const struct kv_yaml *root)
 {
@@ -15,4 +19,12 @@ static bool is_sweep(const struct kv_yaml *root)
 	       (common && kv_yaml_get(root, "backend_type"));
 }
 
-const struct kv_dialect kv_dialect_dynamo = { "dynamo.tools", is_sweep, NULL, env_keys, false };
+const struct kv_dialect kv_dialect_dynamo = {
+	.name = "dynamo.tools",
+	.is = is_sweep,
+	.keys = kv_keys_dynamo,
+	.env_keys = env_keys,
+	.shell_keys = shell_keys,
+	.image_keys = image_keys,
+	.mount_keys = mount_keys,
+};

@@ -162,9 +162,12 @@ bash_preamble: x'
 	one_line absent.yaml
 }
 
-@test "nothing found: no results, and a secret is not shown" {
+@test "nothing found: no results; what can not be told is a note, and a secret is not shown" {
 	sarif lint "$top/examples/glm-4.7-fp4-efa/recipe.yaml"
 	ended 0
+	json '.runs[0] | [.results[] | [.ruleId, .level]] == [["KV710", "note"]]'
+	printf 'apiVersion: v1\nkind: Pod\n' >pod.yaml
+	sarif lint pod.yaml
 	json '.runs[0] | .results == [] and .tool.driver.rules == []'
 	printf 'name: x\nmodel: {path: m, container: c, precision: fp8}\nresources: {gpu_type: gb200}\nenvironment: {HF_TOKEN: hf_abcdefghijk}\n' >r.yaml
 	sarif lint r.yaml

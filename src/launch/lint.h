@@ -1,0 +1,85 @@
+/* For lint alone: what was seen of one document, and the rules over it. */
+#ifndef KV_LAUNCH_LINT_H
+#define KV_LAUNCH_LINT_H
+
+#include "launch/recipe.h"
+#include "launch/shell.h"
+
+/* A variable that a process of the job gets. */
+struct kv_job_var {
+	const char *name;
+	const char *value;           /* NULL where it is known only when a shell runs */
+	const char *raw;             /* as it is written */
+	unsigned line, column;       /* of the value */
+	size_t start, end;           /* the value's bytes in the text; equal: not one by one */
+	bool in_shell;               /* a shell's: it expands what is in it */
+	bool on_host;                /* set outside of the container */
+	const struct kv_yaml *scope; /* the map or list that it is in; NULL */
+};
+
+/* A text for bash. */
+struct kv_job_shell {
+	const char *what;           /* "bash_preamble" */
+	const struct kv_yaml *node; /* whose text it is */
+	bool errexit;               /* it begins with set -e in effect */
+	bool on_host;
+	bool readable;
+	struct kv_shell shell;
+	const size_t *at; /* where each byte of it stands in the recipe */
+};
+
+struct kv_job_mount {
+	const char *host, *guest;
+	unsigned line, column;
+};
+
+struct kv_job_image {
+	const char *path;
+	unsigned line, column;
+};
+
+struct kv_job {
+	struct kv_arena *arena;
+	struct kv_lints *lints;
+	const struct kv_dialect *dialect;
+	const struct kv_yaml *root;
+	KV_VEC(struct kv_job_var) vars;
+	KV_VEC(struct kv_job_shell) shells;
+	KV_VEC(struct kv_job_mount) mounts;
+	KV_VEC(struct kv_job_image) images;
+	bool mounts_unknown; /* some are known only when a shell runs */
+	bool keeps_ld_path;  /* --container-env names LD_LIBRARY_PATH */
+	bool has_container;  /* a step runs in one (sbatch) */
+	bool has_device;     /* a pod gets an EFA device, or can see all */
+	bool has_knob;       /* something names NIXL's backend */
+	struct {
+		const char *name, *mend, *variable; /* "SGLang"; what to add */
+		unsigned line, column;
+	} framework;                   /* that chooses NIXL; name NULL */
+	unsigned efa_line, efa_column; /* where it asks for EFA; 0 */
+	const struct kv_yaml *env;     /* the environment of all workers; NULL */
+	KV_VEC(size_t) lines;          /* where each begins */
+	size_t seen_at, seen_line;     /* the last place that was asked for, its column */
+	unsigned seen_column;
+};
+
+struct kv_lint *kv_lint_add(struct kv_job *j, const char *id, enum kv_severity level, unsigned line,
+			    unsigned column, const char *text, const char *repair);
+/* Line and column of a byte. */
+void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *ret_column);
+/* The bytes of the recipe that are this text, as it is; false where quotes or folds changed it. */
+bool kv_lint_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end);
+bool kv_lint_listed(const char *const *list, const char *s);
+/* Whether a name is that of a secret. */
+bool kv_lint_is_secret(const char *name);
+
+void kv_lint_collect(struct kv_job *j);
+void kv_lint_keys(struct kv_job *j);
+void kv_lint_vars(struct kv_job *j);
+void kv_lint_secrets(struct kv_job *j, const struct kv_yaml *y);
+void kv_lint_shells(struct kv_job *j);
+void kv_lint_whole(struct kv_job *j);
+/* Opens the images that are here. */
+void kv_lint_images(struct kv_job *j, bool closed);
+
+#endif

@@ -1,0 +1,435 @@
+/* The walk over a document: what the rules are about, with its place. Nothing is judged here. */
+#include <strings.h>
+
+#include "launch/lint.h"
+
+/* ---- places ---- */
+
+static void find_lines(struct kv_job *j)
+{
+	struct kv_span t = j->lints->text;
+
+	kv_vec_push(j->arena, &j->lines, 0);
+	for (size_t at = 0; at < t.n; at++)
+		if (t.p[at] == '\n')
+			kv_vec_push(j->arena, &j->lines, at + 1);
+}
+
+void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *ret_column)
+{
+	size_t low = 0, high, from;
+	unsigned column = 1;
+
+	if (!j->lines.n)
+		find_lines(j);
+	for (high = j->lines.n; high - low > 1;) {
+		size_t mid = low + (high - low) / 2;
+
+		*(j->lines.v[mid] <= at ? &low : &high) = mid;
+	}
+	from = j->lines.v[low];
+	if (j->seen_line == low && j->seen_at >= from && j->seen_at <= at && j->seen_column) {
+		from = j->seen_at;
+		column = j->seen_column;
+	}
+	for (; from < at && from < j->lints->text.n; from++)
+		column += (j->lints->text.p[from] & 0xc0) != 0x80;
+	j->seen_at = at;
+	j->seen_line = low;
+	j->seen_column = *ret_column = column;
+	*ret_line = (unsigned)low + 1;
+}
+
+bool kv_lint_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end)
+{
+	struct kv_span t = j->lints->text;
+	size_t n = strlen(text);
+
+	if (!n || start > t.n || t.n - start < n || memcmp(t.p + start, text, n) != 0)
+		return false;
+	*ret_end = start + n;
+	return true;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/*
+ * Where each byte of a scalar's text stands: folding changes blanks alone, quotes add a backslash
+ * or a second quote in front. What is not understood stands where the last did.
+ */
+static const size_t *map_source(struct kv_job *j, const struct kv_yaml *y)
+{
+	size_t n = strlen(y->text), s = y->start, *at = kv_alloc_n(j->arena, n + 1, sizeof(*at));
+	struct kv_span t = j->lints->text;
+
+	for (size_t i = 0; i < n; i++) {
+		if (is_blank(y->text[i])) {
+			at[i] = s;
+			continue;
+		}
+		while (s < y->end && s < t.n && is_blank((char)t.p[s]))
+			s++;
+		if (s + 1 < y->end && s + 1 < t.n && t.p[s] != (uint8_t)y->text[i] &&
+		    (t.p[s] == '\\' || t.p[s] == '\''))
+			s += 1 + (t.p[s] == '\\' && t.p[s + 1] != (uint8_t)y->text[i]);
+		else if (s + 1 < y->end && s + 1 < t.n && t.p[s] == '\'' && t.p[s + 1] == '\'' &&
+			 y->start && t.p[y->start - 1] == '\'')
+			s++;
+		at[i] = s;
+		s += s < y->end && s < t.n && t.p[s] == (uint8_t)y->text[i];
+	}
+	at[n] = s;
+	return at;
+}
+
+/* ---- variables ---- */
+
+bool kv_lint_listed(const char *const *list, const char *s)
+{
+	for (; list && *list; list++)
+		if (kv_streq(*list, s))
+			return true;
+	return false;
+}
+
+static bool is_env(const struct kv_dialect *d, const char *key)
+{
+	for (const char *const *k = d->env_keys; k && *k; k++) {
+		size_t n = strlen(key), m = strlen(*k);
+
+		if (kv_streq(*k, key) || (n > m && key[n - m - 1] == '_' && kv_ends(key, *k)))
+			return true;
+	}
+	return false;
+}
+
+static void add_var(struct kv_job *j, const char *name, const struct kv_yaml *value,
+		    const struct kv_yaml *scope)
+{
+	struct kv_job_var *v = kv_vec_add(j->arena, &j->vars);
+
+	*v = (struct kv_job_var){ .name = name,
+				  .value = value->text,
+				  .raw = value->text,
+				  .line = value->value_line ? value->value_line : value->line,
+				  .column = value->value_line ? value->value_column : value->column,
+				  .scope = scope };
+	if (kv_lint_exact(j, value->start, value->text, &v->end) && v->end == value->end)
+		v->start = value->start;
+	else
+		v->end = 0;
+}
+
+static void note_secret(struct kv_job *j, const char *name, const struct kv_yaml *value)
+{
+	if (value->kind == KV_YAML_SCALAR && *value->text && kv_lint_is_secret(name))
+		kv_vec_push(j->arena, &j->lints->secrets, value);
+}
+
+static void take_env(struct kv_job *j, const struct kv_yaml *env)
+{
+	for (const struct kv_yaml *e = env->first; e; e = e->next) {
+		const struct kv_yaml *name = kv_yaml_get(e, "name"),
+				     *value = kv_yaml_get(e, "value");
+
+		if (env->kind == KV_YAML_MAP && e->kind == KV_YAML_SCALAR) {
+			add_var(j, e->key, e, env);
+		} else if (env->kind == KV_YAML_LIST && name && value &&
+			   value->kind == KV_YAML_SCALAR) {
+			add_var(j, name->text, value, env);
+			note_secret(j, name->text, value);
+		}
+	}
+}
+
+/* ---- texts for bash ---- */
+
+static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, const struct kv_word *w)
+{
+	struct kv_job_var *v = kv_vec_add(j->arena, &j->vars);
+	size_t skip = w->raw[0] == '"' || w->raw[0] == '\'';
+
+	*v = (struct kv_job_var){ .name = w->name,
+				  .value = w->text,
+				  .raw = w->raw,
+				  .in_shell = true,
+				  .on_host = s->on_host,
+				  .start = s->at[w->start] + skip };
+	kv_lint_place(j, s->at[w->start], &v->line, &v->column);
+	if (!w->text || !kv_lint_exact(j, v->start, w->text, &v->end))
+		v->start = v->end = 0;
+}
+
+/* export A=B, A=B command, declare -x A=B, srun --export=A=B */
+static void take_shell_vars(struct kv_job *j, const struct kv_job_shell *s)
+{
+	for (size_t i = 0; i < s->shell.cmds.n; i++) {
+		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
+		const char *first = kv_word_text(c, 0);
+		bool exports = kv_streq(first, "export") || kv_streq(first, "declare") ||
+			       kv_streq(first, "typeset") || kv_streq(first, "env");
+		bool leads = true; /* nothing but assignments so far */
+
+		for (size_t k = 0; k < c->words.n; k++) {
+			const struct kv_word *w = &c->words.v[k];
+
+			if (w->name && (exports || (leads && c->words.n > k + 1)))
+				add_shell_var(j, s, w);
+			leads &= w->name != NULL;
+		}
+	}
+}
+
+static void add_shell(struct kv_job *j, const char *what, const struct kv_yaml *y, bool errexit)
+{
+	struct kv_job_shell *s = kv_vec_add(j->arena, &j->shells);
+
+	*s = (struct kv_job_shell){ .what = what,
+				    .node = y,
+				    .errexit = errexit,
+				    .on_host = kv_starts(what, "host_") || kv_streq(what, "script"),
+				    .at = map_source(j, y) };
+	s->readable = kv_shell_read(
+		j->arena, (struct kv_span){ (const uint8_t *)y->text, strlen(y->text) }, &s->shell);
+	if (s->readable)
+		take_shell_vars(j, s);
+}
+
+/* bash -c TEXT, as a list of words: command, or command and args. */
+struct argv {
+	bool shell, wants_text, errexit;
+};
+
+static void take_argv(struct kv_job *j, const struct kv_yaml *list, struct argv *v)
+{
+	for (const struct kv_yaml *e = list->first; e; e = e->next) {
+		const char *base = kv_basename(e->text);
+
+		if (e->kind != KV_YAML_SCALAR)
+			return;
+		if (v->wants_text) {
+			add_shell(j, list->key, e, v->errexit);
+			*v = (struct argv){ 0 };
+		} else if (kv_streq(base, "bash") || kv_streq(base, "sh")) {
+			*v = (struct argv){ .shell = true };
+		} else if (v->shell && e->text[0] == '-' && e->text[1] != '-') {
+			v->errexit |= strchr(e->text, 'e') != NULL;
+			v->wants_text = strchr(e->text, 'c') != NULL;
+		} else {
+			v->shell = false;
+		}
+	}
+}
+
+static void take_commands(struct kv_job *j, const struct kv_yaml *map)
+{
+	const struct kv_yaml *command = kv_yaml_get(map, "command"),
+			     *args = kv_yaml_get(map, "args");
+	struct argv v = { 0 };
+
+	if (command && command->kind == KV_YAML_LIST)
+		take_argv(j, command, &v);
+	if (args && args->kind == KV_YAML_LIST)
+		take_argv(j, args, &v);
+}
+
+/* ---- mounts and images ---- */
+
+static void add_mount(struct kv_job *j, const struct kv_yaml *at, const char *host,
+		      const char *guest)
+{
+	kv_vec_push(j->arena, &j->mounts,
+		    ((struct kv_job_mount){ host, guest, at->line, at->column }));
+}
+
+/* HOST:GUEST[:flags] */
+static void add_mount_text(struct kv_job *j, const struct kv_yaml *at, const char *s, size_t n)
+{
+	const char *text = kv_strndup(j->arena, s, n), *colon = strchr(text, ':'), *end;
+
+	j->mounts_unknown |= strchr(text, '$') != NULL;
+	if (!n)
+		return;
+	end = colon ? strchr(colon + 1, ':') : NULL;
+	if (!colon)
+		add_mount(j, at, text, text);
+	else
+		add_mount(j, at, kv_strndup(j->arena, text, (size_t)(colon - text)),
+			  kv_strndup(j->arena, colon + 1,
+				     end ? (size_t)(end - colon) - 1 : strlen(colon + 1)));
+}
+
+static void take_mounts(struct kv_job *j, const struct kv_yaml *y)
+{
+	if (y->kind == KV_YAML_SCALAR) {
+		for (const char *s = y->text; *s; s += strcspn(s, ","), s += *s == ',')
+			add_mount_text(j, y, s, strcspn(s, ","));
+		return;
+	}
+	j->mounts_unknown |= y->kind == KV_YAML_ALIAS;
+	for (const struct kv_yaml *e = y->first; e; e = e->next) {
+		if (e->kind != KV_YAML_SCALAR || kv_streq(e->key, "<<"))
+			j->mounts_unknown = true;
+		else if (y->kind == KV_YAML_MAP)
+			add_mount(j, e, e->key, e->text);
+		else
+			add_mount_text(j, e, e->text, strlen(e->text));
+	}
+}
+
+static void take_image(struct kv_job *j, const struct kv_yaml *y)
+{
+	const struct kv_yaml *containers = kv_yaml_get(j->root, "containers"),
+			     *dir = kv_yaml_get(containers, "containers_path");
+	static const char place[] = "{containers_path}";
+	const char *path = y->text;
+
+	if (kv_starts(path, place) && dir && dir->kind == KV_YAML_SCALAR)
+		path = kv_cat(j->arena, dir->text, path + strlen(place));
+	if (*path)
+		kv_vec_push(j->arena, &j->images,
+			    ((struct kv_job_image){ path, y->value_line, y->value_column }));
+}
+
+/* ---- what it says of the job as a whole ---- */
+
+static void choose(struct kv_job *j, const struct kv_yaml *at, const char *name,
+		   const char *variable, const char *mend)
+{
+	if (j->framework.name)
+		return;
+	j->framework.name = name;
+	j->framework.variable = variable;
+	j->framework.mend = mend;
+	j->framework.line = at->line;
+	j->framework.column = at->column;
+}
+
+static void choose_sglang(struct kv_job *j, const struct kv_yaml *at)
+{
+	choose(j, at, "SGLang", "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+	       "add SGLANG_DISAGGREGATION_NIXL_BACKEND: LIBFABRIC to the environment of the "
+	       "workers");
+}
+
+static void choose_vllm(struct kv_job *j, const struct kv_yaml *at)
+{
+	choose(j, at, "vLLM", NULL,
+	       "add \"kv_connector_extra_config\":{\"backends\":[\"LIBFABRIC\"]} to vLLM's "
+	       "--kv-transfer-config");
+}
+
+/* --disaggregation-transfer-backend nixl, in one text or as two words of a list */
+static bool names_nixl(const struct kv_yaml *y)
+{
+	static const char option[] = "--disaggregation-transfer-backend";
+	const char *s = strstr(y->text, option);
+
+	if (!s)
+		return false;
+	s += strlen(option);
+	if (!*s && y->next)
+		return strcasecmp(y->next->text, "nixl") == 0;
+	s += strspn(s, "= ");
+	return strncasecmp(s, "nixl", 4) == 0;
+}
+
+static bool is_vllm(const struct kv_yaml *engine)
+{
+	const struct kv_yaml *type = kv_yaml_get(engine, "type");
+
+	return type && kv_streq(type->text, "vllm");
+}
+
+static void note_framework(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent)
+{
+	if ((kv_streq(y->key, "disaggregation_transfer_backend") ||
+	     kv_streq(y->key, "disaggregation-transfer-backend")) &&
+	    strcasecmp(y->text, "nixl") == 0)
+		choose_sglang(j, y);
+	else if (names_nixl(y))
+		choose_sglang(j, y);
+	else if (strstr(y->text, "NixlConnector") && !strstr(y->text, "backends") &&
+		 !kv_yaml_get(parent, "kv_connector_extra_config"))
+		choose_vllm(j, y);
+	else if (kv_streq(y->key, "connector") && strcasecmp(y->text, "nixl") == 0 &&
+		 is_vllm(parent))
+		choose_vllm(j, y);
+	else if (kv_streq(y->key, "backend") && strcasecmp(y->text, "nixl") == 0 && parent &&
+		 kv_ends(parent->key, "cache_transceiver_config"))
+		choose(j, y, "TensorRT-LLM", "TRTLLM_NIXL_KVCACHE_BACKEND",
+		       "add TRTLLM_NIXL_KVCACHE_BACKEND: LIBFABRIC to the environment of the "
+		       "workers");
+}
+
+static void note_efa(struct kv_job *j, unsigned line, unsigned column)
+{
+	if (j->efa_line)
+		return;
+	j->efa_line = line;
+	j->efa_column = column;
+}
+
+static void note(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent)
+{
+	static const char *const devices[] = { "vpc.amazonaws.com/efa", "resourceClaims", "claims",
+					       NULL };
+
+	note_framework(j, y, parent);
+	if (kv_starts(y->key, "/opt/amazon/efa") || kv_starts(y->text, "/opt/amazon/efa") ||
+	    kv_streq(y->key, "vpc.amazonaws.com/efa"))
+		note_efa(j, y->line, y->column);
+	j->has_device |= kv_lint_listed(devices, y->key) ||
+			 (kv_streq(y->key, "privileged") && kv_streq(y->text, "true")) ||
+			 kv_starts(y->text, "/dev/infiniband") || kv_streq(y->text, "/dev");
+	/* A preamble that edits NIXL, or kvpath itself, sets the default in its own way. */
+	j->has_knob |= strstr(y->text, "kvpath") || strstr(y->text, "LIBFABRIC") ||
+		       strstr(y->text, "NIXL_BACKEND");
+}
+
+static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent)
+{
+	const struct kv_dialect *d = j->dialect;
+
+	if (!kv_streq(y->key, "script")) /* its commands are noted one by one */
+		note(j, y, parent);
+	if (kv_streq(y->key, "container_env"))
+		j->keeps_ld_path |= strstr(y->text, "LD_LIBRARY_PATH") != NULL;
+	note_secret(j, y->key, y);
+	if (y->kind != KV_YAML_SCALAR && is_env(d, y->key))
+		take_env(j, y);
+	if (kv_lint_listed(d->mount_keys, y->key))
+		take_mounts(j, y);
+	if (y->kind == KV_YAML_SCALAR && *y->text && kv_lint_listed(d->shell_keys, y->key))
+		add_shell(j, y->key, y, false);
+	if (y->kind == KV_YAML_SCALAR && kv_lint_listed(d->image_keys, y->key))
+		take_image(j, y);
+	if (y->kind == KV_YAML_MAP)
+		take_commands(j, y);
+	for (const struct kv_yaml *c = y->first; c; c = c->next)
+		walk(j, c, y);
+}
+
+void kv_lint_collect(struct kv_job *j)
+{
+	const struct kv_yaml *env = kv_yaml_get(j->root, "environment");
+
+	j->env = env && env->kind == KV_YAML_MAP ? env : NULL;
+	walk(j, j->root, NULL);
+	for (size_t i = 0; i < j->mounts.n; i++)
+		if (kv_starts(j->mounts.v[i].guest, "/opt/amazon/efa"))
+			note_efa(j, j->mounts.v[i].line, j->mounts.v[i].column);
+	for (size_t i = 0; i < j->vars.n; i++) {
+		const struct kv_job_var *v = &j->vars.v[i];
+		static const char *const knobs[] = { "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+						     "NIXL_BACKEND", "TRTLLM_NIXL_KVCACHE_BACKEND",
+						     NULL };
+
+		j->has_knob |= kv_lint_listed(knobs, v->name);
+		if (kv_streq(v->name, "FI_PROVIDER") && v->value && kv_starts(v->value, "efa"))
+			note_efa(j, v->line, v->column);
+	}
+}

@@ -1,0 +1,175 @@
+/*
+ * KV708: a step of the repair whose failure does not stop the job. Only steps that put libfabric or
+ * NIXL in place are looked at, and only where bash's rules leave no doubt (bash(1), set -e).
+ */
+#include <strings.h>
+
+#include "launch/lint.h"
+
+static bool is_one(const char *s, const char *const *list)
+{
+	return kv_lint_listed(list, kv_basename(s));
+}
+
+/* Words in which a repair is recognised, also where a variable is in them. */
+static bool is_about_fabric(const struct kv_shell_cmd *c)
+{
+	for (size_t i = 1; i < c->words.n; i++) {
+		const char *raw = c->words.v[i].raw;
+
+		if (strcasestr(raw, "fabric") || strcasestr(raw, "nixl") || strcasestr(raw, "/efa"))
+			return true;
+	}
+	return false;
+}
+
+/* cp X X.backup: nothing depends on it. */
+static bool is_backup(const struct kv_shell_cmd *c)
+{
+	static const char *const ends[] = { "backup", ".bak", ".orig", ".old", ".save" };
+	const char *last = c->words.n ? c->words.v[c->words.n - 1].raw : "";
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(ends); i++)
+		if (strstr(last, ends[i]))
+			return true;
+	return false;
+}
+
+static bool is_step(const struct kv_shell_cmd *c)
+{
+	static const char *const tools[] = { "cp",  "ln",   "mv",   "install", "sed",   "patch",
+					     "tar", "dpkg", "rpm",  "apt-get", "apt",   "yum",
+					     "dnf", "pip",  "pip3", "uv",      "rsync", NULL };
+	static const char *const always[] = { "ldconfig", NULL };
+	const char *first = kv_word_text(c, 0);
+
+	if (c->compound || c->depth)
+		return false;
+	if (kv_streq(kv_basename(first), "kvpath"))
+		return kv_streq(kv_word_text(c, 1), "fix") || kv_streq(kv_word_text(c, 1), "check");
+	return is_one(first, always) ||
+	       (is_one(first, tools) && is_about_fabric(c) && !is_backup(c));
+}
+
+/* What ends the text, or takes the failure on. */
+static bool ends_it(const struct kv_shell_cmd *c)
+{
+	static const char *const words[] = { "exit", "return", "false", "kill", "scancel", NULL };
+
+	return c->compound || !*kv_word_text(c, 0) || is_one(kv_word_text(c, 0), words);
+}
+
+static bool hides_it(const struct kv_shell_cmd *c)
+{
+	static const char *const words[] = { "true", ":", "echo", "printf", NULL };
+
+	return !c->compound && is_one(kv_word_text(c, 0), words);
+}
+
+/* set -e, set -euo pipefail, set -o errexit: 1; set +e: 0; -1: no such thing */
+static int sets_errexit(const struct kv_shell_cmd *c)
+{
+	int found = -1;
+
+	if (!kv_streq(kv_word_text(c, 0), "set"))
+		return -1;
+	for (size_t i = 1; i < c->words.n; i++) {
+		const char *w = kv_word_text(c, i);
+
+		if ((w[0] == '-' || w[0] == '+') && w[1] != '-' && strchr(w, 'e'))
+			found = w[0] == '-';
+		if (kv_streq(w, "errexit"))
+			found = kv_word_text(c, i - 1)[0] == '-';
+	}
+	return found;
+}
+
+/* After which nothing is certain: who knows what it sets. */
+static bool is_opaque(const struct kv_shell_cmd *c)
+{
+	static const char *const words[] = { "trap", "source", ".", "eval", "exec", NULL };
+
+	return kv_lint_listed(words, kv_word_text(c, 0));
+}
+
+static const struct kv_shell_cmd *following(const struct kv_shell *s, size_t i)
+{
+	for (unsigned depth = s->cmds.v[i].depth; ++i < s->cmds.n;)
+		if (s->cmds.v[i].depth <= depth)
+			return &s->cmds.v[i];
+	return NULL;
+}
+
+static bool looks_at_status(const struct kv_shell_cmd *c)
+{
+	for (size_t i = 0; i < c->words.n; i++)
+		if (strstr(c->words.v[i].raw, "$?"))
+			return true;
+	return c->compound;
+}
+
+/* What becomes of a failure of command i; NULL where it stops the text, or that is not certain. */
+static const char *passed_over(const struct kv_shell *s, size_t i, bool errexit)
+{
+	const struct kv_shell_cmd *c = &s->cmds.v[i], *next;
+	bool last = true; /* of its list: set -e looks at it */
+
+	for (; c && c->next == KV_SHELL_AND; c = following(s, (size_t)(c - s->cmds.v)))
+		last = false;
+	next = c ? following(s, (size_t)(c - s->cmds.v)) : NULL;
+	if (!next)
+		return NULL;
+	if (c->next == KV_SHELL_OR) {
+		if (!hides_it(next))
+			return NULL;
+		for (c = next; c && (c->next == KV_SHELL_AND || c->next == KV_SHELL_OR);) {
+			c = following(s, (size_t)(c - s->cmds.v));
+			if (c && ends_it(c))
+				return NULL;
+		}
+		return kv_streq(kv_word_text(next, 0), "true") ||
+				       kv_streq(kv_word_text(next, 0), ":")
+			       ? "|| true hides that it failed"
+			       : "|| echo hides that it failed";
+	}
+	if (c->next != KV_SHELL_NEXT || looks_at_status(next))
+		return NULL;
+	if (!errexit)
+		return "what follows runs although it failed: no set -e is in effect";
+	return last ? NULL : "in front of && a failure does not end the script, with set -e too";
+}
+
+static void lint_one(struct kv_job *j, const struct kv_job_shell *s)
+{
+	bool errexit = s->errexit;
+	unsigned number = 0;
+
+	for (size_t i = 0; i < s->shell.cmds.n; i++) {
+		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
+		int sets = sets_errexit(c);
+		const char *why;
+		unsigned line, column;
+
+		if (is_opaque(c) || (sets >= 0 && c->depth))
+			return;
+		if (sets >= 0)
+			errexit = sets > 0;
+		number += c->depth == 0;
+		why = is_step(c) ? passed_over(&s->shell, i, errexit) : NULL;
+		if (!why)
+			continue;
+		kv_lint_place(j, s->at[c->start], &line, &column);
+		kv_lint_add(j, "KV708", KV_WARNING, line, column,
+			    kv_strf(j->arena, "%s, command %u (%s): %s", s->what, number,
+				    kv_basename(kv_word_text(c, 0)), why),
+			    "join the steps by &&, or begin with set -e, and let a step that fails "
+			    "end the job; kvpath fix does the whole repair in one step");
+	}
+}
+
+void kv_lint_shells(struct kv_job *j)
+{
+	for (size_t i = 0; i < j->shells.n; i++)
+		if (j->shells.v[i].readable)
+			lint_one(j, &j->shells.v[i]);
+}

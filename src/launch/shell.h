@@ -1,0 +1,50 @@
+/*
+ * A bash text read as far as that is possible without running it: the simple commands, how they are
+ * joined, and their words. What a word is where it is known only when it runs, is NULL.
+ */
+#ifndef KV_LAUNCH_SHELL_H
+#define KV_LAUNCH_SHELL_H
+
+#include "base/base.h"
+
+enum kv_shell_op {
+	KV_SHELL_END,
+	KV_SHELL_NEXT, /* ; or a newline */
+	KV_SHELL_AND,
+	KV_SHELL_OR,
+	KV_SHELL_PIPE,
+	KV_SHELL_BACKGROUND,
+};
+
+struct kv_word {
+	const char *text;  /* quotes taken away; NULL where it is known only when it runs */
+	const char *raw;   /* as it is written */
+	const char *name;  /* of NAME=VALUE, the rest is then about VALUE; NULL */
+	size_t start, end; /* in the text */
+};
+
+/* A simple command, or one that has others in it (if, for, {, a function ...), which has no words.
+ */
+struct kv_shell_cmd {
+	KV_VEC(struct kv_word) words;
+	bool compound;
+	unsigned depth; /* 0: of the text itself */
+	enum kv_shell_op next;
+	size_t start;
+};
+
+struct kv_shell {
+	KV_VEC(struct kv_shell_cmd) cmds; /* in the order of their beginnings */
+};
+
+/* False where the text can not be read (a quote without end, ...): nothing is known of it. */
+bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret);
+
+/* The word's text where it is known; "". */
+static inline const char *kv_word_text(const struct kv_shell_cmd *c, size_t i)
+{
+	return i < c->words.n && c->words.v[i].text && !c->words.v[i].name ? c->words.v[i].text
+									   : "";
+}
+
+#endif
