@@ -20,7 +20,7 @@ model: {path: m, container: c, precision: fp8}
 resources: {gpu_type: gb200}'
 
 # mends FILE: what --fix does is what --diff says, and patch(1) agrees; a second time it is nothing.
-# Left in FILE.was is the file as it was.
+# PyYAML finds as many scalars other or new as were mended. Left in FILE.was is the file as it was.
 mends() {
 	cp -p "$1" "$1.was"
 	kv lint --diff "$1"
@@ -31,6 +31,10 @@ mends() {
 	cp -p "$1.was" patched
 	patch -s --binary patched diff
 	cmp patched "$1" || fail "--diff is not what --fix does"
+	if [ "$(head -c 2 "$1")" != '#!' ]; then
+		"$top/tests/tools/same_yaml.py" "$1.was" "$1" >differences || fail "$(cat differences)"
+		[ "$(wc -l <differences)" = "$(grep -c ' mended: ' <<<"$out")" ] || fail "$(cat differences)"
+	fi
 	cp -p "$1" again
 	kv lint --fix "$1"
 	cmp again "$1" || fail "a second --fix changes something"
