@@ -34,6 +34,26 @@ static const struct kv_job_mount *efa_mount(const struct kv_job *j)
 	return NULL;
 }
 
+/* A file of it is copied or linked, whatever was found out before. */
+static void find_copy(struct kv_job *j, const struct kv_job_shell *s, struct question *q)
+{
+	static const char *const tools[] = { "cp", "ln", "mv", "install", "rsync", NULL };
+	bool asked = false; /* a command in front of it decides whether it runs */
+
+	for (size_t i = 0; i < s->shell.cmds.n && !q->uses_efa; i++) {
+		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
+
+		for (size_t k = 1; !asked && !c->depth && k < c->words.n; k++)
+			if (kv_lint_listed(tools, kv_basename(kv_word_text(c, 0))) &&
+			    kv_starts(kv_word_text(c, k), EFA "/")) {
+				q->uses_efa = s->what;
+				kv_lint_place(j, s->at[c->words.v[k].start], &q->efa_line,
+					      &q->efa_column);
+			}
+		asked = c->next == KV_SHELL_AND || c->next == KV_SHELL_OR;
+	}
+}
+
 static void find_use(struct kv_job *j, struct question *q)
 {
 	for (size_t i = 0; i < j->vars.n && !q->uses_efa; i++) {
@@ -45,15 +65,9 @@ static void find_use(struct kv_job *j, struct question *q)
 		q->efa_line = v->line;
 		q->efa_column = v->column;
 	}
-	for (size_t i = 0; i < j->shells.n && !q->uses_efa; i++) {
-		const struct kv_job_shell *s = &j->shells.v[i];
-		const char *at = s->on_host ? NULL : strstr(s->node->text, EFA "/");
-
-		if (!at)
-			continue;
-		q->uses_efa = s->what;
-		kv_lint_place(j, s->at[at - s->node->text], &q->efa_line, &q->efa_column);
-	}
+	for (size_t i = 0; i < j->shells.n && !q->uses_efa; i++)
+		if (!j->shells.v[i].on_host && j->shells.v[i].readable)
+			find_copy(j, &j->shells.v[i], q);
 }
 
 static void ask(struct kv_job *j, struct question *q)
@@ -196,7 +210,7 @@ static void answer(struct kv_job *j, const struct question *q, const struct kv_j
 			kv_env_put(j->arena, &own, image->pairs.v[k]);
 		kv_target_env(root, &own, &env);
 	}
-	if (q->ld_path)
+	if (q->ld_path && q->ld_path->line < i->line)
 		tell_ld_path(j, q, i->path, root ? &env : NULL);
 	if (q->uses_efa)
 		tell_mount(j, q, i->path, root);

@@ -23,16 +23,29 @@ static bool is_about_fabric(const struct kv_shell_cmd *c)
 	return false;
 }
 
-/* cp X X.backup: nothing depends on it. */
-static bool is_backup(const struct kv_shell_cmd *c)
+/* A copy to a backup, or of what is only read: nothing depends on it. */
+static bool is_aside(const struct kv_shell_cmd *c)
 {
-	static const char *const ends[] = { "backup", ".bak", ".orig", ".old", ".save" };
-	const char *last = c->words.n ? c->words.v[c->words.n - 1].raw : "";
+	static const char *const parts[] = { "backup", ".bak",  ".orig", ".old", ".save",
+					     ".log",   ".json", ".csv",  ".txt", ".out" };
 
-	for (size_t i = 0; i < KV_ARRAY_SIZE(ends); i++)
-		if (strstr(last, ends[i]))
-			return true;
+	for (size_t k = 1; k < c->words.n; k++)
+		for (size_t i = 0; i < KV_ARRAY_SIZE(parts); i++)
+			if (strstr(c->words.v[k].raw, parts[i]))
+				return true;
 	return false;
+}
+
+/* sed that writes its result elsewhere changes nothing. */
+static bool only_reads(const struct kv_shell_cmd *c)
+{
+	if (!kv_streq(kv_basename(kv_word_text(c, 0)), "sed"))
+		return false;
+	for (size_t i = 1; i < c->words.n; i++)
+		if (kv_starts(c->words.v[i].raw, "-i") ||
+		    kv_starts(c->words.v[i].raw, "--in-place"))
+			return false;
+	return true;
 }
 
 static bool is_step(const struct kv_shell_cmd *c)
@@ -48,7 +61,7 @@ static bool is_step(const struct kv_shell_cmd *c)
 	if (kv_streq(kv_basename(first), "kvpath"))
 		return kv_streq(kv_word_text(c, 1), "fix") || kv_streq(kv_word_text(c, 1), "check");
 	return is_one(first, always) ||
-	       (is_one(first, tools) && is_about_fabric(c) && !is_backup(c));
+	       (is_one(first, tools) && is_about_fabric(c) && !is_aside(c) && !only_reads(c));
 }
 
 /* What ends the text, or takes the failure on. */

@@ -275,7 +275,7 @@ step() {
 		step "$text"
 		found KV708
 	done
-	for text in "$cp" "$cp && x" "set -e; $cp; x" "set -euo pipefail"$'\n'"$cp"$'\nx' "set -o errexit; $cp; x" "$cp || exit 1; x" "$cp || { x; exit 1; }; y" \
+	for text in "cp /logs/nixl.log /out; x" "sed -n s/a/b/p nixl.py; x" "$cp" "$cp && x" "set -e; $cp; x" "set -euo pipefail"$'\n'"$cp"$'\nx' "set -o errexit; $cp; x" "$cp || exit 1; x" "$cp || { x; exit 1; }; y" \
 		"$cp && x || exit 1; y" "cp /a /b; x" "$cp; if [ \$? != 0 ]; then exit; fi" "$cp; rc=\$?; x" "trap 'exit 1' ERR; $cp; x" "source x; $cp; y" "f() { $cp; x; }; f" \
 		"function f { $cp; x; }; f" "for i in 1; do $cp; done; x" "cp a/libfabric.so b.backup || true; x" "# $cp; x" "echo '$cp; x'" $'cat <<E\n'"$cp; x"$'\nE' "$cp & x" "echo \"" \
 		"case x in cp) $cp;; *) y;; esac; z" "[[ -e a && -e b ]] && $cp"; do
@@ -313,6 +313,10 @@ step() {
 	json '.files[0].findings[0] | .severity == "info" and (.detail | contains("cannot tell"))'
 	echo 'container_mounts: {/opt/amazon: /opt/amazon}' >>r.yaml
 	found KV710
+	printf '#!/bin/bash\n#SBATCH -N 1\nsrun --container-image=/none bash -c "[ -e /opt/amazon/efa/lib ] && cp /opt/amazon/efa/lib/a /b"\n' >r.yaml
+	found
+	sed -i 's/\[ -e .* && //' r.yaml
+	found KV709
 	printf '#!/bin/bash\n#SBATCH -N 1\nsrun --container-image=/none --container-mounts=$M bash -c "cp /opt/amazon/efa/lib/a /b"\n' >r.yaml
 	found
 }
