@@ -30,7 +30,7 @@ struct lexer {
 
 static char peek(const struct lexer *x, size_t ahead)
 {
-	return x->n - x->at > ahead ? x->s[x->at + ahead] : '\0';
+	return x->at < x->n && x->n - x->at > ahead ? x->s[x->at + ahead] : '\0';
 }
 
 /* Past a quoted text that begins at `at`; n where it has no end. */
@@ -176,9 +176,11 @@ static struct kv_word take_word(struct lexer *x)
 	w.start = x->at;
 	while (x->at < x->n && !is_meta(x->s[x->at]))
 		take_piece(x, &t);
-	if (x->at > x->n)
+	if (x->at > x->n) { /* a quote without end */
 		x->failed = true;
-	w.end = x->at < x->n ? x->at : x->n;
+		x->at = x->n;
+	}
+	w.end = x->at;
 	w.raw = kv_strndup(x->a, x->s + w.start, w.end - w.start);
 	if (!t.dynamic)
 		w.text = kv_strdup(x->a, t.buf.text ? t.buf.text : "");

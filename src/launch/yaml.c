@@ -207,17 +207,57 @@ static int read_stream(struct reader *c, struct fy_diag *diag, kv_yamls *ret)
 	return c->failed ? -EINVAL : 0;
 }
 
+/* Length of the character at the head of s; 0 where that is no UTF-8. */
+static size_t character(struct kv_span s)
+{
+	/* Below these a shorter one would do. */
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	uint8_t head = s.p[0];
+	size_t n = head < 0x80   ? 1
+		   : head < 0xc0 ? 0
+		   : head < 0xe0 ? 2
+		   : head < 0xf0 ? 3
+		   : head < 0xf8 ? 4
+				 : 0;
+	uint32_t c = head & (0x7fU >> n);
+
+	if (n <= 1 || s.n < n)
+		return n == 1;
+	for (size_t i = 1; i < n; i++) {
+		if ((s.p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s.p[i] & 0x3fU);
+	}
+	return c >= least[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? n : 0;
+}
+
+/* The line of the first byte that is no text, of which libfyaml reads some for ever; 0. */
+static unsigned wrong_line(struct kv_span text)
+{
+	unsigned line = 1;
+	size_t n;
+
+	for (; text.n; text.p += n, text.n -= n) {
+		n = text.p[0] ? character(text) : 0;
+		if (!n)
+			return line;
+		line += text.p[0] == '\n';
+	}
+	return 0;
+}
+
 int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_yamls *ret,
 		  struct kv_err *err)
 {
 	struct fy_diag *diag = fy_diag_create(NULL);
 	struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag };
 	struct reader c = { .arena = a, .path = path, .err = err };
+	unsigned wrong = wrong_line(text);
 	int r;
 
-	if (memchr(text.p, '\0', text.n)) {
+	if (wrong) {
 		fy_diag_destroy(diag);
-		return kv_err(err, -EINVAL, "%s: no text: it has a NUL", path);
+		return kv_err(err, -EINVAL, "%s:%u: no text: a byte that is no UTF-8", path, wrong);
 	}
 	fy_diag_set_collect_errors(diag, true);
 	c.parser = fy_parser_create(&cfg);

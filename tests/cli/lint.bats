@@ -154,6 +154,11 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	kv lint r.yaml
 	ended 2
 	one_line r.yaml
+	# libfyaml reads these for ever.
+	printf 'a: 1\n%%\206x' >r.yaml
+	kv lint r.yaml
+	ended 2
+	one_line r.yaml:2 UTF-8
 	head -c 100000 /dev/zero | tr '\0' '[' >r.yaml
 	kv lint r.yaml
 	ended 2
