@@ -173,8 +173,9 @@ const struct kv_command kv_cmd_lint = {
 		    "kvpath lint recipe.yaml\n"
 		    "For a code host that shows findings\n"
 		    "kvpath lint --sarif recipes/ >kvpath.sarif\n"
-		    "What would be mended, and then that it is\n"
+		    "What --fix would write\n"
 		    "kvpath lint --diff recipe.yaml\n"
+		    "Write it\n"
 		    "kvpath lint --fix recipe.yaml",
 	.run = lint,
 };
