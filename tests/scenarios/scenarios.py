@@ -194,9 +194,14 @@ class Trial:
         """A recipe: a file of the repository, or its lines."""
         s = self.s
         is_text = "\n" in s.recipe
-        path = self.at + "/recipe.yaml"
+        path, text = self.at + "/recipe.yaml", self.text(s.recipe, None if is_text else s.recipe, s.recipe_edit)
+        for name in SOURCES:
+            if f"@{name}:" in text:
+                text = text.replace(f"@{name}:", self.roots.source(name) + ":")
+        if s.container:
+            text = text.replace("@target", self.target())
         with open(path, "w", encoding="utf-8") as f:
-            f.write(self.text(s.recipe, None if is_text else s.recipe, s.recipe_edit))
+            f.write(text)
         ran = kvpath("lint", "--json", path)
         expect(ran.status in (0, 1), "lint ended badly", ran)
         findings = [{"detail": "", **f} for f in ran.json("kvpath.lint/1")["files"][0]["findings"]]
