@@ -79,11 +79,10 @@ static int put(struct watching *w, const struct kv_watch_delta *d)
 	if (r != KV_STATUS_OK)
 		return r;
 	if (w->o->json) {
-		json_t *doc = kv_json_watch(d, &v);
+		json_auto_t *doc = kv_json_watch(d, &v);
+		_free_ char *line = json_dumps(doc, JSON_COMPACT); /* dumpf writes word by word */
 
-		r = json_dumpf(doc, stdout, JSON_COMPACT) < 0 ? KV_STATUS_UNKNOWN : KV_STATUS_OK;
-		json_decref(doc);
-		putchar('\n');
+		r = line && puts(line) != EOF ? KV_STATUS_OK : KV_STATUS_UNKNOWN;
 	} else {
 		r = print_text(w, d, &v);
 	}

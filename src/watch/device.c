@@ -180,19 +180,19 @@ static bool is_counter_name(const char *s)
 	return n && !s[n] && n < MAX_NAME && (*s < '0' || *s > '9') && !kv_streq(s, "lifespan");
 }
 
-static bool has_counter(const struct kv_watch_device *d, const char *name)
+/* Among the first n: what another directory had; in one directory no name is twice. */
+static bool has_counter(const struct kv_watch_device *d, size_t n, const char *name)
 {
-	const struct kv_watch_counter *c;
-
-	kv_vec_each (c, &d->counters)
-		if (kv_streq(c->name, name))
+	for (size_t i = 0; i < n; i++)
+		if (kv_streq(d->counters.v[i].name, name))
 			return true;
 	return false;
 }
 
-static void take(struct kv_arena *a, struct kv_watch_device *d, const char *name, uint64_t value)
+static void take(struct kv_arena *a, struct kv_watch_device *d, size_t had, const char *name,
+		 uint64_t value)
 {
-	if (d->counters.n < MAX_COUNTERS && !has_counter(d, name))
+	if (d->counters.n < MAX_COUNTERS && !has_counter(d, had, name))
 		kv_vec_push(a, &d->counters,
 			    ((struct kv_watch_counter){ kv_strdup(a, name), value }));
 }
@@ -203,6 +203,7 @@ static void open_files(struct kv_watch *w, struct kept_dir *k, int fd, struct kv
 {
 	DIR *dir = fdopendir(fd);
 	struct dirent *e;
+	size_t had = d->counters.n;
 
 	drop_files(w->kept, k);
 	k->stale = false;
@@ -217,7 +218,7 @@ static void open_files(struct kv_watch *w, struct kept_dir *k, int fd, struct kv
 			k->stale = true;
 			continue;
 		}
-		take(a, d, e->d_name, value);
+		take(a, d, had, e->d_name, value);
 		if (!may_keep(w->kept)) {
 			k->stale = true;
 			continue;
@@ -268,7 +269,7 @@ static bool read_kept(struct kept_dir *k, struct kv_arena *a, struct kv_watch_de
 			k->stale = true;
 			return false;
 		}
-		take(a, d, k->files[i].name, value);
+		take(a, d, had, k->files[i].name, value);
 	}
 	return true;
 }

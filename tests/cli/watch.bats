@@ -210,6 +210,18 @@ time.sleep(600)' "$BATS_TEST_TMPDIR" 3>&- &
 	json 'all(.[]; .cannot_tell | any(contains("--sysroot")))'
 }
 
+@test "a process that comes later, and maps the plugin later still, is found" {
+	watching
+	python '
+time.sleep(2)
+kept = plugin(sys.argv[1])
+time.sleep(600)' "$plugin" 3>&- &
+	serving=$!
+	pids+=("$serving")
+	until_true eval 'jq -s -e "any(.[]; any(.tcp.processes[]; .pid == $serving))" "$lines" >/dev/null'
+	ended_watch
+}
+
 @test "a prefix of a device's name is another device" {
 	"$top/tests/hosts/hosts.py" p4d "$host"
 	mkdir -p "$host/sys/class/infiniband/rdmap16s2/device"
