@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd soak fuzz docs lint clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd soak fuzz docs lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -52,7 +52,8 @@ help:
 	@echo 'make soak     a million transfers of bench between two hosts, with faults: N=transfers, TIME=seconds at most (root)'
 	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@echo 'make docs     writes docs/rules.md from the tables, the pages and the scenarios'
-	@echo 'make lint     clang-format and shellcheck'
+	@echo 'make lint     clang-format, clang-tidy, cppcheck, codespell, shellcheck (tests/lint.sh quick: what takes seconds)'
+	@echo 'make coverage  lines of src/ that the unit, command line and oracle tests run; PARTS="unit cli" for less (root)'
 	@echo 'make clean    removes the build directories; the cache of containers stays'
 
 deps:
@@ -100,8 +101,12 @@ fuzz:
 docs:
 	@scripts/rules_md.py
 
-lint:
-	@tests/lint.sh
+lint: $(BUILD)/build.ninja
+	@ninja --quiet -C $(BUILD) src/manual/man1
+	@BUILD=$(BUILD) tests/lint.sh
+
+coverage:
+	@tests/coverage.sh $(PARTS)
 
 clean:
 	@rm -rf build build-gcc build-clang build-asan build-fuzz build-aarch64 build-gcc-aarch64 build-dist-* dist

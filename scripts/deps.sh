@@ -9,7 +9,7 @@ packages=(
 	make gcc g++ libc6-dev meson ninja-build pkg-config libjansson-dev
 	libfyaml-dev libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	# second compiler, sanitizers, format
-	clang libclang-rt-dev clang-format shellcheck
+	clang libclang-rt-dev clang-format clang-tidy cppcheck codespell shellcheck gcovr
 	# tests
 	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2
 	squashfs-tools patch liblzo2-dev
@@ -33,11 +33,12 @@ cross=(
 )
 
 native=$(dpkg --print-architecture 2>/dev/null || true)
-# Ubuntu and others keep arm64 on other servers: adding it would break their package lists.
-if [ "$native" = amd64 ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+# Ubuntu and others keep arm64 on other servers: adding it would break their package lists. In Debian 13
+# libarchive-dev of two architectures exclude each other, by libext2fs-dev.
+if [ "$native" = amd64 ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null && grep -qx 'VERSION_ID="12"' /etc/os-release; then
 	packages+=("${cross[@]}")
 else
-	echo "deps: not amd64 Debian: nothing is installed for make CROSS=aarch64" >&2
+	echo "deps: not amd64 Debian 12: nothing is installed for make CROSS=aarch64" >&2
 fi
 
 missing=()

@@ -97,6 +97,12 @@ pages() {
 	count "report in a browser" "${PIPESTATUS[0]}" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
 }
 
+docs() {
+	title "command lines of the docs"
+	tests/docs/run.py 2>&1 | tee "$log"
+	count "command lines of the docs" "${PIPESTATUS[0]}" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"
+}
+
 # counted NAME FUNCTION...: a part whose last line says how many passed and failed.
 counted() {
 	local name=$1 status
@@ -128,6 +134,7 @@ if single "build with gcc" build build-gcc gcc; then
 	unit "unit tests, gcc" build-gcc
 	cli
 	pages
+	docs
 	built=yes
 fi
 # Every point at which the journal can be killed was tried above; here every 7th.
