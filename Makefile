@@ -32,29 +32,29 @@ clean-room:
 	@tests/dist/clean-room.sh $(or $(SUITE),bookworm) $(WHAT)
 
 help:
-	@echo 'make          builds build/bin/kvpath and build/libexec/kvpath/kvpath-probe'
-	@echo 'make CROSS=aarch64  builds the same for aarch64, in build-aarch64'
-	@echo 'make install PREFIX=/usr/local DESTDIR=  programs, man pages, completions, examples, docs, the plugin for Slurm'
-	@echo 'make dist     release files in dist: tarballs, .deb, .rpm, wheels, SBOMs, SHA256SUMS; the same bytes each time'
-	@echo 'make dist-test  builds them in two places and compares; installs and starts them where nothing else is (root)'
-	@echo 'make clean-room SUITE=trixie WHAT="demo test"  those targets in a new Debian (bookworm, trixie) with nothing of ours (root)'
-	@echo 'make deps     installs what building and testing need (Debian 12, root)'
-	@echo 'make demo     the story on a real broken container: check, fix, prove, undo (root)'
-	@echo 'make test     every test: two compilers, sanitizers, command line, real containers (root)'
-	@echo 'make oracle   only the comparison with the real loader and the real NIXL (root)'
-	@echo 'make oracle-objects  every ELF object of the containers against the real loader (root)'
-	@echo 'make oracle N=20000   the model of ld.so on that many random trees, against eight real ones (root)'
-	@echo 'make cli      only the tests of the command line'
-	@echo 'make bench    how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
-	@echo 'make kill-test  ends fix and undo at every system call, or every STRIDEth (root)'
-	@echo 'make hostile  check, fix and undo on containers made to lead them out, the kernel watching (root)'
-	@echo 'make crowd ROUNDS=200  sixty-four at once repair one container, so many times (root)'
-	@echo 'make soak     a million transfers of bench between two hosts, with faults: N=transfers, TIME=seconds at most (root)'
-	@echo 'make fuzz     fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
-	@echo 'make docs     writes docs/rules.md from the tables, the pages and the scenarios'
-	@echo 'make lint     clang-format, clang-tidy, cppcheck, codespell, shellcheck (tests/lint.sh quick: what takes seconds)'
-	@echo 'make coverage  lines of src/ that the unit, command line and oracle tests run; PARTS="unit cli" for less (root)'
-	@echo 'make clean    removes the build directories; the cache of containers stays'
+	@printf '%-38s %s\n' 'make' 'builds build/bin/kvpath and build/libexec/kvpath/kvpath-probe'
+	@printf '%-38s %s\n' 'make CROSS=aarch64' 'builds the same for aarch64, in build-aarch64'
+	@printf '%-38s %s\n' 'make install PREFIX=/usr/local DESTDIR=' 'programs, libkvpath, man pages, completions, examples, docs, the plugin for Slurm'
+	@printf '%-38s %s\n' 'make dist' 'release files in dist: tarballs, .deb, .rpm, wheels, SBOMs, SHA256SUMS; the same bytes each time'
+	@printf '%-38s %s\n' 'make dist-test' 'builds them in two places and compares; installs and starts them where nothing else is (root)'
+	@printf '%-38s %s\n' 'make clean-room SUITE=trixie WHAT="demo test"' 'those targets in a new Debian (bookworm, trixie) with nothing of ours (root)'
+	@printf '%-38s %s\n' 'make deps' 'installs what building and testing need (Debian 12, root)'
+	@printf '%-38s %s\n' 'make demo' 'the story on a real broken container: check, fix, prove, undo (root)'
+	@printf '%-38s %s\n' 'make test' 'every test: two compilers, sanitizers, command line, real containers (root)'
+	@printf '%-38s %s\n' 'make oracle' 'only the comparison with the real loader and the real NIXL (root)'
+	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
+	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
+	@printf '%-38s %s\n' 'make cli' 'only the tests of the command line'
+	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
+	@printf '%-38s %s\n' 'make kill-test' 'ends fix and undo at every system call, or every STRIDEth (root)'
+	@printf '%-38s %s\n' 'make hostile' 'check, fix and undo on containers made to lead them out, the kernel watching (root)'
+	@printf '%-38s %s\n' 'make crowd ROUNDS=200' 'sixty-four at once repair one container, so many times (root)'
+	@printf '%-38s %s\n' 'make soak' 'a million transfers of bench between two hosts, with faults: N=transfers, TIME=seconds at most (root)'
+	@printf '%-38s %s\n' 'make fuzz' 'fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
+	@printf '%-38s %s\n' 'make docs' 'writes docs/rules.md from the tables, the pages and the scenarios'
+	@printf '%-38s %s\n' 'make lint' 'clang-format, clang-tidy, cppcheck, codespell, shellcheck (tests/lint.sh quick: what takes seconds)'
+	@printf '%-38s %s\n' 'make coverage' 'lines of src/ that the unit, command line and oracle tests run; PARTS="unit cli" for less (root)'
+	@printf '%-38s %s\n' 'make clean' 'removes the build directories; the cache of containers stays'
 
 deps:
 	@scripts/deps.sh
@@ -109,4 +109,4 @@ coverage:
 	@tests/coverage.sh $(PARTS)
 
 clean:
-	@rm -rf build build-gcc build-clang build-asan build-fuzz build-aarch64 build-gcc-aarch64 build-dist-* dist
+	@rm -rf build build-gcc build-clang build-asan build-fuzz build-aarch64 build-gcc-aarch64 build-dist-* build-coverage dist

@@ -135,3 +135,12 @@ completed() {
 		done
 	done
 }
+
+@test "make help names every target" {
+	targets=$(sed -n 's/^\.PHONY: //p' "$top/Makefile")
+	[ "$(wc -w <<<"$targets")" -gt 15 ]
+	help=$(make -s -C "$top" help)
+	for t in $targets; do
+		[ "$t" = build ] || [ "$t" = help ] || grep -q "^make $t\b" <<<"$help" || { echo "make help does not name $t"; false; }
+	done
+}
