@@ -30,6 +30,7 @@ enum opt {
 	OPT_FORCE,
 	OPT_FORCE_FILE,
 	OPT_HELP,
+	OPT_HOSTS,
 	OPT_HOW,
 	OPT_IMAGE,
 	OPT_INTERVAL,
@@ -43,6 +44,7 @@ enum opt {
 	OPT_MOUNT,
 	OPT_NO_CHECK,
 	OPT_NO_CONTAINER,
+	OPT_NO_PAIRS,
 	OPT_ONCE,
 	OPT_OP,
 	OPT_OUTPUT,
@@ -52,16 +54,20 @@ enum opt {
 	OPT_PLAN,
 	OPT_PRINT,
 	OPT_PROCESS,
+	OPT_PROGRAM,
 	OPT_PROMETHEUS,
 	OPT_PROVIDER,
 	OPT_QUIET,
 	OPT_RECORD,
 	OPT_REPAIR,
 	OPT_RESULT,
+	OPT_RESUME,
 	OPT_ROUNDS,
 	OPT_ROOT,
 	OPT_SARIF,
 	OPT_SHAPE,
+	OPT_SSH,
+	OPT_STATE,
 	OPT_STRICT,
 	OPT_SYSROOT,
 	OPT_TOKENS,
@@ -135,6 +141,13 @@ const struct kv_option kv_options[] = {
 	{ "once", NULL, "the same as --count 1", OPT_ONCE },
 	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
 	  OPT_PROMETHEUS },
+	{ "hosts", "LIST",
+	  "not Slurm's nodes but these, by ssh: names or n[0-7], or a file of them", OPT_HOSTS },
+	{ "ssh", "COMMAND", "in place of ssh -o BatchMode=yes -o ConnectTimeout=10", OPT_SSH },
+	{ "program", "PATH", "kvpath's place on the nodes (default: this one's)", OPT_PROGRAM },
+	{ "state", "FILE", "write there what is found out, as it comes", OPT_STATE },
+	{ "resume", "FILE", "go on with the sweep that left FILE", OPT_RESUME },
+	{ "no-pairs", NULL, "check the nodes, measure no pairs", OPT_NO_PAIRS },
 	{ "rounds", "N", "measure N rounds, spread over all (default all)", OPT_ROUNDS },
 	{ "pairs", "N", "measure N pairs at most", OPT_PAIRS },
 	{ "merge", NULL, "judge what earlier sweeps found: the arguments are their state files",
@@ -388,6 +401,24 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 	case OPT_ONCE:
 		o->count = 1;
 		break;
+	case OPT_HOSTS:
+		o->hosts = value;
+		break;
+	case OPT_SSH:
+		o->ssh = value;
+		break;
+	case OPT_PROGRAM:
+		o->program = value;
+		break;
+	case OPT_STATE:
+		o->state = value;
+		break;
+	case OPT_RESUME:
+		o->resume = value;
+		break;
+	case OPT_NO_PAIRS:
+		o->no_pairs = true;
+		break;
 	case OPT_ROUNDS:
 		return parse_number(value, MAX_NODES, &o->rounds) ? KV_STATUS_OK
 								  : bad_value(d, value);
@@ -452,6 +483,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	int id;
 
 	ret->command = c;
+	ret->argv = argv + 1;
 	ret->backend = "LIBFABRIC";
 	ret->how = "auto";
 	ret->vram = true;

@@ -1,6 +1,6 @@
 /* kvpath sweep: every node, then every pair of nodes. */
 #include "report/sweep.h"
-#include "cmd/cmd.h"
+#include "cmd/sweep.h"
 
 static int status_of(const struct kv_opts *o, const struct kv_sweep *s)
 {
@@ -69,22 +69,64 @@ static int merge(const struct kv_opts *o)
 	return print(o, &s);
 }
 
+/* One engine, one shape, one way: what is compared must be the same. */
+static int one_test(const struct kv_opts *o)
+{
+	if (o->engines.n > 1 || o->shapes.n > 1)
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep: one --engine and one --shape, so that pairs "
+			       "can be compared");
+	if (o->op && kv_streq(o->op, "both"))
+		return kv_fail(KV_STATUS_USAGE, "sweep: --op write or read");
+	if (o->state && o->resume)
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep: --resume FILE writes to FILE: leave --state "
+			       "away");
+	if (o->args.n > 1)
+		return kv_fail(KV_STATUS_USAGE, "sweep: one target at a time, not also %s",
+			       o->args.v[1]);
+	return KV_STATUS_OK;
+}
+
 static int run(struct kv_opts *o)
 {
+	const char *join = getenv(KV_SWEEP_JOIN);
+	struct kv_sweep s = { 0 };
+	int r;
+
 	if (o->plan)
 		return plan(o);
 	if (o->merge)
 		return merge(o);
-	return kv_fail(KV_STATUS_USAGE, "sweep: --plan N or --merge is expected");
+	r = one_test(o);
+	if (r == KV_STATUS_OK && join)
+		return kv_sweep_worker_run(o, join);
+	if (r == KV_STATUS_OK)
+		r = kv_sweep_lead_run(o, &s);
+	return r == KV_STATUS_OK ? print(o, &s) : r;
 }
 
 const struct kv_command kv_cmd_sweep = {
 	.name = "sweep",
 	.rights = KV_RIGHTS_RUN,
-	.usage = "--plan N | --merge FILE ...",
-	.summary = "every node, then every pair of nodes: plan it, judge what was found",
-	.options = "plan merge rounds pairs strict json quiet color",
-	.help = "A node is slow where the middle of its rates is below the others' by a quarter, "
-		"and by six times what they scatter.\nWhat was measured again must be slow again.",
+	.usage = "[OPTIONS] [TARGET] | --merge FILE ... | --plan N",
+	.summary = "check every node of a job, then measure every pair of nodes",
+	.options = "hosts ssh program state resume force no-pairs rounds pairs merge plan mount "
+		   "fabric env backend engine shape op mem iters deadline strict json quiet "
+		   "verbose color",
+	.help = "In a job of Slurm, on its nodes, by one srun; with --hosts, by ssh. Each node "
+		"checks TARGET, where %N stands for its name.\n"
+		"Then pairs of nodes are measured in rounds, in which each node is in one pair: "
+		"N - 1 rounds for all pairs of N nodes. A node\n"
+		"that check finds off the fabric is in no pair, unless --engine tcp is asked for. "
+		"One that is lost is named, and the others go on.\n"
+		"A node is slow where the middle of its rates is a quarter below the others', and "
+		"six times what they scatter; only what is\n"
+		"slow again when it is measured again counts. Defaults: --engine nixl:LIBFABRIC, "
+		"--shape 16x1048576, --iters 20, dram.",
+	.examples = "All nodes of a job, each with the container of its own\n"
+		    "salloc -N 8 kvpath sweep --state sweep.state /containers/%N\n"
+		    "Hosts by ssh, plain TCP\n"
+		    "kvpath sweep --hosts gpu[01-08] --engine tcp",
 	.run = run,
 };

@@ -147,6 +147,15 @@ static json_t *facts_of(const json_t *check)
 	return facts;
 }
 
+static void add_id(json_t *list, const char *id)
+{
+	const json_t *other;
+	size_t i;
+
+	json_array_foreach(list, i, other) if (kv_streq(json_string_value(other), id)) return;
+	json_array_append_new(list, json_string(id));
+}
+
 json_t *kv_sweep_brief(const json_t *check)
 {
 	json_t *errors = json_array(), *warnings = json_array();
@@ -161,8 +170,7 @@ json_t *kv_sweep_brief(const json_t *check)
 		if (error && !*detail)
 			detail = text_of(f, "detail");
 		if (error || kv_streq(text_of(f, "severity"), "warning"))
-			json_array_append_new(error ? errors : warnings,
-					      json_string(text_of(f, "id")));
+			add_id(error ? errors : warnings, text_of(f, "id"));
 	}
 	json_array_extend(errors, warnings);
 	json_decref(warnings);

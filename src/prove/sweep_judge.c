@@ -16,7 +16,7 @@ static const struct {
 	float pair_less, pair_s; /* the same of a pair, beside the slower one of its nodes */
 	uint32_t again;          /* of a node's pairs, to confirm it */
 	size_t sample;           /* pairs from which their scatter is taken */
-} rule = { 5, 4, 10, 4, .25F, 6, .5F, 8, 2, (size_t)1 << 20 };
+} rule = { 5, 4, 10, 4, .25F, 6, .5F, 8, 3, (size_t)1 << 20 };
 
 /* The standard deviation of a normal distribution for its median absolute deviation. */
 #define SIGMA 1.4826F
