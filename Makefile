@@ -82,6 +82,7 @@ bench: build
 	@bench/check.sh
 	@bench/loader
 	@bench/log
+	@bench/sweep
 
 kill-test: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/kill.sh $(STRIDE)

@@ -18,6 +18,7 @@ packages=(
 	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
 	prometheus-node-exporter # reads what watch writes
 	slurm-wlm munge libslurm-dev # Slurm's plugin, and a real Slurm on one machine
+	openssh-server openssh-client # sweep by ssh, to this machine under other names
 	man-db mandoc groff zsh fish # man pages and completions
 	dpkg-dev lintian rpm cpio python3-venv # packages, and what looks at them
 	abigail-tools # the ABI of libkvpath

@@ -40,10 +40,10 @@ struct kv_opts {
 	unsigned deadline_s;
 	bool deadline_given;
 	double interval_s;
-	uint64_t count;               /* 0: without end */
-	uint64_t rounds, pairs, plan; /* of sweep, as the next ones */
+	uint64_t count;                                  /* 0: without end */
+	uint64_t rounds, pairs, plan, nodes, await, efa; /* of sweep, as the next ones */
 	bool merge, no_pairs;
-	const char *hosts, *ssh, *program, *state, *resume;
+	const char *hosts, *ssh, *program, *state, *resume, *container;
 	char *const *argv; /* as given, behind the command's name */
 	KV_VEC(pid_t) pids;
 	struct kv_style style;

@@ -12,16 +12,19 @@ enum opt {
 	OPT_AFTER = 256,
 	OPT_ANYWAY,
 	OPT_AS_IS,
+	OPT_AWAIT,
 	OPT_BACKEND,
 	OPT_BEFORE,
 	OPT_BYTES,
 	OPT_COLOR,
+	OPT_CONTAINER,
 	OPT_CONNECT,
 	OPT_COUNT,
 	OPT_DEADLINE,
 	OPT_DIFF,
 	OPT_DRY_RUN,
 	OPT_DTYPE,
+	OPT_EFA,
 	OPT_ENGINE,
 	OPT_ENV,
 	OPT_FABRIC,
@@ -44,6 +47,7 @@ enum opt {
 	OPT_MOUNT,
 	OPT_NO_CHECK,
 	OPT_NO_CONTAINER,
+	OPT_NODES,
 	OPT_NO_PAIRS,
 	OPT_ONCE,
 	OPT_OP,
@@ -141,6 +145,11 @@ const struct kv_option kv_options[] = {
 	{ "once", NULL, "the same as --count 1", OPT_ONCE },
 	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
 	  OPT_PROMETHEUS },
+	{ "nodes", "N", "of a Job for Kubernetes: its pods", OPT_NODES },
+	{ "container", "IMAGE", "what those run in", OPT_CONTAINER },
+	{ "efa", "N", "EFA devices that each of them asks for", OPT_EFA },
+	{ "await", "N", "in those pods: N of them sweep each other, the first one leads",
+	  OPT_AWAIT },
 	{ "hosts", "LIST",
 	  "not Slurm's nodes but these, by ssh: names or n[0-7], or a file of them", OPT_HOSTS },
 	{ "ssh", "COMMAND", "in place of ssh -o BatchMode=yes -o ConnectTimeout=10", OPT_SSH },
@@ -400,6 +409,17 @@ static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 		break;
 	case OPT_ONCE:
 		o->count = 1;
+		break;
+	case OPT_NODES:
+		return parse_number(value, MAX_NODES, &o->nodes) ? KV_STATUS_OK
+								 : bad_value(d, value);
+	case OPT_AWAIT:
+		return parse_number(value, MAX_NODES, &o->await) ? KV_STATUS_OK
+								 : bad_value(d, value);
+	case OPT_EFA:
+		return parse_number(value, 1024, &o->efa) ? KV_STATUS_OK : bad_value(d, value);
+	case OPT_CONTAINER:
+		o->container = value;
 		break;
 	case OPT_HOSTS:
 		o->hosts = value;

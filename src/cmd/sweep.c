@@ -90,7 +90,7 @@ static int one_test(const struct kv_opts *o)
 
 static int run(struct kv_opts *o)
 {
-	const char *join = getenv(KV_SWEEP_JOIN);
+	const char *join = getenv(KV_SWEEP_JOIN), *index = getenv("JOB_COMPLETION_INDEX");
 	struct kv_sweep s = { 0 };
 	int r;
 
@@ -99,7 +99,11 @@ static int run(struct kv_opts *o)
 	if (o->merge)
 		return merge(o);
 	r = one_test(o);
-	if (r == KV_STATUS_OK && join)
+	if (r == KV_STATUS_OK && o->render_for)
+		return kv_sweep_k8s_run(o);
+	if (r == KV_STATUS_OK && o->await && !join)
+		return kv_fail(KV_STATUS_USAGE, "sweep: --await is for the pods of --for k8s");
+	if (r == KV_STATUS_OK && join && !(o->await && index && kv_streq(index, "0")))
 		return kv_sweep_worker_run(o, join);
 	if (r == KV_STATUS_OK)
 		r = kv_sweep_lead_run(o, &s);
@@ -111,7 +115,8 @@ const struct kv_command kv_cmd_sweep = {
 	.rights = KV_RIGHTS_RUN,
 	.usage = "[OPTIONS] [TARGET] | --merge FILE ... | --plan N",
 	.summary = "check every node of a job, then measure every pair of nodes",
-	.options = "hosts ssh program state resume force no-pairs rounds pairs merge plan mount "
+	.options = "for nodes container efa await hosts ssh program state resume force no-pairs "
+		   "rounds pairs merge plan mount "
 		   "fabric env backend engine shape op mem iters deadline strict json quiet "
 		   "verbose color",
 	.help = "In a job of Slurm, on its nodes, by one srun; with --hosts, by ssh. Each node "
@@ -124,9 +129,12 @@ const struct kv_command kv_cmd_sweep = {
 		"six times what they scatter; only what is\n"
 		"slow again when it is measured again counts. Defaults: --engine nixl:LIBFABRIC, "
 		"--shape 16x1048576, --iters 20, dram.",
-	.examples = "All nodes of a job, each with the container of its own\n"
-		    "salloc -N 8 kvpath sweep --state sweep.state /containers/%N\n"
-		    "Hosts by ssh, plain TCP\n"
-		    "kvpath sweep --hosts gpu[01-08] --engine tcp",
+	.examples =
+		"All nodes of a job, each with the container of its own\n"
+		"salloc -N 8 kvpath sweep --state sweep.state /containers/%N\n"
+		"Hosts by ssh, plain TCP\n"
+		"kvpath sweep --hosts gpu[01-08] --engine tcp\n"
+		"A Job for Kubernetes that sweeps four nodes\n"
+		"kvpath sweep --for k8s --nodes 4 --container registry.example/dynamo:1 --efa 16",
 	.run = run,
 };

@@ -10,6 +10,13 @@
 #define KV_SWEEP_JOIN "KVPATH_SWEEP"
 #define KV_SWEEP_NODE "KVPATH_SWEEP_NODE"
 
+/* For all of a sweep's pods to start. */
+#define KV_SWEEP_POD_S 600
+
+/* 0 where it is no place. */
+uint16_t kv_sweep_port(const char *join);
+const char *kv_sweep_own_name(struct kv_arena *a);
+
 /* What pairs are measured with where nothing else was asked for. */
 struct kv_sweep_test kv_sweep_test_of(const struct kv_opts *o);
 
@@ -17,5 +24,7 @@ struct kv_sweep_test kv_sweep_test_of(const struct kv_opts *o);
 int kv_sweep_worker_run(const struct kv_opts *o, const char *join);
 /* As the lead, of the job's nodes or of hosts. */
 int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s);
+/* The Job for Kubernetes that does it there. */
+int kv_sweep_k8s_run(struct kv_opts *o);
 
 #endif

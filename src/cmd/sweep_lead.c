@@ -1,12 +1,17 @@
 /* kvpath sweep where it was called: whose nodes they are, how workers get there, the state file. */
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "base/hostlist.h"
 #include "cmd/sweep.h"
+#include "launch/sweep_k8s.h"
 #include "launch/workers.h"
 
-#define HOSTS_MAX ((size_t)4 << 20)
+#define HOSTS_MAX            ((size_t)4 << 20)
+#define START_S              120 /* for all nodes to come and be checked */
+#define KV_SWEEP_TOKEN_LEAST 16
 
 static int expand(const struct kv_opts *o, const char *what, const char *text, kv_strv *ret)
 {
@@ -34,13 +39,30 @@ static int read_hosts(const struct kv_opts *o, kv_strv *ret)
 	return expand(o, o->hosts, at, ret);
 }
 
+/* Those of an indexed Job are named as the first of them, which this is. */
+static int pods(const struct kv_opts *o, kv_strv *ret)
+{
+	const char *own = kv_sweep_own_name(o->arena);
+
+	if (!kv_ends(own, "-0"))
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep: --await: %s is no name of a Job's first pod", own);
+	for (uint64_t i = 0; i < o->await; i++)
+		kv_vec_push(o->arena, ret,
+			    kv_strf(o->arena, "%.*s%llu", (int)strlen(own) - 1, own,
+				    (unsigned long long)i));
+	return KV_STATUS_OK;
+}
+
 static int find_nodes(const struct kv_opts *o, kv_strv *ret, const char **ret_launcher)
 {
 	const char *slurm = getenv("SLURM_JOB_NODELIST");
 	int r;
 
-	*ret_launcher = o->hosts ? "ssh" : "slurm";
-	if (o->hosts)
+	*ret_launcher = o->await ? "kubernetes" : o->hosts ? "ssh" : "slurm";
+	if (o->await)
+		r = pods(o, ret);
+	else if (o->hosts)
 		r = read_hosts(o, ret);
 	else if (slurm)
 		r = expand(o, "SLURM_JOB_NODELIST", slurm, ret);
@@ -181,6 +203,30 @@ static int start_ssh(const struct kv_opts *o, const kv_strv *names, struct kv_sw
 	return KV_STATUS_OK;
 }
 
+/* Others started the workers, but this pod's own. */
+static int start_await(const struct kv_opts *o, struct kv_sweep_lead *l)
+{
+	const char *join = getenv(KV_SWEEP_JOIN), *token = getenv(KV_SWEEP_TOKEN);
+	pid_t self = getpid(), pid;
+	struct kv_err err = { 0 };
+	uint16_t port;
+
+	if (!token || strlen(token) < KV_SWEEP_TOKEN_LEAST)
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep: --await: " KV_SWEEP_TOKEN " is not set, or is short");
+	l->token = token;
+	if (kv_sweep_gate(kv_sweep_port(join), &l->gate, &port, &err) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "sweep: %s", err.msg);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(l->gate);
+		_exit(getppid() == self ? kv_sweep_worker_run(o, join) : KV_STATUS_UNKNOWN);
+	}
+	return pid > 0 ? KV_STATUS_OK
+		       : kv_fail(KV_STATUS_UNKNOWN, "sweep: fork: %s", strerror(errno));
+}
+
 int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s)
 {
 	char token[KV_SWEEP_TOKEN_HEX + 1];
@@ -191,6 +237,7 @@ int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s)
 		.progress = isatty(STDERR_FILENO) && !o->quiet,
 		.verbose = o->verbose,
 		.deadline_s = o->deadline_s,
+		.start_s = o->await ? KV_SWEEP_POD_S : START_S,
 		.rounds = o->no_pairs ? 0
 			  : o->rounds ? (uint32_t)o->rounds
 				      : UINT32_MAX,
@@ -217,11 +264,57 @@ int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s)
 	if (r == KV_STATUS_OK && kv_sweep_random(token) < 0)
 		r = kv_fail(KV_STATUS_UNKNOWN, "sweep: no random numbers");
 	if (r == KV_STATUS_OK)
-		r = o->hosts ? start_ssh(o, &names, &l) : start_srun(o, &names, &l);
+		r = o->await   ? start_await(o, &l)
+		    : o->hosts ? start_ssh(o, &names, &l)
+			       : start_srun(o, &names, &l);
 	if (r == KV_STATUS_OK && kv_sweep_lead(&l, &err) < 0)
 		r = kv_fail(KV_STATUS_UNKNOWN, "sweep: %s", err.msg);
 	if (l.state && fclose(l.state) == EOF && r == KV_STATUS_OK)
 		r = kv_fail(KV_STATUS_UNKNOWN, "sweep: the state file could not be written: %s",
 			    strerror(errno));
 	return r;
+}
+
+int kv_sweep_k8s_run(struct kv_opts *o)
+{
+	char token[KV_SWEEP_TOKEN_HEX + 1];
+	kv_strv args = { 0 };
+	struct kv_sweep_k8s k = {
+		.arena = o->arena,
+		.nodes = (uint32_t)o->nodes,
+		.container = o->container,
+		.program = o->program ? o->program : kv_self_path(o->arena),
+		.probe = kv_probe_path(o->arena),
+		.token = token,
+		.args = &args,
+		.efa = (size_t)o->efa,
+	};
+	static const char *const own[] = { "--for", "--nodes", "--container", "--program",
+					   "--efa" };
+
+	if (!kv_streq(o->render_for, "k8s"))
+		return kv_fail(KV_STATUS_USAGE, "sweep: --for %s: k8s is expected", o->render_for);
+	if (!o->nodes || !o->container)
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep: --for k8s: --nodes N and --container IMAGE are expected");
+	/* What is for the pods: all but what is for the Job. */
+	for (char *const *p = o->argv; *p; p++) {
+		bool skip = false;
+
+		for (size_t i = 0; i < KV_ARRAY_SIZE(own); i++) {
+			size_t n = strlen(own[i]);
+
+			if (strncmp(*p, own[i], n) == 0 && (!(*p)[n] || (*p)[n] == '=')) {
+				p += !(*p)[n];
+				skip = true;
+				break;
+			}
+		}
+		if (!skip)
+			kv_vec_push(o->arena, &args, *p);
+	}
+	if (kv_sweep_random(token) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "sweep: no random numbers");
+	kv_sweep_k8s_print(stdout, &k);
+	return KV_STATUS_OK;
 }

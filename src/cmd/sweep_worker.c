@@ -1,7 +1,11 @@
 /* kvpath sweep on each node: what it runs there is kvpath again. */
+#include <arpa/inet.h>
 #include <sys/utsname.h>
 
 #include "cmd/sweep.h"
+#include "prove/peer.h"
+
+#define KV_SWEEP_JOIN_S 60 /* the lead's host may be as busy as this one */
 
 static void add(const struct kv_opts *o, kv_strv *argv, const char *option, const char *value)
 {
@@ -88,7 +92,7 @@ static char **bench_command(const struct kv_opts *o, const char *target, bool li
 }
 
 /* What the lead knows this node by. */
-static const char *own_name(struct kv_arena *a)
+const char *kv_sweep_own_name(struct kv_arena *a)
 {
 	const char *told = getenv(KV_SWEEP_NODE), *slurm = getenv("SLURMD_NODENAME");
 	struct utsname u;
@@ -112,22 +116,64 @@ static const char *ssh_address(struct kv_arena *a)
 	return at ? kv_strndup(a, at, strcspn(at, " ")) : "";
 }
 
+/* The lead may be a pod that has no address yet. */
+static int join_by_name(const struct kv_opts *o, const char *name, uint16_t port, int *ret_fd,
+			struct kv_err *err)
+{
+	int64_t end = kv_sweep_now() + KV_SWEEP_POD_S * 1000LL;
+	int r = -ENOENT;
+
+	while (r < 0 && kv_sweep_now() < end) {
+		kv_peer_places places = { 0 };
+
+		r = kv_peer_resolve(o->arena, kv_probe_path(o->arena), name, port, &places, err);
+		for (size_t i = 0; i < places.n; i++) {
+			char address[INET6_ADDRSTRLEN];
+			const void *at = &places.v[i].addr;
+			bool v4 = places.v[i].addr.ss_family == AF_INET;
+			const void *ip =
+				v4 ? (const void *)&((const struct sockaddr_in *)at)->sin_addr
+				   : &((const struct sockaddr_in6 *)at)->sin6_addr;
+
+			if (!inet_ntop(v4 ? AF_INET : AF_INET6, ip, address, sizeof(address)))
+				continue;
+			r = kv_sweep_connect(address, port, 1, ret_fd, err);
+			if (r == 0)
+				break;
+		}
+		if (r < 0)
+			sleep(1);
+	}
+	return r;
+}
+
 static int join_at(const struct kv_opts *o, const char *join, int *ret_fd, struct kv_err *err)
 {
-	const char *colon = strrchr(join, ':'), *slurm = getenv("SLURM_LAUNCH_NODE_IPADDR");
-	long port = colon ? strtol(colon + 1, NULL, 10) : 0;
-	const char *address = colon ? kv_strndup(o->arena, join, (size_t)(colon - join)) : "";
+	const char *slurm = getenv("SLURM_LAUNCH_NODE_IPADDR"), *address;
+	struct kv_peer_place place;
+	uint16_t port = kv_sweep_port(join);
 
-	if (port <= 0 || port > 65535)
+	if (!port)
 		return kv_err(err, -EINVAL, KV_SWEEP_JOIN "=%s: no place of a lead", join);
+	address = kv_strndup(o->arena, join, (size_t)(strrchr(join, ':') - join));
 	if (!*address)
 		address = slurm ? slurm : "127.0.0.1";
-	return kv_sweep_connect(address, (uint16_t)port, ret_fd, err);
+	return kv_peer_place_parse(address, port, &place)
+		       ? kv_sweep_connect(address, port, KV_SWEEP_JOIN_S, ret_fd, err)
+		       : join_by_name(o, address, port, ret_fd, err);
+}
+
+uint16_t kv_sweep_port(const char *join)
+{
+	const char *colon = strrchr(join, ':');
+	long port = colon ? strtol(colon + 1, NULL, 10) : 0;
+
+	return port > 0 && port < 65536 ? (uint16_t)port : 0;
 }
 
 int kv_sweep_worker_run(const struct kv_opts *o, const char *join)
 {
-	const char *name = own_name(o->arena), *target = target_of(o, name);
+	const char *name = kv_sweep_own_name(o->arena), *target = target_of(o, name);
 	bool shell = kv_streq(join, "-");
 	struct kv_sweep_worker w = {
 		.name = name,

@@ -4,10 +4,9 @@
  */
 #include "prove/sweep_lead.h"
 
-#define START_MS 120000 /* for all nodes to come and be checked */
-#define GRACE_MS 15000  /* a bench has the deadline itself, and says more */
-#define AFTER_MS 10000  /* for the receiver, once the sender is done */
-#define AGAIN    8      /* batches of what looks slow, at most */
+#define GRACE_MS 15000 /* a bench has the deadline itself, and says more */
+#define AFTER_MS 10000 /* for the receiver, once the sender is done */
+#define AGAIN    8     /* batches of what looks slow, at most */
 #define DRAW_MS  200
 
 static void draw(struct kv_run *run, bool now)
@@ -179,7 +178,7 @@ static bool takes_part(const struct kv_run *run, uint32_t node)
 
 static int check_all(struct kv_run *run, struct kv_err *err)
 {
-	int64_t end = kv_sweep_now() + START_MS + run->lead->deadline_s * 1000LL;
+	int64_t end = kv_sweep_now() + (run->lead->start_s + run->lead->deadline_s) * 1000LL;
 	int r = 0;
 
 	for (uint32_t i = 0; i < run->sweep->n; i++)

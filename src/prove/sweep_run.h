@@ -64,8 +64,9 @@ struct kv_sweep_worker {
 
 /* Until the lead has done with it. 0, or -errno with err. */
 int kv_sweep_work(const struct kv_sweep_worker *w, int in, int out, struct kv_err *err);
-/* address: as numbers. */
-int kv_sweep_connect(const char *address, uint16_t port, int *ret_fd, struct kv_err *err);
+/* address: as numbers. Tries for so many seconds. */
+int kv_sweep_connect(const char *address, uint16_t port, unsigned seconds, int *ret_fd,
+		     struct kv_err *err);
 
 /* ---- the lead ---- */
 
@@ -82,11 +83,11 @@ struct kv_sweep_lead {
 	const char *token;
 	FILE *state; /* NULL: none */
 	bool progress, verbose;
-	unsigned deadline_s;
-	uint32_t rounds;  /* that are measured */
-	uint64_t pairs;   /* at most */
-	const bool *here; /* nodes that take part; NULL: all */
-	int gate;         /* listens; -1 */
+	unsigned deadline_s, start_s; /* of a transfer; for the nodes to come */
+	uint32_t rounds;              /* that are measured */
+	uint64_t pairs;               /* at most */
+	const bool *here;             /* nodes that take part; NULL: all */
+	int gate;                     /* listens; -1 */
 	KV_VEC(struct kv_sweep_start) starts;
 };
 

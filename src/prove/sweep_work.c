@@ -13,10 +13,9 @@
 
 #include "prove/sweep_run.h"
 
-#define DOC_MAX   ((size_t)64 << 20) /* of a child's document */
-#define SAID_MAX  ((size_t)64 << 10) /* of what else it says */
-#define REASON    400
-#define CONNECT_S 60 /* the lead's host may be as busy as this one */
+#define DOC_MAX  ((size_t)64 << 20) /* of a child's document */
+#define SAID_MAX ((size_t)64 << 10) /* of what else it says */
+#define REASON   400
 
 enum job_kind { JOB_NONE, JOB_CHECK, JOB_LISTEN, JOB_CONNECT };
 
@@ -375,12 +374,13 @@ int kv_sweep_work(const struct kv_sweep_worker *worker, int in, int out, struct 
 		      strerror(-r));
 }
 
-int kv_sweep_connect(const char *address, uint16_t port, int *ret_fd, struct kv_err *err)
+int kv_sweep_connect(const char *address, uint16_t port, unsigned seconds, int *ret_fd,
+		     struct kv_err *err)
 {
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
 	bool is4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
-	int64_t end = kv_sweep_now() + CONNECT_S * 1000;
+	int64_t end = kv_sweep_now() + seconds * 1000LL;
 	int one = 1, e = EINVAL;
 
 	if (!is4 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1)

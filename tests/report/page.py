@@ -72,6 +72,14 @@ def sweep(n, bad=(), name="gb200-%03d"):
     return {"schema": "kvpath.sweep/1", "nodes": nodes, "pairs": pairs}
 
 
+def merged(n, rounds, *options):
+    """What kvpath makes of a sweep of n nodes that never was."""
+    with tempfile.NamedTemporaryFile() as f:
+        subprocess.run([os.path.join(TOP, "tests/tools/sweepstate.py"), str(n), str(rounds), *options], stdout=f, check=True)
+        out = subprocess.run([KVPATH, "sweep", "--merge", "--json", f.name], capture_output=True, text=True, check=False)
+    return json.loads(out.stdout)
+
+
 ENGINES = [("nixl:LIBFABRIC", "efa"), ("nixl:UCX", "tcp"), ("ofi:efa", "efa"), ("ofi:tcp", "tcp"), ("tcp", None)]
 
 
@@ -221,10 +229,9 @@ def main():
     os.makedirs(directory, exist_ok=True)
     work = Work(os.path.abspath(directory))
     try:
-        made = [work.write("bench.json", bench(ENGINES, ops=("write", "read"))),
-                work.write("sweep.json", sweep(16, bad=(5,)))]
+        made = [work.write("bench.json", bench(ENGINES, ops=("write", "read")))]
         page, _ = check_page(work, "all", results("check-before", "check-after", "prove", "log-srun-tcp", "log-stall",
-                                                  "why") + made)
+                                                  "why", "sweep") + made)
         check_print(work, page)
         check_page(work, "host", results("check-p5"))
         many = [("engine-with-a-long-name-%d:LIBFABRIC" % i, "provider%d" % i) for i in range(12)]
@@ -232,6 +239,7 @@ def main():
                                   work.write("nodes.json", sweep(150, bad=(3, 77), name="a-long-name-of-a-node-%04d"))])
         check_page(work, "few", [work.write("one.json", bench(ENGINES[:1], sizes=(0,))),
                                  work.write("two.json", sweep(2))])
+        check_page(work, "blocks", [work.write("blocks.json", merged(1000, 64, "slow=7", "off=11", "lost=300"))])
         check_hostile(work)
         if args.keep:
             for name, extra in (("light", []), ("dark", ["--blink-settings=preferredColorScheme=0"])):
