@@ -141,10 +141,10 @@ static void tell_mount(struct kv_job *j, const struct question *q, const char *i
 
 static const struct kv_facts *facts_of(struct kv_job *j, struct kv_root *root,
 				       const struct kv_env *env, const char *image,
-				       const char *fabric)
+				       const struct kv_source_dir *fabric)
 {
 	struct kv_scan *scan = kv_new(j->arena, struct kv_scan);
-	kv_strv *sources = kv_new(j->arena, kv_strv);
+	kv_source_dirs *sources = kv_new(j->arena, kv_source_dirs);
 	struct kv_inspect in = { .root = root,
 				 .path = image,
 				 .env = env,
@@ -153,7 +153,7 @@ static const struct kv_facts *facts_of(struct kv_job *j, struct kv_root *root,
 				 .image = true,
 				 .sources = sources };
 
-	kv_vec_push(j->arena, sources, kv_strdup(j->arena, fabric));
+	kv_vec_push(j->arena, sources, *fabric);
 	kv_scan(root, scan);
 	return kv_facts_collect(&in, scan);
 }
@@ -165,9 +165,9 @@ static void tell_fabric(struct kv_job *j, const struct question *q, const struct
 	struct kv_arena *a = j->arena;
 	const struct kv_facts *f;
 	const struct kv_fabric *fab = NULL;
-	struct stat st;
+	struct kv_source_dir source = { .host = q->fabric->host };
 
-	if (!root || stat(q->fabric->host, &st) < 0) {
+	if (!root || kv_root_open(a, source.host, &source.root, NULL) < 0) {
 		kv_lint_add(j, "KV710", KV_INFO, i->line, i->column,
 			    kv_strf(a,
 				    "cannot tell whether %s can use the libfabric of %s: %s is not "
@@ -176,7 +176,7 @@ static void tell_fabric(struct kv_job *j, const struct question *q, const struct
 			    "run kvpath lint, or kvpath check --fabric, where both are");
 		return;
 	}
-	f = facts_of(j, root, env, i->path, q->fabric->host);
+	f = facts_of(j, root, env, i->path, &source);
 	for (size_t k = 0; k < f->fabrics.n; k++)
 		if (f->fabrics.v[k].source == KV_SOURCE_FABRIC &&
 		    (!fab || (fab->blocked && !f->fabrics.v[k].blocked)))
@@ -186,6 +186,7 @@ static void tell_fabric(struct kv_job *j, const struct question *q, const struct
 			    kv_strf(a, "%s can not use the mounted %s: %s", i->path, fab->path,
 				    fab->blocked),
 			    "take a newer image, or mount a libfabric that this one can use");
+	kv_root_close(source.root);
 }
 
 static void answer(struct kv_job *j, const struct question *q, const struct kv_job_image *i,
