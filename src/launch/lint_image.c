@@ -151,6 +151,7 @@ static const struct kv_facts *facts_of(struct kv_job *j, struct kv_root *root,
 				 .backend = "LIBFABRIC",
 				 .vram = true,
 				 .image = true,
+				 .cpu_level = kv_cpu_level(),
 				 .sources = sources };
 
 	kv_vec_push(j->arena, sources, *fabric);
