@@ -186,7 +186,8 @@ static void buf_reserve(struct kv_buf *b, size_t more)
 void kv_buf_add(struct kv_buf *b, const void *bytes, size_t n)
 {
 	buf_reserve(b, n);
-	memcpy(b->text + b->n, bytes, n);
+	if (n) /* what is empty may be NULL */
+		memcpy(b->text + b->n, bytes, n);
 	b->n += n;
 	b->text[b->n] = '\0';
 }
