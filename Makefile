@@ -45,7 +45,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make cli' 'only the tests of the command line'
-	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep (root)'
+	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep, transfers beside fi_pingpong and iperf3 (root)'
 	@printf '%-38s %s\n' 'make kill-test' 'ends fix and undo at every system call, or every STRIDEth (root)'
 	@printf '%-38s %s\n' 'make hostile' 'check, fix and undo on containers made to lead them out, the kernel watching (root)'
 	@printf '%-38s %s\n' 'make crowd ROUNDS=200' 'sixty-four at once repair one container, so many times (root)'
@@ -83,6 +83,7 @@ bench: build
 	@bench/loader
 	@bench/log
 	@bench/sweep
+	@bench/transfer
 
 kill-test: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/kill.sh $(STRIDE)

@@ -143,7 +143,7 @@ static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
 /* Failed by the engine's own fault: 1. What could not be tried or did not end in time: 3. */
 static int status_of(const struct kv_bench_report *rep)
 {
-	static const char *const faults[] = { "nixl", "corrupt", "crash" };
+	static const char *const faults[] = { "nixl", "library", "corrupt", "crash" };
 	int status = KV_STATUS_OK;
 
 	for (size_t i = 0; i < rep->engines.n; i++) {
@@ -227,6 +227,7 @@ static int run(struct kv_opts *o)
 	struct kv_bench_request req = { 0 };
 	struct kv_bench_report rep = { .before = o->before, .after = o->after };
 	struct kv_bench_part part;
+	const struct kv_facts *f;
 	const struct kv_nixl *n;
 	kv_strv engines = { 0 };
 	int r = kv_bench_part_choose(o, &part);
@@ -240,8 +241,12 @@ static int run(struct kv_opts *o)
 		r = choose_shapes(o, &req, &rep.shape_source);
 	if (r != KV_STATUS_OK)
 		return r;
-	n = choose(kv_target_facts(&t));
+	f = kv_target_facts(&t);
+	n = choose(f);
 	fill(o, &t, n, &req);
+	r = kv_bench_libs(o, f, n, &req);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (part.role == KV_BENCH_TARGET)
 		return kv_bench_part_serve(o, &part, &req, self(o, &t, n));
 	choose_engines(o, n, &engines);
@@ -259,14 +264,21 @@ const struct kv_command kv_cmd_bench = {
 	.rights = KV_RIGHTS_RUN,
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "measure transfers in KV shapes: NIXL's backends and plain TCP, side by side",
-	.options = "mount env engine before after shape model tokens page tp dtype layout op mem "
+	.options = "mount env fabric engine before after shape model tokens page tp dtype layout "
+		   "op mem "
 		   "iters deadline listen connect token-file json quiet verbose color",
 	.help = "Engines: nixl:BACKEND, through NIXL's own C API in the target, and tcp, plain "
-		"sockets. Two workers on this host move\n"
-		"every shape; each block is checked at the receiver by CRC32C, and what arrives "
-		"changed is never counted. Of NIXL a\n"
-		"transfer ends when the target has taken its notification. us/xfer is the mean; "
-		"p50 to max are microseconds.\n"
+		"sockets; and raw, to compare NIXL with:\n"
+		"ofi:PROVIDER, libfabric's fi_write and fi_read on every domain of the provider "
+		"(ofi:PROVIDER/DOMAIN+DOMAIN: on those), by the\n"
+		"libfabric that NIXL's plugin gets, or that of --fabric; and ucx, libucp's put and "
+		"get, as NIXL's wheel has it. Two workers on this host "
+		"move "
+		"every shape; each block is checked\n"
+		"at the receiver by CRC32C, and what arrives changed is never counted. Of NIXL and "
+		"the raw ones a transfer ends when the\n"
+		"target has taken its notification. us/xfer is the mean; p50 to max are "
+		"microseconds.\n"
 		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.\n\n"
 		"Two hosts: kvpath bench --listen PORT on the one that receives, kvpath bench "
 		"--connect HOST:PORT on the other one, which\n"

@@ -167,6 +167,15 @@ json_t *kv_plan_json(const struct kv_opts *o, const struct kv_target *t, const s
 		     const char *schema, const char *done);
 enum kv_status kv_plan_status(const struct kv_opts *o, const struct kv_plan *p);
 
+struct kv_bench_request;
+
+/*
+ * The libraries of bench's raw engines: those that NIXL's plugins get, or of --fabric.
+ * KV_STATUS_OK or the status of having said what is wrong.
+ */
+int kv_bench_libs(const struct kv_opts *o, const struct kv_facts *f, const struct kv_nixl *n,
+		  struct kv_bench_request *req);
+
 /* The file of this program, absolute where the kernel tells. */
 const char *kv_self_path(struct kv_arena *a);
 /* Where kvpath-probe lies: $KVPATH_PROBE, else libexec/kvpath beside the bin of this kvpath. */

@@ -211,10 +211,21 @@ static bool parse_number(const char *s, uint64_t max, uint64_t *ret)
 	return true;
 }
 
+/* "efa", "verbs;ofi_rxm", "tcp/eth0+eth1": a provider of libfabric, and domains of it. */
+static bool is_provider_name(const char *s)
+{
+	return *s && strlen(s) < 56 && *s != '/' && *s != '-' &&
+	       s[strspn(s,
+			"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-;./+:")] ==
+		       '\0';
+}
+
 /* As the probe has them; what it does not have it refuses itself. */
 static bool is_engine_name(const char *s)
 {
-	return kv_streq(s, "tcp") || (kv_starts(s, "nixl:") && is_backend_name(s + 5));
+	return kv_streq(s, "tcp") || kv_streq(s, "ucx") ||
+	       (kv_starts(s, "nixl:") && is_backend_name(s + 5)) ||
+	       (kv_starts(s, "ofi:") && is_provider_name(s + 4));
 }
 
 static bool is_shape(const char *s)

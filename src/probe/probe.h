@@ -41,8 +41,9 @@ enum probe_cause {
 	PROBE_CAUSE_ENVIRONMENT, /* no GPU, no memory: nothing was learned about the backend */
 	PROBE_CAUSE_CORRUPT,     /* bytes arrived changed, or where they do not belong */
 	PROBE_CAUSE_DEADLINE,
-	PROBE_CAUSE_CRASH, /* killed by a signal, or exited inside a call */
-	PROBE_CAUSE_PEER,  /* only because the other agent ended */
+	PROBE_CAUSE_CRASH,   /* killed by a signal, or exited inside a call */
+	PROBE_CAUSE_LIBRARY, /* libfabric or libucp said no */
+	PROBE_CAUSE_PEER,    /* only because the other agent ended */
 	_PROBE_CAUSES,
 };
 

@@ -26,6 +26,7 @@ const char *probe_cause_name(enum probe_cause cause)
 		[PROBE_CAUSE_CORRUPT] = "corrupt",
 		[PROBE_CAUSE_DEADLINE] = "deadline",
 		[PROBE_CAUSE_CRASH] = "crash",
+		[PROBE_CAUSE_LIBRARY] = "library",
 		[PROBE_CAUSE_PEER] = "peer",
 	};
 

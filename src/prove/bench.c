@@ -119,6 +119,8 @@ static char **arguments(struct kv_arena *a, const struct kv_bench_request *req, 
 	    req->iters ? kv_strf(a, "%llu", (unsigned long long)req->iters) : NULL);
 	add(a, &argv, "--deadline", kv_strf(a, "%u", req->where.deadline_s));
 	add(a, &argv, "--capi", req->where.capi);
+	add(a, &argv, "--fabric", req->fabric);
+	add(a, &argv, "--ucp", req->ucp);
 	kv_vec_push(a, &argv, NULL);
 	return argv.v;
 }

@@ -137,6 +137,71 @@ static json_t *comparison(const struct kv_bench_report *r)
 	return rows;
 }
 
+/* The engine that moves the same way without NIXL: its library, called directly; NULL. */
+static const struct kv_bench_engine *raw_of(const struct kv_bench_report *r,
+					    const struct kv_bench_engine *e)
+{
+	if (kv_streq(e->name, "nixl:UCX"))
+		return named(r, "ucx");
+	for (size_t i = 0; kv_streq(e->name, "nixl:LIBFABRIC") && i < r->engines.n; i++)
+		if (kv_starts(r->engines.v[i].name, "ofi:") && r->engines.v[i].provider &&
+		    e->provider && kv_streq(r->engines.v[i].provider, e->provider))
+			return &r->engines.v[i];
+	return NULL;
+}
+
+static json_t *raw_row(const struct kv_bench_engine *e, const struct kv_bench_engine *raw,
+		       const json_t *run)
+{
+	const json_t *of = same_run(raw, run);
+
+	if (!of || !(num(of, "bytes_per_s") > 0))
+		return NULL;
+	return json_pack("{s:s,s:s,s:s,s:O,s:O,s:f,s:b}", "engine", e->name, "raw", raw->name, "op",
+			 str(run, "op"), "count", json_object_get(run, "count"), "size",
+			 json_object_get(run, "size"), "of_raw",
+			 num(run, "bytes_per_s") / num(of, "bytes_per_s"), "busy",
+			 busy(run) || busy(of));
+}
+
+/* What NIXL gives of what its library gives, for each shape that both measured. */
+static json_t *raw_ratios(const struct kv_bench_report *r)
+{
+	json_t *rows = json_array(), *run, *row;
+	size_t k;
+
+	for (size_t i = 0; i < r->engines.n; i++) {
+		const struct kv_bench_engine *e = &r->engines.v[i], *raw = raw_of(r, e);
+
+		if (!raw)
+			continue;
+		json_array_foreach(e->runs, k, run)
+		{
+			row = raw_row(e, raw, run);
+			if (row)
+				json_array_append_new(rows, row);
+		}
+	}
+	return rows;
+}
+
+static void put_raw(FILE *out, struct kv_arena *a, const struct kv_bench_report *r)
+{
+	json_t *rows = raw_ratios(r), *row;
+	size_t i;
+
+	if (json_array_size(rows))
+		fputs("of what the library itself gives (bytes a second)\n", out);
+	json_array_foreach(rows, i, row) fprintf(
+		out, "  %-14s %-5s %7.0f x %-9s %6.2f of %s%s\n", str(row, "engine"),
+		str(row, "op"), num(row, "count"), kv_size_text(a, (uint64_t)num(row, "size")),
+		num(row, "of_raw"), kv_printable(a, str(row, "raw")),
+		json_is_true(json_object_get(row, "busy"))
+			? " (on a busy machine: no figure to rely on)"
+			: "");
+	json_decref(rows);
+}
+
 static void put_comparison(FILE *out, struct kv_arena *a, const struct kv_bench_report *r)
 {
 	json_t *rows = comparison(r), *row;
@@ -176,6 +241,7 @@ void kv_text_bench(FILE *out, struct kv_arena *a, const struct kv_bench_report *
 		put_hosts(out, a, r);
 	for (size_t i = 0; i < r->engines.n; i++)
 		put_engine(out, a, &r->engines.v[i]);
+	put_raw(out, a, r);
 	put_comparison(out, a, r);
 }
 
@@ -244,9 +310,9 @@ json_t *kv_json_bench(struct kv_arena *a, const struct kv_bench_report *r)
 		json_array_extend(runs, r->engines.v[i].runs);
 		json_array_append_new(engines, engine_json(&r->engines.v[i]));
 	}
-	return json_pack("{s:s,s:s,s:o,s:O?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "schema",
+	return json_pack("{s:s,s:s,s:o,s:O?,s:s?,s:s?,s:s?,s:o,s:o,s:o,s:o}", "schema",
 			 "kvpath.bench/1", "version", KVPATH_VERSION, "host", kv_json_bench_host(a),
 			 "peer", r->peer, "target", r->target, "nixl", r->nixl, "shape_source",
 			 r->shape_source, "engines", engines, "runs", runs, "comparison",
-			 comparison(r));
+			 comparison(r), "raw", raw_ratios(r));
 }

@@ -38,6 +38,80 @@ teardown() {
 	says 'does not load' FABRIC_1.7 sockets
 }
 
+# Each shape of small, many, few, large and odd blocks, both ways; all checked.
+raw() {
+	kv bench --json --engine "$1" --op both --shape 1x1 --shape 3000x257 --shape 64x65536 \
+		--shape 3x4099 --shape 2x5000001 --iters 6 "${@:2}"
+	ended 0
+	json '(.runs | length) == 10 and all(.runs[]; .intact and .iters > 0 and .notified == "timed")'
+	json '.engines[0].clean_end and .engines[0].provider != null'
+	json '([.runs[].op] | unique) == ["read", "write"] and all(.runs[]; .rails == (.rail_names | length))'
+}
+
+@test "libfabric raw, over tcp and over shared memory: every shape, both ways, all checked" {
+	raw ofi:tcp
+	json 'all(.runs[]; (.provider | startswith("tcp")) and .rail_names == ["lo"])'
+	raw ofi:shm
+	json 'all(.runs[]; .provider == "shm")'
+}
+
+@test "libfabric raw with newer libraries: their own layout, by --fabric, in a container too" {
+	container
+	for f in F1 F2; do
+		fabric=$("$top/tests/roots/fabric" $f 2>/dev/null)/opt/amazon/efa
+		raw ofi:tcp --fabric "$fabric"
+		json 'all(.runs[]; .detail | startswith("libfabric 2."))'
+	done
+	kv bench --json --engine ofi:shm --fabric "$fabric" --shape 4x65536 --op both --iters 5 "$container"
+	ended 0
+	json 'all(.runs[]; .intact and (.detail | startswith("libfabric 2.5")))'
+	kv bench --json --engine ofi:shm --shape 4x65536 --iters 5 "$container"
+	ended 0
+	json 'all(.runs[]; .intact and (.detail | startswith("libfabric 1.17")))'
+}
+
+@test "libfabric raw over several rails: blocks and their parts go over all of them" {
+	[ "$(id -u)" = 0 ] || skip "needs root for interfaces of its own"
+	into unshare --net -- sh -c 'ip link set lo up && ip link add d0 type veth peer name d1 &&
+		ip addr add 10.9.8.7/24 dev d0 && ip link set d0 up && ip link set d1 up && exec "$@"' sh \
+		"$KVPATH" bench --json --engine ofi:tcp/lo+d0 --op both \
+		--shape 1x4096 --shape 1x3000001 --shape 33x70001 --iters 6
+	ended 0
+	json '(.runs | length) == 6 and all(.runs[]; .intact and .rails == 2 and .rail_names == ["lo", "d0"])'
+}
+
+@test "UCX raw: Debian's and the wheel's libucp, every shape, both ways, all checked" {
+	into env UCX_TLS=tcp "$probe" bench --engine ucx --shape 1x1 --shape 3000x257 --shape 3x70001 --op both --iters 5
+	ended 0
+	out=$(grep '^{' <<<"$out")
+	json -s 'length == 7 and .[6].good and all(.[:6][]; .intact and (.detail | startswith("libucp 1.13")) and
+		(.rail_names | all(startswith("tcp/"))))'
+	container
+	raw ucx "$container"
+	json 'all(.runs[]; (.detail | startswith("libucp 1.13") | not) and (.rail_names | length) > 0)'
+	kv bench --json --engine nixl:UCX --engine ucx --shape 1x4096 --shape 8x65536 --iters 5 "$container"
+	ended 0
+	json '(.raw | length) == 2 and all(.raw[]; .engine == "nixl:UCX" and .raw == "ucx" and .of_raw > 0)'
+	kv bench --engine ucx --env UCX_TLS=nosuch --shape 1x4096
+	ended 1
+	says failed ucp_
+}
+
+@test "libfabric raw: what is not there is named, with what there is" {
+	kv bench --engine ofi:efa --shape 1x4096
+	ended 3
+	says 'fi_getinfo: No data available' 'offers no efa'
+	kv bench --engine ofi:tcp/nosuch0 --shape 1x4096
+	ended 3
+	says 'no domain nosuch0; there are:' lo
+	kv bench --engine ofi:tcp --fabric /nonexistent --shape 1x4096
+	ended 2
+	one_line --fabric
+	into "$probe" bench --engine ofi:tcp --shape 1x4096 --fabric /nonexistent/libfabric.so.1
+	ended 1
+	says environment 'cannot open shared object file' --fabric
+}
+
 @test "an engine that the target has not, and GPU memory where there is no GPU: cannot tell" {
 	kv_bare bench --engine nixl:UCX --shape 1x4096 /
 	ended 3

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "probe/bench/bench.h"
+#include "probe/bench/stripe.h"
 
 /* Of worker.c, which is not here. */
 void bench_doing(struct bench_side *s, const char *what)
@@ -173,12 +174,70 @@ static void test_percentiles(void **state)
 	assert_int_equal(st.p99_ns, 7);
 }
 
+/* Every byte of every block goes once, to the place that the check looks at, in no operation longer
+ * than it may be. */
+static void stripe_once(const struct bench_test *t, unsigned rails, uint64_t max_msg)
+{
+	uint64_t n = t->count * t->size, used[8] = { 0 }, most = 0, least = UINT64_MAX, wrong = 0;
+	uint8_t *seen = calloc(1, (size_t)(n * t->slots));
+	struct stripe_cursor c;
+	struct stripe_op op;
+	struct stripe st;
+
+	stripe_make(t, rails, max_msg, &st);
+	for (uint64_t slot = 0; slot < t->slots; slot++) {
+		uint64_t ops = 0;
+
+		for (stripe_start(&st, t, slot, &c); c.left; stripe_next(&c), ops++) {
+			uint64_t block, off;
+
+			stripe_get(&c, &op);
+			block = (op.here - slot * n) / t->size;
+			off = (op.here - slot * n) % t->size;
+			assert_true(op.len > 0 && op.len <= max_msg && op.len <= t->size - off);
+			assert_true(op.rail < rails);
+			assert_int_equal(op.there, bench_peer_block(t, slot, block) + off);
+			used[op.rail] += op.len;
+			wrong += memchr(seen + op.there, 1, op.len) != NULL;
+			memset(seen + op.there, 1, op.len);
+		}
+		assert_int_equal(ops, st.ops);
+	}
+	assert_int_equal(wrong, 0);
+	assert_null(memchr(seen, 0, (size_t)(n * t->slots)));
+	for (unsigned i = 0; i < rails; i++) {
+		most = used[i] > most ? used[i] : most;
+		least = used[i] < least ? used[i] : least;
+	}
+	/* Big transfers use every rail, none much more than another. */
+	if (t->size >= rails * STRIPE_MIN_PART || t->count >= rails * 4)
+		assert_true(least > 0 && most <= 2 * least);
+	free(seen);
+}
+
+static void test_stripes(void **state)
+{
+	static const uint64_t sizes[] = { 1, 37, 4096, 65536, 131072, 131073, 600001 };
+	static const uint64_t counts[] = { 1, 2, 5, 33 };
+	static const uint64_t longest[] = { 1000, 5000, 65536, UINT64_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(sizes); i++)
+		for (size_t k = 0; k < KV_ARRAY_SIZE(counts); k++)
+			for (unsigned rails = 1; rails <= 8; rails += rails == 1 ? 1 : 3)
+				for (size_t m = 0; m < KV_ARRAY_SIZE(longest); m++)
+					stripe_once(&(struct bench_test){ .count = counts[k],
+									  .size = sizes[i],
+									  .slots = 2 },
+						    rails, longest[m]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_byte),  cmocka_unit_test(test_old_and_misplaced),
-		cmocka_unit_test(test_peer_order),  cmocka_unit_test(test_crc),
-		cmocka_unit_test(test_percentiles),
+		cmocka_unit_test(test_every_byte), cmocka_unit_test(test_old_and_misplaced),
+		cmocka_unit_test(test_peer_order), cmocka_unit_test(test_stripes),
+		cmocka_unit_test(test_crc),        cmocka_unit_test(test_percentiles),
 	};
 
 	return cmocka_run_group_tests_name("bench", tests, NULL, NULL);

@@ -56,7 +56,7 @@ struct bench_fail {
 
 /* Where the libraries lie; each host has its own. NULL: by soname. */
 struct bench_libs {
-	const char *capi;
+	const char *capi, *fabric, *ucp;
 };
 
 /* In memory shared by the workers of this host, and with their parent. */
@@ -93,7 +93,7 @@ struct bench_side {
 	void *state;           /* the engine's own */
 
 	/* What the engine knows about the way of the bytes; for the results. */
-	char provider[64], detail[512];
+	char provider[64], detail[512], rail_names[1024]; /* names: separated by commas */
 	unsigned rails;
 	double prep_us;       /* the making of one request, where that is a step of its own */
 	const char *notified; /* "timed", "counted", or NULL where the engine has none */
@@ -118,7 +118,7 @@ struct bench_engine {
 	void (*close)(struct bench_side *s);
 };
 
-extern const struct bench_engine bench_tcp, bench_nixl;
+extern const struct bench_engine bench_tcp, bench_nixl, bench_ofi, bench_ucx;
 
 /* "ofi:tcp" -> its engine, NULL where there is none; *ret_arg points behind the colon. */
 const struct bench_engine *bench_engine_find(const char *spec, const char **ret_arg);
@@ -130,6 +130,8 @@ static inline uint64_t bench_block(const struct bench_test *t, uint64_t slot, ui
 }
 
 uint64_t bench_peer_block(const struct bench_test *t, uint64_t slot, uint64_t block);
+/* From one block's place to the next one's, in blocks, modulo their count: for who does many. */
+uint64_t bench_peer_step(const struct bench_test *t);
 
 /* ---- pattern.c ---- */
 
@@ -165,6 +167,7 @@ int bench_alive(struct bench_side *s);
 /* What the initiator is to measure; results go to out, a JSON object a line. */
 struct bench_order {
 	uint64_t iters, warmup;
+	uint64_t again; /* a transfer is made so often before its data are checked; mostly 1 */
 	double seconds; /* for one test, once it has had a batch */
 	FILE *out;
 };

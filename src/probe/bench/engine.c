@@ -3,7 +3,8 @@
 
 #include "probe/bench/bench.h"
 
-static const struct bench_engine *const engines[] = { &bench_tcp, &bench_nixl };
+static const struct bench_engine *const engines[] = { &bench_tcp, &bench_nixl, &bench_ofi,
+						      &bench_ucx };
 
 const struct bench_engine *bench_engine_find(const char *spec, const char **ret_arg)
 {

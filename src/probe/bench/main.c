@@ -217,6 +217,8 @@ static void take(struct job *j, int c, const char *v)
 		j->gpu[PROBE_TARGET] = (unsigned)probe_number(v, 0, 255, "--peer-gpu");
 	else if (c == 'i')
 		j->order.iters = probe_number(v, 1, BENCH_MAX_ITERS, "--iters");
+	else if (c == 'a')
+		j->order.again = probe_number(v, 1, BENCH_MAX_ITERS, "--again");
 	else if (c == 'w')
 		j->order.warmup = probe_number(v, 0, BENCH_MAX_ITERS, "--warmup");
 	else if (c == 'S')
@@ -227,6 +229,10 @@ static void take(struct job *j, int c, const char *v)
 		j->spec.deadline_s = probe_number(v, 1, 86400, "--deadline");
 	else if (c == 'c')
 		j->libs.capi = v;
+	else if (c == 'f')
+		j->libs.fabric = v;
+	else if (c == 'u')
+		j->libs.ucp = v;
 	else if (c == 'r')
 		take_remote(j, v);
 }
@@ -264,10 +270,13 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "peer-gpu", required_argument, NULL, 'G' },
 		{ "iters", required_argument, NULL, 'i' },
 		{ "warmup", required_argument, NULL, 'w' },
+		{ "again", required_argument, NULL, 'a' },
 		{ "ms", required_argument, NULL, 'S' },
 		{ "buffer", required_argument, NULL, 'b' },
 		{ "deadline", required_argument, NULL, 'd' },
 		{ "capi", required_argument, NULL, 'c' },
+		{ "fabric", required_argument, NULL, 'f' },
+		{ "ucp", required_argument, NULL, 'u' },
 		{ "remote", required_argument, NULL, 'r' },
 		{ 0 },
 	};
@@ -288,7 +297,7 @@ static int parse(int argc, char **argv, struct job *j)
 int probe_bench(int argc, char **argv, FILE *out)
 {
 	static struct job j = { .spec = { .buffer = UINT64_C(64) << 20, .deadline_s = 60 },
-				.order = { .iters = 1000, .warmup = 10, .seconds = 2 },
+				.order = { .iters = 1000, .warmup = 10, .again = 1, .seconds = 2 },
 				.write = true };
 
 	if (parse(argc, argv, &j) < 0) {
@@ -296,9 +305,11 @@ int probe_bench(int argc, char **argv, FILE *out)
 		      "write|read|"
 		      "both] [--mem dram|vram]\n"
 		      "                          [--gpu N] [--peer-gpu N] [--iters N] [--warmup N] "
+		      "[--again N] "
 		      "[--ms N] [--buffer BYTES]\n"
-		      "                          [--deadline SECONDS] [--capi PATH] "
-		      "[--remote target|initiator <SOCKET]\n",
+		      "                          [--deadline SECONDS] [--capi PATH] [--fabric "
+		      "PATH] "
+		      "[--ucp PATH] [--remote target|initiator <SOCKET]\n",
 		      stderr);
 		return PROBE_EXIT_USAGE;
 	}

@@ -128,16 +128,16 @@ static int batch_run(struct run *r, uint64_t n, bool timed)
 	size_t n_sums = 0;
 	int ret = -1;
 
-	b.total = r->total += n;
+	b.total = r->total += n * r->order->again;
 	if (batch_fill(s, &b, &sums, &n_sums) < 0)
 		return -1;
 	bench_doing(s, "a transfer");
-	for (uint64_t slot = 0; slot < n; slot++) {
-		uint64_t local = 0, ns = transfer(s, slot, &local);
+	for (uint64_t i = 0; i < n * r->order->again; i++) {
+		uint64_t local = 0, ns = transfer(s, i % n, &local);
 
 		if (!ns)
 			goto out;
-		if (!timed)
+		if (!timed || kept == r->order->iters)
 			continue;
 		r->local[kept] = local;
 		r->times[kept++] = ns;

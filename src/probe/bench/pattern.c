@@ -157,7 +157,7 @@ static uint64_t gcd(uint64_t a, uint64_t b)
 }
 
 /* An order that has no neighbours left of it, so that no library can merge blocks into one. */
-uint64_t bench_peer_block(const struct bench_test *t, uint64_t slot, uint64_t block)
+uint64_t bench_peer_step(const struct bench_test *t)
 {
 	uint64_t step = t->count * 5 / 8 | 1;
 
@@ -166,5 +166,10 @@ uint64_t bench_peer_block(const struct bench_test *t, uint64_t slot, uint64_t bl
 	/* 1 would be no other order; the reverse one is always there. */
 	if (step == 1 && t->count > 2)
 		step = t->count - 1;
-	return bench_block(t, slot, (block * step + slot) % t->count);
+	return step;
+}
+
+uint64_t bench_peer_block(const struct bench_test *t, uint64_t slot, uint64_t block)
+{
+	return bench_block(t, slot, (block * bench_peer_step(t) + slot) % t->count);
 }

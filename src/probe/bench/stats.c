@@ -1,5 +1,6 @@
 /* From times to a line of results. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "probe/bench/bench.h"
 
@@ -61,6 +62,24 @@ static void put_str(FILE *out, const char *key, const char *s)
 	probe_json_str(out, s && *s ? s : NULL);
 }
 
+/* The parts of s between commas. */
+static void put_list(FILE *out, const char *key, const char *s)
+{
+	char part[64];
+	size_t n;
+
+	fprintf(out, ",\"%s\":[", key);
+	for (const char *at = s;; at += n + 1) {
+		n = strcspn(at, ",");
+		snprintf(part, sizeof(part), "%.*s", (int)n, at);
+		fputs(at == s ? "" : ",", out);
+		probe_json_str(out, part);
+		if (!at[n])
+			break;
+	}
+	fputc(']', out);
+}
+
 void bench_print_run(struct bench_side *s, const struct bench_order *order,
 		     const struct bench_stats *st)
 {
@@ -79,6 +98,8 @@ void bench_print_run(struct bench_side *s, const struct bench_order *order,
 		(unsigned long long)st->n);
 	fprintf(out, ",\"warmup\":%llu,\"batches\":%llu,\"rails\":%u",
 		(unsigned long long)order->warmup, (unsigned long long)st->batches, s->rails);
+	if (order->again > 1)
+		fprintf(out, ",\"again\":%llu", (unsigned long long)order->again);
 	fprintf(out, ",\"cpu_wait_s\":%.6f", (double)st->waited_ns / 1e9);
 	if (st->local_p50_ns)
 		put_us(out, "local_p50_us", st->local_p50_ns);
@@ -91,6 +112,8 @@ void bench_print_run(struct bench_side *s, const struct bench_order *order,
 	fprintf(out, ",\"time_s\":%.6f,\"bytes_per_s\":%.0f", sum, bytes / sum);
 	if (s->prep_us > 0)
 		fprintf(out, ",\"prep_us\":%.3f", s->prep_us);
+	if (*s->rail_names)
+		put_list(out, "rail_names", s->rail_names);
 	put_str(out, "notified", s->notified);
 	fprintf(out, ",\"checksum\":\"crc32c %s\",\"intact\":true}\n", bench_crc_name());
 	fflush(out);
