@@ -139,6 +139,7 @@ static int write_edited(struct bake *b, const struct kv_plan *p, struct kv_squas
 	e->edits = &plan.edits;
 	if (r == 0)
 		r = kv_squash_edit(e, err);
+	e->edits = NULL; /* they end here */
 	return r < 0 ? r : verify(b->o->arena, path, &plan, err);
 }
 

@@ -31,6 +31,8 @@ status=0
 unshare --mount --propagation private -- bash -ec '
 	root=$1 lent=$2
 	shift 2
+	# A root that is a mount, as that of a machine is: what starts namespaces in there relies on it.
+	mount --bind "$root" "$root"
 	mount -t proc proc "$root/proc"
 	mount --rbind /sys "$root/sys"
 	mount --rbind /dev "$root/dev"

@@ -2,10 +2,10 @@
 """run.py [FILE...]: runs the command lines of README.md and docs/*.md as a reader would, in a directory with what the
 README names: ./container, the real broken one, ./efa, a host's tree, container.sqsh, logs and a recipe.
 
-A command is a line "$ COMMAND" or "# COMMAND" of an indented or fenced block. `...` in it stands for a long path of the
+A command is a line "$ COMMAND", "# COMMAND", "kvpath ..." or "make ..." of an indented or fenced block. `...` in it stands for a long path of the
 container. It must not end as wrong usage, and every finding and verdict that the page shows of it must be in what it
 prints. A block after `<!-- not run: WHY -->` is only looked at: its shell syntax, and that kvpath knows the command and
-its options. Of lines `make TARGET`, make must know the target. Prints TAP."""
+its options. Of `make TARGET`, make must know the target. Prints TAP."""
 import glob
 import os
 import re
@@ -28,7 +28,7 @@ class Block:
         prompt = re.match(r"[$#] (?=\S)(.*)", text)
         if prompt and re.match(r"[a-z./]", prompt.group(1)):
             self.steps.append([prompt.group(1), []])
-        elif re.match(r"make( |$)", text):
+        elif re.match(r"(make|kvpath)( |$)", text):
             self.steps.append([re.sub(r"\s+#.*", "", text), []])
         elif self.steps and self.steps[-1][0].endswith("\\"):
             self.steps[-1][0] = self.steps[-1][0][:-1] + text.strip()
