@@ -210,6 +210,7 @@ static void put_map(struct kv_html *h, struct sweep *s, const char *of)
 	size_t n = choose(s);
 	double cell = n ? cell_of(n) : 0, width = page.name + (double)n * cell + 1,
 	       height = page.head + (double)n * cell + 1;
+	bool drawn[NODES][NODES] = { 0 };
 
 	if (!n || !s->pairs.n)
 		return;
@@ -229,8 +230,11 @@ static void put_map(struct kv_html *h, struct sweep *s, const char *of)
 		const struct pair *p = &s->pairs.v[i];
 		size_t row = s->nodes.v[p->a].shown, column = s->nodes.v[p->b].shown;
 
-		if (row && column)
-			put_cell(h, s, p, row - 1, column - 1, cell);
+		/* A document may have a pair twice. */
+		if (!row || !column || drawn[row - 1][column - 1])
+			continue;
+		drawn[row - 1][column - 1] = true;
+		put_cell(h, s, p, row - 1, column - 1, cell);
 	}
 	kv_html(h, "</svg></div>\n");
 	put_key(h, s);
