@@ -34,7 +34,7 @@ build() {
 	local options=()
 	[ "$1" = "$(uname -m)" ] || options=(--cross-file "scripts/cross/$1.ini")
 	rm -rf "$2"
-	CFLAGS="-ffile-prefix-map=$PWD=." meson setup --prefix=/usr -Ddebug=false "${options[@]}" "$2" >"$2.log" || {
+	meson setup --prefix=/usr -Ddebug=false -Dc_args="['-ffile-prefix-map=$PWD=.']" "${options[@]}" "$2" >"$2.log" || {
 		cat "$2.log" >&2
 		return 1
 	}
