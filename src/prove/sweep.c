@@ -186,7 +186,8 @@ json_t *kv_sweep_brief(const json_t *check)
 static const char *keep(struct kv_sweep *s, const char *text)
 {
 	struct kv_arena_mark mark = kv_arena_mark(s->arena);
-	const char *shown = kv_printable(s->arena, kv_strndup(s->arena, text, MAX_TEXT));
+	const char *cut = kv_strndup(s->arena, text, strnlen(text, MAX_TEXT));
+	const char *shown = kv_printable(s->arena, cut);
 	const char *kept = kv_map_get(s->interned, shown);
 
 	if (kept) {
