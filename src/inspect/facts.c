@@ -139,10 +139,12 @@ static struct kv_facts *collect(struct kv_facts *f, const kv_source_dirs *source
 		kv_find_fabrics(f);
 	kv_find_config(f);
 	kv_find_nixls(f);
+	if (!f->brief)
+		kv_find_frameworks(f);
+	kv_find_imported(f);
 	if (f->brief)
 		return f;
 	kv_find_orphans(f);
-	kv_find_frameworks(f);
 	/* Both MLNX_OFED and DOCA's packages put it there, and nothing else does. */
 	if (kv_root_is_file(f->root, "/usr/bin/ofed_info"))
 		f->mofed = "/usr/bin/ofed_info";

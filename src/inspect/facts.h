@@ -12,7 +12,8 @@
 /* ---- what the walk over the tree found ---- */
 
 struct kv_scan {
-	kv_strv sites;      /* site-packages and dist-packages directories */
+	kv_strv sites; /* site-packages and dist-packages directories, and links of these names */
+	kv_strv packages;   /* directories that hold a NIXL package, whatever their names */
 	kv_strv libnixls;   /* regular files libnixl.so */
 	kv_strv libfabrics; /* regular files libfabric*.so* */
 	kv_strv plugins;    /* regular files libplugin_*.so */
@@ -87,6 +88,7 @@ struct kv_nixl {
 	const char *python;     /* "3.11"; NULL */
 	const char *python_exe; /* guest path, NULL where none was found */
 	const char *bindings;
+	bool of_other_python;   /* they are not for the python that has this site directory */
 	const char *libnixl;    /* resolved path; NULL where the binding does not lead to one */
 	const char *lib_dir;    /* directory of libnixl.so, resolved */
 	const char *plugin_dir; /* as NIXL spells it */
@@ -106,7 +108,8 @@ struct kv_nixl {
 	struct kv_span api_source;
 	struct kv_pydefault def;
 	kv_strv default_backends;  /* in effect, with the environment applied */
-	bool active;               /* the copy that a process of its python imports */
+	bool active;               /* a copy that the job may import (imported.c) */
+	bool in_doubt;             /* one of several, which differ in whether they work */
 	const char *unchecked_pyc; /* a compiled file that python would run without looking at the
 				      source */
 	bool other_pyc;            /* it was not made of the source that is there */

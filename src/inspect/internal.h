@@ -10,6 +10,8 @@ void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs);
 void kv_find_orphans(struct kv_facts *f);
 void kv_find_frameworks(struct kv_facts *f);
 void kv_find_config(struct kv_facts *f);
+/* Of several NIXLs, which ones the job may import; needs the frameworks. */
+void kv_find_imported(struct kv_facts *f);
 
 /* Facts of the libfabric at path of root r; false where the file is none. */
 bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
@@ -17,6 +19,17 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 /* Fills n->stack from the process in which the plugin is loaded. */
 void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
 		   struct kv_stack *ret);
+
+/* "Key: value" of a METADATA file; NULL. */
+const char *kv_package_metadata(struct kv_facts *f, const char *file, const char *key);
+/* The dist-info directory of a module among the entries of its site directory; NULL. */
+const char *kv_package_info(struct kv_facts *f, const char *site, const kv_dirents *list,
+			    const char *module);
+/* "3.11" from a binding's file name; NULL where it has no such tag. */
+const char *kv_package_python(struct kv_facts *f, const char *bindings);
+/* The binding in dir that the python of this site directory takes; NULL where there is none. */
+const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
+				bool *ret_other);
 
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);

@@ -11,54 +11,6 @@
 /* Injected by the NVIDIA container runtime; never part of an image. */
 const char *const kv_assumed_libs[] = { "libcuda.so.1", "libnvidia-ml.so.1", NULL };
 
-/* "Key: value" of a METADATA file. */
-static const char *metadata(struct kv_facts *f, const char *file, const char *key)
-{
-	struct kv_span s;
-	const char *line, *end;
-	size_t n = strlen(key);
-
-	if (kv_root_slurp(f->root, file, MAX_TEXT, &s) < 0)
-		return NULL;
-	for (line = (const char *)s.p; line && *line; line = end ? end + 1 : NULL) {
-		end = strchr(line, '\n');
-		if (end == line)
-			return NULL; /* the headers end */
-		if (strncmp(line, key, n) != 0 || line[n] != ':')
-			continue;
-		line += n + 1 + strspn(line + n + 1, " ");
-		return kv_strndup(f->arena, line, strcspn(line, "\r\n"));
-	}
-	return NULL;
-}
-
-/* The dist-info directory of a module: same name up to '-', as wheels normalise it. */
-static const char *dist_info(struct kv_facts *f, const char *site, const kv_dirents *list,
-			     const char *module)
-{
-	size_t n = strlen(module);
-
-	for (size_t i = 0; i < list->n; i++)
-		if (strncmp(list->v[i].name, module, n) == 0 && list->v[i].name[n] == '-' &&
-		    kv_ends(list->v[i].name, ".dist-info"))
-			return kv_join(f->arena, site, list->v[i].name);
-	return NULL;
-}
-
-/* "3.11" from "_bindings.cpython-311-x86_64-linux-gnu.so"; NULL where the file name has no such
- * tag. */
-static const char *abi_python(struct kv_facts *f, const char *bindings)
-{
-	const char *tag = strstr(bindings, ".cpython-");
-	size_t n;
-
-	if (!tag)
-		return NULL;
-	tag += strlen(".cpython-");
-	n = strspn(tag, "0123456789");
-	return n < 2 ? NULL : kv_strf(f->arena, "%c.%.*s", tag[0], (int)n - 1, tag + 1);
-}
-
 static bool is_executable_elf(struct kv_facts *f, const char *path)
 {
 	const struct kv_elf *e = kv_loader_elf(f->loader, path, NULL);
@@ -203,6 +155,21 @@ static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spell
 		n->capi = NULL;
 }
 
+/* What the loader says of the binding is not all that there is to an import. */
+static void judge_import(struct kv_facts *f, struct kv_nixl *n)
+{
+	if (n->of_other_python) {
+		n->start = (struct kv_load){ .loads = KV_LOADS_NO };
+		n->start.error = kv_strf(f->arena,
+					 "%s is for another python than the one that imports it "
+					 "from %s",
+					 n->bindings, n->site);
+	} else if (!n->python_exe && n->start.missing_symbol) {
+		/* Of an interpreter that was not found, or is a script that starts it. */
+		n->start.loads = KV_LOADS_UNKNOWN;
+	}
+}
+
 /*
  * The python process up to the imported binding, then the plugins. Where the binding does not load,
  * libnixl's place is read from the tree, so that there is something to report on.
@@ -218,6 +185,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	if (n->start.object) {
 		kv_import_torch(f, n->proc, n->site);
 		kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
+		judge_import(f, n);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}
 	if (libnixl)
@@ -294,17 +262,30 @@ static void read_default(struct kv_facts *f, struct kv_nixl *n)
 	}
 }
 
-static const char *find_bindings(struct kv_facts *f, const char *dir)
+/* Packages that lie elsewhere can be linked into a site directory. */
+static bool is_known_package(struct kv_facts *f, const char *bindings)
 {
-	kv_dirents list = { 0 };
-	struct kv_dirent *d;
+	const char *a, *b;
 
-	if (kv_root_list(f->root, dir, &list) < 0)
-		return NULL;
-	kv_vec_each (d, &list)
-		if (kv_starts(d->name, "_bindings.") && kv_ends(d->name, ".so"))
-			return kv_join(f->arena, dir, d->name);
-	return NULL;
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].bindings && kv_root_real(f->root, bindings, 0, &a) == 0 &&
+		    kv_root_real(f->root, f->nixls.v[i].bindings, 0, &b) == 0 && kv_streq(a, b))
+			return true;
+	return false;
+}
+
+static unsigned claim_of(const char *module)
+{
+	return kv_streq(module, "nixl") ? 2 : kv_starts(module, "nixl_cu") ? 1 : 0;
+}
+
+/* Whether a is imported rather than b. A package nixl with a binding of its own (0.6.1) is what it
+ * says. */
+static bool comes_before(const char *a, const char *b)
+{
+	if (claim_of(a) != claim_of(b))
+		return claim_of(a) > claim_of(b);
+	return strcmp(a, b) > 0;
 }
 
 /*
@@ -324,13 +305,14 @@ static void choose_active(struct kv_facts *f, size_t first, const char *meta)
 				 kv_starts(n->wanted->load.missing, "libcudart.so.");
 
 		n->active = false;
-		if (by_cuda && no_cudart)
+		if (by_cuda && no_cudart && claim_of(n->module) < 2)
 			continue;
-		if (best == f->nixls.n || strcmp(n->module, f->nixls.v[best].module) > 0)
+		if (best == f->nixls.n || comes_before(n->module, f->nixls.v[best].module))
 			best = i;
 	}
-	if (best == f->nixls.n)
-		best = f->nixls.n - 1; /* sorted by name: the highest CUDA */
+	for (size_t i = first; best == f->nixls.n && i < f->nixls.n; i++)
+		if (i + 1 == f->nixls.n || claim_of(f->nixls.v[i + 1].module) == 0)
+			best = i; /* sorted by name: the highest CUDA */
 	f->nixls.v[best].active = true;
 }
 
@@ -346,34 +328,41 @@ static void find_in_site(struct kv_facts *f, const char *site)
 	kv_vec_each (d, &list) {
 		const char *dir, *bindings, *info;
 		struct kv_nixl *n;
+		bool other;
 
 		if (!kv_starts(d->name, "nixl") || strchr(d->name, '.'))
 			continue;
 		dir = kv_join(f->arena, site, d->name);
-		info = dist_info(f, site, &list, d->name);
-		bindings = find_bindings(f, dir);
+		info = kv_package_info(f, site, &list, d->name);
+		bindings = kv_package_bindings(f, site, dir, &other);
 		if (!bindings) {
 			if (kv_streq(d->name, "nixl") && info)
-				meta = metadata(f, kv_join(f->arena, info, "METADATA"), "Version");
+				meta = kv_package_metadata(f, kv_join(f->arena, info, "METADATA"),
+							   "Version");
 			continue;
 		}
+		if (is_known_package(f, bindings))
+			continue;
 		n = kv_vec_add(f->arena, &f->nixls);
 		n->site = site;
 		n->module = kv_strdup(f->arena, d->name);
 		n->path = dir;
 		n->bindings = bindings;
-		n->dist = info ? metadata(f, kv_join(f->arena, info, "METADATA"), "Name") : NULL;
-		n->version =
-			info ? metadata(f, kv_join(f->arena, info, "METADATA"), "Version") : NULL;
+		n->dist = info ? kv_package_metadata(f, kv_join(f->arena, info, "METADATA"), "Name")
+			       : NULL;
+		n->version = info ? kv_package_metadata(f, kv_join(f->arena, info, "METADATA"),
+							"Version")
+				  : NULL;
 		n->dist = n->dist ? n->dist : n->module;
 		n->version = n->version ? n->version : "";
-		n->python = abi_python(f, kv_basename(bindings));
+		n->python = kv_package_python(f, kv_basename(bindings));
 		n->python_exe = find_python(f, site, n->python);
 		n->active = true;
+		n->of_other_python = other;
 		read_default(f, n);
 		run_python(f, n);
 	}
-	if (f->nixls.n - first > 1)
+	if (f->nixls.n > first + 1)
 		choose_active(f, first, meta);
 }
 
@@ -408,5 +397,7 @@ void kv_find_nixls(struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->scan->sites.n; i++)
 		find_in_site(f, f->scan->sites.v[i]);
+	for (size_t i = 0; i < f->scan->packages.n; i++)
+		find_in_site(f, f->scan->packages.v[i]);
 	find_bare_trees(f);
 }

@@ -100,6 +100,7 @@ static void add_target(const struct kv_record *rec, struct kv_buf *ret)
 			add_word(&lines, "source ", rec->sources->v[i].host);
 	/* What the walk found is told by the names alone. */
 	add_strings(f->root, &f->scan->sites);
+	add_strings(f->root, &f->scan->packages);
 	add_strings(f->root, &f->scan->libnixls);
 	add_strings(f->root, &f->scan->libfabrics);
 	add_strings(f->root, &f->scan->plugins);

@@ -83,6 +83,21 @@ static bool is_passed_over(const struct walk *w, const char *path, const char *n
 	       (w->live && kv_streq(path, "/run"));
 }
 
+/* A directory from which python can import NIXL, whatever it is called: pip --target makes such. */
+static void take_package(struct walk *w, const char *package)
+{
+	const char *dir = kv_dirname(w->scratch, package);
+
+	if (kv_starts(kv_basename(package), "nixl") && !strchr(kv_basename(package), '.') &&
+	    !kv_strv_has(&w->ret->packages, dir))
+		kv_vec_push(w->arena, &w->ret->packages, kv_strdup(w->arena, dir));
+}
+
+static bool is_site(const char *name)
+{
+	return kv_streq(name, "site-packages") || kv_streq(name, "dist-packages");
+}
+
 static void take_file(struct walk *w, const char *path, const char *name)
 {
 	struct kv_scan *s = w->ret;
@@ -96,11 +111,8 @@ static void take_file(struct walk *w, const char *path, const char *name)
 		list = &s->libfabrics;
 	if (list)
 		kv_vec_push(w->arena, list, kv_strdup(w->arena, path));
-}
-
-static bool is_site(const char *name)
-{
-	return kv_streq(name, "site-packages") || kv_streq(name, "dist-packages");
+	if (kv_starts(name, "_bindings."))
+		take_package(w, kv_dirname(w->scratch, path));
 }
 
 static bool is_python_library(struct walk *w, const char *dir)
@@ -125,6 +137,11 @@ static uint8_t type_of(struct walk *w, const char *path, const struct kv_dirent 
 	return S_ISREG(st.mode) ? DT_REG : S_ISDIR(st.mode) ? DT_DIR : DT_UNKNOWN;
 }
 
+static bool is_sought(const char *name)
+{
+	return kv_starts(name, "lib") || kv_starts(name, "_bindings.");
+}
+
 static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site);
 
 static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list, unsigned depth,
@@ -137,11 +154,14 @@ static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list
 		const char *path;
 		uint8_t type = d->type;
 
-		if (type != DT_REG && type != DT_DIR && type != DT_UNKNOWN)
+		if (type == DT_REG && !is_sought(d->name))
 			continue;
-		if (type == DT_REG && !kv_starts(d->name, "lib"))
+		if (type == DT_LNK ? !is_site(d->name)
+				   : type != DT_REG && type != DT_DIR && type != DT_UNKNOWN)
 			continue;
 		path = kv_join(w->scratch, dir, d->name);
+		if (type == DT_LNK && kv_root_is_dir(w->root, path))
+			kv_vec_push(w->arena, &w->ret->sites, kv_strdup(w->arena, path));
 		type = type_of(w, path, d);
 		if (type == DT_REG)
 			take_file(w, path, d->name);
@@ -206,6 +226,7 @@ void kv_scan(struct kv_root *r, struct kv_scan *ret)
 		walk(&w, "/usr/share/python", 3, false);
 	kv_arena_free(w.scratch);
 	sort(&ret->sites);
+	sort(&ret->packages);
 	sort(&ret->libnixls);
 	sort(&ret->libfabrics);
 	sort(&ret->plugins);

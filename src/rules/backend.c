@@ -210,7 +210,8 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 
 		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it, or
 		 * KV207's where the configuration file does. */
-		if (n->wanted || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n))
+		if (n->wanted || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n) ||
+		    (!n->active && !n->plugins.n))
 			continue;
 		fi = kv_find(out, kv_severity_of(n), "%s has no libplugin_%s.so",
 			     kv_nixl_label(f, n), f->backend);

@@ -95,7 +95,7 @@ void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const ch
 
 enum kv_severity kv_severity_of(const struct kv_nixl *n)
 {
-	return n->active ? KV_ERROR : KV_WARNING;
+	return n->active && !n->in_doubt ? KV_ERROR : KV_WARNING;
 }
 
 const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n)

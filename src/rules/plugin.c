@@ -185,23 +185,33 @@ void kv_rule_out_of_tree(const struct kv_facts *f, struct kv_findings *out)
 
 void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 {
+	bool differ = false, in_doubt = false;
 	struct kv_finding *fi;
-	bool differ = false;
 
 	if (f->nixls.n < 2)
 		return;
-	for (size_t i = 1; i < f->nixls.n; i++)
-		differ |= !*f->nixls.v[i].version ||
-			  !kv_streq(f->nixls.v[i].version, f->nixls.v[0].version);
-	fi = kv_find(out, differ ? KV_WARNING : KV_INFO,
-		     "%zu NIXL copies%s; a plugin of one loaded by another may crash or be missing",
-		     f->nixls.n, differ ? " of different or unknown versions" : " of one version");
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		differ |= i && (!*f->nixls.v[i].version ||
+				!kv_streq(f->nixls.v[i].version, f->nixls.v[0].version));
+		in_doubt |= f->nixls.v[i].in_doubt;
+	}
+	fi = kv_find(out, differ || in_doubt ? KV_WARNING : KV_INFO,
+		     "%zu NIXL copies%s; a plugin of one loaded by another may crash or be "
+		     "missing%s",
+		     f->nixls.n, differ ? " of different or unknown versions" : " of one version",
+		     in_doubt
+			     ? ". Not all of them work, and which one the job takes can not be told"
+			     : "");
+	fi->cannot_tell = in_doubt;
 	for (size_t i = 0; i < f->nixls.n; i++)
 		kv_show(out, fi, f->nixls.v[i].path, "%s%s", kv_nixl_label(f, &f->nixls.v[i]),
-			f->nixls.v[i].active ? "" : ", not imported by default");
+			!f->nixls.v[i].active    ? ", not imported by default"
+			: f->nixls.v[i].in_doubt ? ", does not work as it is"
+						 : "");
 	kv_mend(out, fi, false,
-		"keep one; where NIXL_PLUGIN_DIR is set it must belong to the libnixl.so that is "
-		"loaded");
+		"keep one%s; where NIXL_PLUGIN_DIR is set it must belong to the libnixl.so that "
+		"is loaded",
+		in_doubt ? ", or name the job's python with --env PATH=DIR:..." : "");
 }
 
 static const char *used_fabric(const struct kv_facts *f)
