@@ -233,10 +233,16 @@ static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
 static void read_default(struct kv_facts *f, struct kv_nixl *n)
 {
 	const char *path = kv_join(f->arena, n->path, "_api.py"), *env;
+	int e;
 
-	if (kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source) < 0)
+	e = kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source);
+	if (e == -ENOENT || e == -ENOTDIR)
 		return;
 	n->api_py = path;
+	if (e < 0) {
+		n->def.why = kv_strf(f->arena, "it could not be read: %s", strerror(-e));
+		return;
+	}
 	find_unchecked_pyc(f, n);
 	kv_pydefault_find(f->arena, n->api_source, &n->def);
 	n->default_backends = n->def.backends;

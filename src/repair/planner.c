@@ -190,7 +190,10 @@ void kv_plan_make(const struct kv_facts *f, bool insist, struct kv_plan *ret)
 	t.after = t.after ? t.after : f;
 	if (!n)
 		kv_trial_cudart(&t);
-	ret->reason = other_obstacle(f, t.after);
+	ret->reason = kv_root_denied(f->root)->n
+			      ? kv_strf(f->arena, "%s could not be read: run it as a user who can",
+					kv_root_denied(f->root)->v[0])
+			      : other_obstacle(f, t.after);
 	if (!ret->reason) {
 		patch_defaults(&t);
 		mounted = mounted_path(f, &t.ops);

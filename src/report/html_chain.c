@@ -33,15 +33,15 @@ static const struct {
 	const char *id;
 	enum link link;
 } places[] = {
-	{ "KV104", PLUGIN },   { "KV105", PLUGIN }, { "KV107", PLUGIN }, { "KV108", PLUGIN },
-	{ "KV110", NIXL },     { "KV150", PLUGIN }, { "KV151", PLUGIN }, { "KV203", PLUGIN },
-	{ "KV204", PLUGIN },   { "KV205", PLUGIN }, { "KV206", PLUGIN }, { "KV303", NIXL },
-	{ "KV304", DEVICE },   { "KV305", DEVICE }, { "KV306", DEVICE }, { "KV308", FABRIC },
-	{ "KV310", FABRIC },   { "KV312", FABRIC }, { "KV314", DEVICE }, { "KV315", DEVICE },
-	{ "KV316", DEVICE },   { "KV317", DEVICE }, { "KV318", DEVICE }, { "KV320", FABRIC },
-	{ "KV401", PROVIDER }, { "KV402", FABRIC }, { "KV404", FABRIC }, { "KV405", PROVIDER },
-	{ "KV406", PROVIDER }, { "KV409", FABRIC }, { "KV412", NIXL },   { "KV416", PROVIDER },
-	{ "KV604", NIXL },     { "KV606", PLUGIN },
+	{ "KV104", PLUGIN },   { "KV105", PLUGIN },   { "KV107", PLUGIN }, { "KV108", PLUGIN },
+	{ "KV110", NIXL },     { "KV150", PLUGIN },   { "KV151", PLUGIN }, { "KV152", PLUGIN },
+	{ "KV203", PLUGIN },   { "KV204", PLUGIN },   { "KV205", PLUGIN }, { "KV206", PLUGIN },
+	{ "KV303", NIXL },     { "KV304", DEVICE },   { "KV305", DEVICE }, { "KV306", DEVICE },
+	{ "KV308", FABRIC },   { "KV310", FABRIC },   { "KV312", FABRIC }, { "KV314", DEVICE },
+	{ "KV315", DEVICE },   { "KV316", DEVICE },   { "KV317", DEVICE }, { "KV318", DEVICE },
+	{ "KV320", FABRIC },   { "KV401", PROVIDER }, { "KV402", FABRIC }, { "KV404", FABRIC },
+	{ "KV405", PROVIDER }, { "KV406", PROVIDER }, { "KV409", FABRIC }, { "KV412", NIXL },
+	{ "KV416", PROVIDER }, { "KV604", NIXL },     { "KV606", PLUGIN },
 };
 static const enum link hundreds[] = { NIXL,   FABRIC, NIXL, PROVIDER, DEVICE,
 				      DEVICE, DEVICE, NIXL, NIXL,     NIXL };

@@ -31,6 +31,7 @@ struct kv_root {
 	KV_VEC(struct kv_known_dev) devs;
 	struct kv_file *files;  /* opened and not closed yet */
 	struct kv_notes *notes; /* where answers are noted; NULL */
+	kv_strv denied;         /* see kv_root_denied() */
 	bool is_aside;          /* what is asked now is a walk's, and tells nothing by itself */
 };
 

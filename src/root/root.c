@@ -187,6 +187,11 @@ bool kv_root_is_local(struct kv_root *r, const char *guest)
 	return local;
 }
 
+const kv_strv *kv_root_denied(const struct kv_root *r)
+{
+	return &r->denied;
+}
+
 int kv_root_stat(struct kv_root *r, const char *guest, unsigned flags, struct kv_stat *ret)
 {
 	const char *real;

@@ -57,6 +57,11 @@ const char *kv_root_format(const struct kv_root *r);
  * NULL while nothing is. Answers that came since then are worth nothing: "cannot tell".
  */
 const char *kv_root_fault(const struct kv_root *r);
+/*
+ * Resolved paths that this process may not read and was asked about, walks excepted: another user's
+ * process may find more there.
+ */
+const kv_strv *kv_root_denied(const struct kv_root *r);
 /* The environment that the base itself gives to its processes (an image's configuration); NULL. */
 const struct kv_env *kv_root_env(const struct kv_root *r);
 

@@ -4,6 +4,8 @@
  */
 #include "root/tap.h"
 
+#define MAX_DENIED 256
+
 struct tap_file {
 	struct kv_file file, *inner;
 	struct kv_note *note;
@@ -26,10 +28,18 @@ static struct kv_note *note_of(struct kv_root *r, const char *real, enum kv_note
 	return note;
 }
 
+static void deny(struct kv_root *r, const char *real, int error)
+{
+	if ((error == -EACCES || error == -EPERM || error == -EIO) && !r->is_aside &&
+	    r->denied.n < MAX_DENIED && !kv_strv_has(&r->denied, real))
+		kv_vec_push(r->arena, &r->denied, kv_strdup(r->arena, real));
+}
+
 void kv_tap_stat(struct kv_root *r, const char *real, int error, const struct kv_stat *st)
 {
 	struct kv_note *note;
 
+	deny(r, real, error);
 	if (!r->notes)
 		return;
 	note = kv_notes_of(r->notes, real);
@@ -41,6 +51,7 @@ void kv_tap_stat(struct kv_root *r, const char *real, int error, const struct kv
 
 void kv_tap_link(struct kv_root *r, const char *real, int error, const char *text)
 {
+	deny(r, real, error);
 	if (r->notes)
 		note_of(r, real, KV_NOTE_LINK, error)->link =
 			error ? NULL : kv_strdup(r->arena, text);
@@ -52,6 +63,8 @@ void kv_tap_list(struct kv_root *r, const char *real, bool walk, int error, cons
 	const struct kv_dirent *d;
 	kv_dirents copy = { 0 };
 
+	if (!walk)
+		deny(r, real, error);
 	if (!r->notes)
 		return;
 	note = note_of(r, real, walk ? KV_NOTE_WALK : KV_NOTE_LIST, error);
@@ -72,6 +85,7 @@ void kv_tap_again(struct kv_root *r, const char *real)
 
 void kv_tap_search(struct kv_root *r, const char *real, int error)
 {
+	deny(r, real, error);
 	if (r->notes && error)
 		note_of(r, real, KV_NOTE_SEARCH, error);
 }
@@ -123,6 +137,7 @@ int kv_tap_open(struct kv_root *r, const char *real, int error, struct kv_file *
 {
 	struct tap_file *tap;
 
+	deny(r, real, error);
 	if (!r->notes)
 		return error;
 	if (error < 0) {

@@ -187,6 +187,18 @@ void kv_rule_ucx_on_efa(const struct kv_facts *f, struct kv_findings *out)
 	kv_mend(out, fi, false, "use the LIBFABRIC backend, on both sides");
 }
 
+/* Those where python's packages lie first. */
+static void show_unreadable(const struct kv_facts *f, struct kv_findings *out,
+			    struct kv_finding *fi)
+{
+	const kv_strv *list = &f->scan->unreadable;
+
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < list->n && fi->evidence.n < 8; i++)
+			if (!!strstr(list->v[i], "python") == !pass)
+				kv_show(out, fi, list->v[i], "could not be read");
+}
+
 void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 {
 	struct kv_finding *fi;
@@ -195,11 +207,10 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 		fi = kv_find(out, KV_ERROR,
 			     "no NIXL in this target: no package with its python binding, no "
 			     "libnixl.so");
-		fi->cannot_tell = f->scan->stopped != NULL;
+		fi->cannot_tell = f->scan->stopped || f->scan->unreadable.n;
 		if (f->scan->stopped)
 			kv_show(out, fi, f->path, "the search is incomplete: %s", f->scan->stopped);
-		for (size_t i = 0; i < f->scan->unreadable.n && i < 5; i++)
-			kv_show(out, fi, f->scan->unreadable.v[i], "could not be read");
+		show_unreadable(f, out, fi);
 		kv_mend(out, fi, false,
 			"install a wheel (nixl-cu12 or nixl-cu13), or name the container or root "
 			"directory that has it: kvpath check DIR");

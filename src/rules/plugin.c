@@ -302,6 +302,25 @@ void kv_rule_other_load(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+#define MAX_SHOWN 8
+
+void kv_rule_denied(const struct kv_facts *f, struct kv_findings *out)
+{
+	const kv_strv *denied = kv_root_denied(f->root);
+	struct kv_finding *fi;
+
+	if (!denied->n)
+		return;
+	fi = kv_find(out, KV_WARNING,
+		     "%zu paths that matter could not be read: what is missing here may be there "
+		     "for the job, and what is right may not be all",
+		     denied->n);
+	fi->cannot_tell = true;
+	for (size_t i = 0; i < denied->n && i < MAX_SHOWN; i++)
+		kv_show(out, fi, denied->v[i], "could not be read");
+	kv_mend(out, fi, false, "run kvpath as a user who can read them, as root for example");
+}
+
 void kv_rule_untold_load(const struct kv_facts *f, struct kv_findings *out)
 {
 	kv_each_failed(n, f, KV_CAUSE_OTHER)

@@ -75,6 +75,31 @@ void kv_mend(struct kv_findings *out, struct kv_finding *fi, bool automatic, con
 	fi->automatic = automatic;
 }
 
+/* What these say rests on something that was not found. */
+static bool is_of_absence(const char *id)
+{
+	static const char *const also[] = { "KV203", "KV205", "KV207", "KV210",
+					    "KV307", "KV310", "KV312", "KV402" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(also); i++)
+		if (kv_streq(id, also[i]))
+			return true;
+	return kv_starts(id, "KV1");
+}
+
+/* Where parts of the target could not be read, what was not found may be there. */
+static void weaken(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; kv_root_denied(f->root)->n && i < out->list.n; i++) {
+		struct kv_finding *fi = &out->list.v[i];
+
+		if (fi->severity != KV_ERROR || !is_of_absence(fi->id))
+			continue;
+		fi->severity = KV_WARNING;
+		fi->cannot_tell = true;
+	}
+}
+
 static enum kv_verdict draw_verdict(const struct kv_findings *out)
 {
 	enum kv_verdict v = KV_READY;
@@ -98,6 +123,7 @@ void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret)
 		ret->title = rules[i].title;
 		rules[i].fn(f, ret);
 	}
+	weaken(f, ret);
 	kv_findings_sort(ret);
 	ret->verdict = draw_verdict(ret);
 }

@@ -30,7 +30,7 @@ from oracle import KVPATH, ROOTS, Agent, Failure, build, expect, inside, kvpath,
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
-FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "log",
+FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
           "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
 AGENT = {"fails": False, "instantiates": True, "dies": None}
@@ -169,10 +169,22 @@ class Trial:
         if self.s.live:
             ran = inside(path, "/kvpath/bin/kvpath", "check", "--json", *self.options(), "/", binds=[PROGRAM],
                          env=self.s.env or ())
+        elif self.s.nobody:
+            ran = self.as_nobody(path, "check", "--json")
         else:
             ran = kvpath("check", "--json", *self.options(), path)
         expect(ran.status in (0, 1, 3), "check ended badly", ran)
         return ran.json("kvpath.check/1")
+
+    def as_nobody(self, path, *words):
+        return inside(path, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/kvpath/bin/kvpath", *words,
+                      *self.options(), "/mnt", binds=[PROGRAM, path + ":/mnt"])
+
+    def refuses(self, path):
+        """What could not be read is no ground to repair on."""
+        for words in (["fix", "--dry-run"], ["render", "--for", "cdi"]):
+            ran = self.as_nobody(path, *words)
+            expect(ran.status in (1, 3), f"{words[0]} does not refuse", ran)
 
     def log(self):
         """Recorded lines, changed with sed as the scenario says, read as one file."""
@@ -239,7 +251,9 @@ class Trial:
         # The one that is imported, where several packages lie side by side.
         nixls = sorted(report["nixl"], key=lambda n: not n.get("active"))
         ours = [p for n in nixls for p in n["plugins"] if p["name"] == "LIBFABRIC"]
-        if ours:
+        if report["verdict"] == "unknown":
+            pass  # then it may say so or so
+        elif ours:
             # What is instantiated was loaded; what fails with a reason of the loader was not.
             if agent.instantiated or agent.reason:
                 same("LIBFABRIC loads", ours[0]["loads"] == "yes", agent.instantiated)
@@ -264,6 +278,8 @@ class Trial:
                 report = self.check(path)
             self.judge(report, s.wanted)
             self.verdict(report, s.wanted)
+            if s.nobody and report["verdict"] == "unknown":
+                self.refuses(path)
             if s.agent in AGENT:
                 self.ask(path, report)
         finally:
