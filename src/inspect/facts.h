@@ -124,6 +124,7 @@ struct kv_config {
 	const char *from;       /* "NIXL_CONFIG_FILE", "HOME", "" */
 	const char *error;      /* for which NIXL makes no agent; NULL */
 	const char *plugin_dir; /* its NIXL_PLUGIN_DIR; NULL */
+	bool unfollowed;        /* it has TOML that is not followed here: nothing is known */
 	unsigned line;          /* of that, or of the error; 0 */
 };
 

@@ -31,6 +31,12 @@ const char *kv_package_python(struct kv_facts *f, const char *bindings);
 const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
 				bool *ret_other);
 
+/*
+ * Why python does not import the package, by what is missing in it or beside it, once its binding
+ * was tried; NULL. *ret_sure: nothing unseen can bring it.
+ */
+const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
+
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 

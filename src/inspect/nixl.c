@@ -158,12 +158,12 @@ static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spell
 /* What the loader says of the binding is not all that there is to an import. */
 static void judge_import(struct kv_facts *f, struct kv_nixl *n)
 {
-	if (n->of_other_python) {
-		n->start = (struct kv_load){ .loads = KV_LOADS_NO };
-		n->start.error = kv_strf(f->arena,
-					 "%s is for another python than the one that imports it "
-					 "from %s",
-					 n->bindings, n->site);
+	bool sure;
+	const char *fault = kv_package_fault(f, n, &sure);
+
+	if (fault) {
+		n->start = (struct kv_load){ .loads = sure ? KV_LOADS_NO : KV_LOADS_UNKNOWN,
+					     .error = fault };
 	} else if (!n->python_exe && n->start.missing_symbol) {
 		/* Of an interpreter that was not found, or is a script that starts it. */
 		n->start.loads = KV_LOADS_UNKNOWN;
@@ -184,7 +184,8 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	n->proc = kv_process_start(f->loader, &opts, &n->start);
 	if (n->start.object) {
 		kv_import_torch(f, n->proc, n->site);
-		kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
+		if (n->bindings)
+			kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
 		judge_import(f, n);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}
@@ -236,6 +237,11 @@ static void read_default(struct kv_facts *f, struct kv_nixl *n)
 	int e;
 
 	e = kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source);
+	if (e == -ENOENT && kv_root_is_file(f->root, kv_strf(f->arena, "%sc", path))) {
+		n->api_py = kv_strf(f->arena, "%sc", path);
+		n->def.why = "it is compiled code without its source";
+		return;
+	}
 	if (e == -ENOENT || e == -ENOTDIR)
 		return;
 	n->api_py = path;
@@ -322,6 +328,13 @@ static void choose_active(struct kv_facts *f, size_t first, const char *meta)
 	f->nixls.v[best].active = true;
 }
 
+/* A wheel whose binding is gone, and whose libraries are there. */
+static bool is_cut_wheel(struct kv_facts *f, const char *site, const char *module)
+{
+	return kv_root_is_file(f->root,
+			       kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", site, module));
+}
+
 static void find_in_site(struct kv_facts *f, const char *site)
 {
 	kv_dirents list = { 0 };
@@ -341,13 +354,13 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		dir = kv_join(f->arena, site, d->name);
 		info = kv_package_info(f, site, &list, d->name);
 		bindings = kv_package_bindings(f, site, dir, &other);
-		if (!bindings) {
+		if (!bindings && !is_cut_wheel(f, site, d->name)) {
 			if (kv_streq(d->name, "nixl") && info)
 				meta = kv_package_metadata(f, kv_join(f->arena, info, "METADATA"),
 							   "Version");
 			continue;
 		}
-		if (is_known_package(f, bindings))
+		if (bindings && is_known_package(f, bindings))
 			continue;
 		n = kv_vec_add(f->arena, &f->nixls);
 		n->site = site;
@@ -361,7 +374,7 @@ static void find_in_site(struct kv_facts *f, const char *site)
 				  : NULL;
 		n->dist = n->dist ? n->dist : n->module;
 		n->version = n->version ? n->version : "";
-		n->python = kv_package_python(f, kv_basename(bindings));
+		n->python = bindings ? kv_package_python(f, kv_basename(bindings)) : NULL;
 		n->python_exe = find_python(f, site, n->python);
 		n->active = true;
 		n->of_other_python = other;

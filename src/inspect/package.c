@@ -1,4 +1,6 @@
 /* What the names and the metadata of a python package tell: its distribution, version, bindings. */
+#include <ctype.h>
+
 #include "inspect/internal.h"
 
 #define MAX_TEXT ((size_t)4 << 20)
@@ -85,4 +87,116 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
 		*ret_other = other;
 	}
 	return found;
+}
+
+/* ---- what the import needs besides ---- */
+
+/* What NIXL's own module imports at its top, unguarded, and python does not bring: numpy, and torch
+ * before 1.4. */
+static bool imports(const struct kv_nixl *n, const char *module)
+{
+	const char *text = (const char *)n->api_source.p;
+	size_t len = strlen(module);
+
+	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (kv_starts(line, "import ") && kv_starts(line + 7, module) &&
+		    !isalnum((unsigned char)line[7 + len]) && line[7 + len] != '_')
+			return true;
+	}
+	return false;
+}
+
+static bool has_module(struct kv_facts *f, const char *dir, const char *module)
+{
+	return kv_root_is_dir(f->root, kv_join(f->arena, dir, module)) ||
+	       kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.py", dir, module));
+}
+
+/* In any directory that some python has on its path, as far as that is seen; python's own library
+ * is above its site directory. */
+static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char *module)
+{
+	const char *path = kv_env_get(f->env, "PYTHONPATH");
+
+	if (n->python && has_module(f, kv_strf(f->arena, "/usr/lib/python%s", n->python), module))
+		return true;
+	for (size_t i = 0; i < f->scan->sites.n; i++)
+		if (has_module(f, f->scan->sites.v[i], module) ||
+		    has_module(f, kv_dirname(f->arena, f->scan->sites.v[i]), module))
+			return true;
+	for (size_t i = 0; i < f->scan->packages.n; i++)
+		if (has_module(f, f->scan->packages.v[i], module))
+			return true;
+	while (path && *path) {
+		size_t len = strcspn(path, ":");
+
+		if (len && has_module(f, kv_strndup(f->arena, path, len), module))
+			return true;
+		path += len + (path[len] == ':');
+	}
+	return false;
+}
+
+/* A python whose library is not where PYTHONHOME says does not start. */
+static const char *home_fault(struct kv_facts *f, const struct kv_nixl *n)
+{
+	const char *home = kv_env_get(f->env, "PYTHONHOME");
+	const char *dir = home ? kv_strndup(f->arena, home, strcspn(home, ":")) : NULL;
+
+	if (!dir || *dir != '/' || !n->python ||
+	    kv_root_is_dir(f->root, kv_strf(f->arena, "%s/lib/python%s", dir, n->python)) ||
+	    kv_root_is_dir(f->root, kv_strf(f->arena, "%s/lib64/python%s", dir, n->python)))
+		return NULL;
+	return kv_strf(f->arena, "python does not start: PYTHONHOME=%s has no lib/python%s", home,
+		       n->python);
+}
+
+/* .pth files, PYTHONPATH and other roots of packages bring what is not looked for here. */
+static bool path_is_plain(struct kv_facts *f)
+{
+	if (kv_env_get(f->env, "PYTHONPATH") || f->scan->stopped || f->scan->unreadable.n)
+		return false;
+	for (size_t i = 0; i < f->scan->sites.n; i++) {
+		kv_dirents list = { 0 };
+		const struct kv_dirent *d;
+
+		if (kv_root_list(f->root, f->scan->sites.v[i], &list) < 0)
+			return false;
+		kv_vec_each (d, &list)
+			if ((kv_ends(d->name, ".pth") &&
+			     !kv_streq(d->name, "distutils-precedence.pth")) ||
+			    strstr(d->name, "customize."))
+				return false;
+	}
+	return true;
+}
+
+const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
+{
+	static const char *const modules[] = { "numpy", "torch" };
+
+	*ret_sure = true;
+	if (!n->bindings)
+		return kv_strf(f->arena, "python can not import %s: %s has no _bindings", n->module,
+			       n->path);
+	if (n->of_other_python)
+		return kv_strf(f->arena,
+			       "%s is for another python than the one that imports it from %s",
+			       n->bindings, n->site);
+	if (n->start.loads != KV_LOADS_YES)
+		return NULL;
+	if (home_fault(f, n))
+		return home_fault(f, n);
+	if (!n->api_py)
+		return kv_strf(f->arena, "python can not import %s: %s has no _api.py", n->module,
+			       n->path);
+	for (size_t i = 0; i < KV_ARRAY_SIZE(modules); i++) {
+		if (!imports(n, modules[i]) || is_anywhere(f, n, modules[i]))
+			continue;
+		*ret_sure = path_is_plain(f);
+		return kv_strf(f->arena, "python can not import %s: No module named '%s'",
+			       n->module, modules[i]);
+	}
+	return NULL;
 }

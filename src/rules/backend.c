@@ -276,7 +276,13 @@ static void check_config(const struct kv_facts *f, struct kv_findings *out, cons
 	const struct kv_config *c = &f->config;
 	struct kv_finding *fi;
 
-	if (c->error)
+	if (c->unfollowed)
+		fi = kv_find(
+			out, KV_WARNING,
+			"%s: its configuration file %s has more of TOML than is followed here: "
+			"which plugin directory it names can not be told",
+			kv_nixl_label(f, n), c->path);
+	else if (c->error)
 		fi = kv_find(out, KV_ERROR,
 			     "%s: its configuration file %s: %s; it makes no agent then",
 			     kv_nixl_label(f, n), *c->path ? c->path : "(no name)", c->error);
@@ -287,6 +293,7 @@ static void check_config(const struct kv_facts *f, struct kv_findings *out, cons
 			"no libplugin_%s.so",
 			kv_nixl_label(f, n), c->path, *n->plugin_dir ? n->plugin_dir : "\"\"",
 			f->backend);
+	fi->cannot_tell = c->unfollowed;
 	kv_show(out, fi, c->path, "%s%s", c->line ? kv_strf(f->arena, "line %u", c->line) : "taken",
 		*c->from ? kv_strf(f->arena, ", found by %s", c->from) : "");
 	kv_mend(out, fi, false, "correct the file, or unset what leads to it");
@@ -298,7 +305,8 @@ void kv_rule_config(const struct kv_facts *f, struct kv_findings *out)
 		const struct kv_nixl *n = &f->nixls.v[i];
 
 		if (n->active && n->reads_config &&
-		    (f->config.error || (n->plugin_dir_file && !n->wanted)))
+		    (f->config.error || (f->config.unfollowed && !n->plugin_dir_from_env) ||
+		     (n->plugin_dir_file && !n->wanted)))
 			check_config(f, out, n);
 	}
 }
