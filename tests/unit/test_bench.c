@@ -176,6 +176,25 @@ static void test_percentiles(void **state)
 
 /* Every byte of every block goes once, to the place that the check looks at, in no operation longer
  * than it may be. */
+/* Nobody naps in a short wait, and where nobody takes the core, not in a longer one either. */
+static void test_crowd(void **state)
+{
+	struct bench_crowd quiet = { .looked_ns = 1000000000 }, full = { .until_ns = 1000500000 };
+	struct bench_crowd taken = { .preempted = -1 };
+	uint64_t now = 1000000000;
+
+	(void)state;
+	assert_false(bench_crowded(&full, now, now));
+	assert_false(bench_crowded(&full, now, now - 100000));
+	assert_true(bench_crowded(&full, now, now - 1000000));
+	assert_false(bench_crowded(&quiet, now, now - 1000000));
+	/* No count is -1: the core was taken since. */
+	assert_true(bench_crowded(&taken, now, now - 1000000));
+	assert_true(taken.until_ns > now && taken.preempted >= 0);
+	/* Whoever waits for long naps. */
+	assert_true(bench_crowded(&quiet, now, now - 1000000000));
+}
+
 static void stripe_once(const struct bench_test *t, unsigned rails, uint64_t max_msg)
 {
 	uint64_t n = t->count * t->size, used[8] = { 0 }, most = 0, least = UINT64_MAX, wrong = 0;
@@ -238,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_every_byte), cmocka_unit_test(test_old_and_misplaced),
 		cmocka_unit_test(test_peer_order), cmocka_unit_test(test_stripes),
 		cmocka_unit_test(test_crc),        cmocka_unit_test(test_percentiles),
+		cmocka_unit_test(test_crowd),
 	};
 
 	return cmocka_run_group_tests_name("bench", tests, NULL, NULL);

@@ -69,6 +69,12 @@ struct bench_shared {
 
 struct bench_engine;
 
+/* Whether others want this thread's core: whether it was taken from it lately. */
+struct bench_crowd {
+	uint64_t looked_ns, until_ns;
+	long preempted;
+};
+
 struct bench_side {
 	struct probe_plan plan; /* for link_* and the deadline */
 	struct bench_spec spec;
@@ -90,7 +96,8 @@ struct bench_side {
 	const struct bench_test *test;
 	uint64_t completed_ns; /* when it was for the initiator; 0 where that is the end anyway */
 	uint64_t events;       /* of the engine, so that a side knows that it is not idle */
-	void *state;           /* the engine's own */
+	struct bench_crowd crowd;
+	void *state; /* the engine's own */
 
 	/* What the engine knows about the way of the bytes; for the results. */
 	char provider[64], detail[512], rail_names[1024]; /* names: separated by commas */
@@ -190,6 +197,8 @@ struct bench_stats {
  * it: what is measured meanwhile is the machine's load. Also tells the other side.
  */
 uint64_t bench_waited(struct bench_side *s);
+/* Whether to leave the core to others in a wait that began at `since`. */
+bool bench_crowded(struct bench_crowd *c, uint64_t now, uint64_t since);
 /* Sorts v; the smallest that `percent` of all do not exceed. */
 uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent);
 /* Sorts v. */

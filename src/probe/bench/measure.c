@@ -11,7 +11,6 @@
 #define POLLS_PER_LOOK    1024 /* at the clock and the link, while something is under way */
 #define POLLS_PER_REST    16
 #define PROGRESS_PER_LOOK 32
-#define AWAKE_NS          200000
 #define NAP_NS            5000
 
 struct run {
@@ -22,12 +21,13 @@ struct run {
 };
 
 /*
- * Awake for a moment, then in naps: with fewer free cores than threads that spin, the other side,
- * or a library's own thread, needs this one's. A nap is short beside the wait so far.
+ * With fewer free cores than threads that spin, the other side, or a library's own thread, needs
+ * this one's: then in naps. Where nobody wants it, a nap would be time that the transfer takes:
+ * libfabric's providers over sockets move bytes only while they are asked.
  */
-static void rest(uint64_t since)
+static void rest(struct bench_side *s, uint64_t since)
 {
-	if (probe_now_ns() - since > AWAKE_NS)
+	if (bench_crowded(&s->crowd, probe_now_ns(), since))
 		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
@@ -44,7 +44,7 @@ static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t *ret_loca
 	while ((r = e->poll(s)) == 0) {
 		polls++;
 		if (polls % POLLS_PER_REST == 0)
-			rest(start);
+			rest(s, start);
 		if (polls % POLLS_PER_LOOK == 0 && bench_alive(s) < 0)
 			return 0;
 	}
@@ -71,7 +71,7 @@ static int await(struct bench_side *s, unsigned kind, void **ret, size_t *ret_n)
 			seen = s->events;
 			since = probe_now_ns();
 		}
-		rest(since);
+		rest(s, since);
 		if (!probe_left_ms(&s->plan, 1))
 			break;
 	}

@@ -1,8 +1,14 @@
 /* From times to a line of results. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "probe/bench/bench.h"
+
+#define CROWD_AWAKE_NS 200000   /* of a wait, whoever else wants the core */
+#define CROWD_LONG_NS  10000000 /* of a wait: whoever waits so long can nap */
+#define CROWD_LOOK_NS  100000
+#define CROWD_FOR_NS   50000000 /* after the core was last taken */
 
 static int by_value(const void *a, const void *b)
 {
@@ -49,6 +55,24 @@ uint64_t bench_waited(struct bench_side *s)
 		fclose(f);
 	return atomic_load(&s->shared->waited_ns[PROBE_TARGET]) +
 	       atomic_load(&s->shared->waited_ns[PROBE_INITIATOR]);
+}
+
+bool bench_crowded(struct bench_crowd *c, uint64_t now, uint64_t since)
+{
+	struct rusage u;
+
+	if (now - since < CROWD_AWAKE_NS)
+		return false;
+	/* At a real-time priority nobody takes the core from a thread. */
+	if (now - since > CROWD_LONG_NS)
+		return true;
+	if (now - c->looked_ns > CROWD_LOOK_NS && getrusage(RUSAGE_THREAD, &u) == 0) {
+		c->looked_ns = now;
+		if (u.ru_nivcsw != c->preempted)
+			c->until_ns = now + CROWD_FOR_NS;
+		c->preempted = u.ru_nivcsw;
+	}
+	return now < c->until_ns;
 }
 
 static void put_us(FILE *out, const char *key, uint64_t ns)
