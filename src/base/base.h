@@ -234,6 +234,7 @@ struct kv_buf {
 void kv_buf_clear(struct kv_buf *b);
 void kv_buf_add(struct kv_buf *b, const void *bytes, size_t n);
 void kv_buf_str(struct kv_buf *b, const char *s);
+void kv_buf_u64(struct kv_buf *b, uint64_t n);
 void kv_buf_fmt(struct kv_buf *b, const char *fmt, ...) KV_PRINTF(2, 3);
 
 #define _buf_ __attribute__((cleanup(kv_buf_clear)))

@@ -197,6 +197,16 @@ void kv_buf_str(struct kv_buf *b, const char *s)
 	kv_buf_add(b, s, strlen(s));
 }
 
+void kv_buf_u64(struct kv_buf *b, uint64_t n)
+{
+	char text[24], *p = text + sizeof(text);
+
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	kv_buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
 void kv_buf_fmt(struct kv_buf *b, const char *fmt, ...)
 {
 	va_list ap;

@@ -79,10 +79,10 @@ static int put(struct watching *w, const struct kv_watch_delta *d)
 	if (r != KV_STATUS_OK)
 		return r;
 	if (w->o->json) {
-		json_auto_t *doc = kv_json_watch(d, &v);
-		_free_ char *line = json_dumps(doc, JSON_COMPACT); /* dumpf writes word by word */
+		_buf_ struct kv_buf line = { 0 };
 
-		r = line && puts(line) != EOF ? KV_STATUS_OK : KV_STATUS_UNKNOWN;
+		kv_json_watch(&line, d, &v);
+		r = puts(line.text) != EOF ? KV_STATUS_OK : KV_STATUS_UNKNOWN;
 	} else {
 		r = print_text(w, d, &v);
 	}

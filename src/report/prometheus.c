@@ -13,15 +13,25 @@ static const struct {
 #undef KV_WATCH_COUNTER
 };
 
+static const char *label(struct kv_arena *a, const char *value)
+{
+	const char *text = kv_printable(a, value);
+	char *escaped, *at;
+
+	if (!strpbrk(text, "\\\""))
+		return text;
+	escaped = at = kv_alloc(a, 2 * strlen(text) + 1);
+	for (; *text; text++) {
+		if (*text == '\\' || *text == '"')
+			*at++ = '\\';
+		*at++ = *text;
+	}
+	return escaped;
+}
+
 static void put_label(FILE *out, struct kv_arena *a, const char *name, const char *value)
 {
-	fprintf(out, "%s=\"", name);
-	for (const char *p = kv_printable(a, value); *p; p++) {
-		if (*p == '\\' || *p == '"')
-			fputc('\\', out);
-		fputc(*p, out);
-	}
-	fputc('"', out);
+	fprintf(out, "%s=\"%s\"", name, label(a, value));
 }
 
 static void put_head(FILE *out, const char *metric, const char *type, const char *help)
@@ -37,49 +47,66 @@ static const char *help_of(const char *counter)
 	return "A counter of the EFA driver";
 }
 
-static const struct kv_watch_step *step_of(const struct kv_watch_device_delta *d, const char *name)
+/* Devices of one driver have the same counters in the same order: at is where the one before had
+ * it. */
+static const struct kv_watch_step *step_of(const struct kv_watch_device_delta *d, const char *name,
+					   size_t *at)
 {
-	const struct kv_watch_step *s;
+	for (size_t i = 0; i < d->steps.n; i++) {
+		size_t j = (*at + i) % d->steps.n;
 
-	kv_vec_each (s, &d->steps)
-		if (kv_streq(s->name, name))
-			return s;
+		if (kv_streq(d->steps.v[j].name, name)) {
+			*at = j;
+			return &d->steps.v[j];
+		}
+	}
 	return NULL;
 }
 
-static void put_counter(FILE *out, const struct kv_watch_delta *d, const char *name)
+/* What one device has and the one before had too is at the same place: names stay few. */
+static bool is_new(const kv_strv *names, const char *name, size_t at)
 {
-	struct kv_arena *a = d->now->arena;
-	const char *metric = kv_strf(a, "kvpath_efa_%s_total", name);
-	const struct kv_watch_device_delta *v;
+	return !(at < names->n && kv_streq(names->v[at], name)) && !kv_strv_has(names, name);
+}
+
+/* labels: one of each device. at: where the counter is looked for first. */
+static void put_counter(FILE *out, const struct kv_watch_delta *d, const kv_strv *labels,
+			const char *name, size_t at)
+{
+	const char *metric = kv_strf(d->now->arena, "kvpath_efa_%s_total", name);
+	_buf_ struct kv_buf lines = { 0 };
 
 	put_head(out, metric, "counter", help_of(name));
-	kv_vec_each (v, &d->devices) {
-		const struct kv_watch_step *s = step_of(v, name);
+	for (size_t i = 0; i < d->devices.n; i++) {
+		const struct kv_watch_step *s = step_of(&d->devices.v[i], name, &at);
 
 		if (!s)
 			continue;
-		fprintf(out, "%s{", metric);
-		put_label(out, a, "device", v->name);
-		fprintf(out, ",port=\"1\"} %llu\n", (unsigned long long)s->value);
+		kv_buf_str(&lines, metric);
+		kv_buf_str(&lines, labels->v[i]);
+		kv_buf_u64(&lines, s->value);
+		kv_buf_add(&lines, "\n", 1);
 	}
+	fwrite(lines.text, 1, lines.n, out);
 }
 
 static void put_devices(FILE *out, const struct kv_watch_delta *d)
 {
+	struct kv_arena *a = d->now->arena;
 	const struct kv_watch_device_delta *v;
-	kv_strv names = { 0 };
+	kv_strv names = { 0 }, labels = { 0 };
 
 	kv_vec_each (v, &d->devices) {
 		const struct kv_watch_step *s;
 
+		kv_vec_push(a, &labels,
+			    kv_strf(a, "{device=\"%s\",port=\"1\"} ", label(a, v->name)));
 		kv_vec_each (s, &v->steps)
-			if (!kv_strv_has(&names, s->name))
-				kv_vec_push(d->now->arena, &names,
-					    kv_strdup(d->now->arena, s->name));
+			if (is_new(&names, s->name, (size_t)(s - v->steps.v)))
+				kv_vec_push(a, &names, kv_strdup(a, s->name));
 	}
 	for (size_t i = 0; i < names.n; i++)
-		put_counter(out, d, names.v[i]);
+		put_counter(out, d, &labels, names.v[i], i);
 }
 
 static void put_process(FILE *out, struct kv_arena *a, const char *metric,

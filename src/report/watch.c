@@ -128,17 +128,50 @@ static json_t *maybe(bool known, uint64_t n)
 	return known ? number(n) : json_null();
 }
 
-static json_t *device_json(struct kv_arena *a, const struct kv_watch_device_delta *v)
+/*
+ * The counters of 32 devices are a thousand objects a second: they are written as text, and not
+ * made and freed as values first. Their names are of letters, digits and underscores.
+ */
+static void put_counters(struct kv_buf *out, const struct kv_watch_device_delta *v)
 {
-	json_t *counters = json_object();
 	const struct kv_watch_step *s;
 
-	kv_vec_each (s, &v->steps)
-		json_object_set_new(counters, s->name,
-				    json_pack("{s:o, s:o}", "value", number(s->value), "delta",
-					      maybe(s->known, s->delta)));
-	return json_pack("{s:o, s:s, s:o}", "name", kv_json_text(a, v->name), "state",
-			 kv_watch_state_name[v->state], "counters", counters);
+	kv_vec_each (s, &v->steps) {
+		kv_buf_str(out, s == v->steps.v ? "\"" : ",\"");
+		kv_buf_str(out, s->name);
+		kv_buf_str(out, "\":{\"value\":");
+		kv_buf_u64(out, s->value);
+		kv_buf_str(out, ",\"delta\":");
+		if (s->known)
+			kv_buf_u64(out, s->delta);
+		else
+			kv_buf_str(out, "null");
+		kv_buf_str(out, "}");
+	}
+}
+
+/* Takes o, an object of at least one member, and leaves its end open for more. */
+static void put_open(struct kv_buf *out, json_t *o)
+{
+	_free_ char *text = json_dumps(o, JSON_COMPACT);
+
+	json_decref(o);
+	if (text)
+		kv_buf_add(out, text, strlen(text) - 1);
+}
+
+static void put_device_list(struct kv_buf *out, struct kv_arena *a, const struct kv_watch_delta *d)
+{
+	const struct kv_watch_device_delta *v;
+
+	kv_vec_each (v, &d->devices) {
+		kv_buf_str(out, v == d->devices.v ? "" : ",");
+		put_open(out, json_pack("{s:o, s:s}", "name", kv_json_text(a, v->name), "state",
+					kv_watch_state_name[v->state]));
+		kv_buf_str(out, ",\"counters\":{");
+		put_counters(out, v);
+		kv_buf_str(out, "}}");
+	}
 }
 
 static json_t *plugins_json(struct kv_arena *a, const struct kv_watch_process *p)
@@ -167,26 +200,36 @@ static json_t *process_json(struct kv_arena *a, const struct kv_watch_process_de
 			 "unknown", kv_json_text(a, d->unknown));
 }
 
-json_t *kv_json_watch(const struct kv_watch_delta *d, const struct kv_watch_verdict *v)
+static json_t *head_json(const struct kv_watch_delta *d, const struct kv_watch_verdict *v)
 {
 	struct kv_arena *a = d->now->arena;
-	json_t *devices = json_array(), *processes = json_array();
-	const struct kv_watch_device_delta *dev;
-	const struct kv_watch_process_delta *p;
 
-	kv_vec_each (dev, &d->devices)
-		json_array_append_new(devices, device_json(a, dev));
-	kv_vec_each (p, &d->processes)
-		json_array_append_new(processes, process_json(a, p));
-	return json_pack("{s:s, s:s, s:o, s:f, s:s, s:o, s:o, s:{s:o, s:o, s:b, s:o}, s:{s:o, s:o, "
-			 "s:b, s:o}}",
-			 "schema", "kvpath.watch/1", "version", KVPATH_VERSION, "time",
+	return json_pack("{s:s, s:s, s:o, s:f, s:s, s:o, s:o}", "schema", "kvpath.watch/1",
+			 "version", KVPATH_VERSION, "time",
 			 kv_json_text(a, clock_of(a, d->now->wall_ms, true)), "seconds", d->seconds,
 			 "path", kv_watch_path_name[v->path], "line", kv_json_text(a, v->line),
-			 "cannot_tell", kv_json_texts(a, &v->cannot_tell), "efa", "tx_bytes",
-			 maybe(!d->now->efa_error, d->tx), "rx_bytes",
-			 maybe(!d->now->efa_error, d->rx), "complete",
-			 !d->now->efa_error && d->n_known == d->devices.n, "devices", devices,
-			 "tcp", "tx_bytes", number(d->sent), "rx_bytes", number(d->received),
-			 "complete", d->n_tcp_known == d->processes.n, "processes", processes);
+			 "cannot_tell", kv_json_texts(a, &v->cannot_tell));
+}
+
+void kv_json_watch(struct kv_buf *out, const struct kv_watch_delta *d,
+		   const struct kv_watch_verdict *v)
+{
+	struct kv_arena *a = d->now->arena;
+	json_t *processes = json_array();
+	const struct kv_watch_process_delta *p;
+
+	put_open(out, head_json(d, v));
+	kv_buf_str(out, ",\"efa\":");
+	put_open(out, json_pack("{s:o, s:o, s:b}", "tx_bytes", maybe(!d->now->efa_error, d->tx),
+				"rx_bytes", maybe(!d->now->efa_error, d->rx), "complete",
+				!d->now->efa_error && d->n_known == d->devices.n));
+	kv_buf_str(out, ",\"devices\":[");
+	put_device_list(out, a, d);
+	kv_buf_str(out, "]},\"tcp\":");
+	kv_vec_each (p, &d->processes)
+		json_array_append_new(processes, process_json(a, p));
+	put_open(out, json_pack("{s:o, s:o, s:b, s:o}", "tx_bytes", number(d->sent), "rx_bytes",
+				number(d->received), "complete", d->n_tcp_known == d->processes.n,
+				"processes", processes));
+	kv_buf_str(out, "}}");
 }

@@ -8,7 +8,9 @@
 /* Plain text; the first line is the verdict, and the only one where quiet is set. */
 void kv_text_watch(FILE *out, const struct kv_watch_delta *d, const struct kv_watch_verdict *v,
 		   bool quiet);
-json_t *kv_json_watch(const struct kv_watch_delta *d, const struct kv_watch_verdict *v);
+/* One line of JSON, without its newline. */
+void kv_json_watch(struct kv_buf *out, const struct kv_watch_delta *d,
+		   const struct kv_watch_verdict *v);
 /* The text format that node_exporter's textfile collector reads. */
 void kv_prometheus_watch(FILE *out, const struct kv_watch_delta *d,
 			 const struct kv_watch_verdict *v);

@@ -47,6 +47,15 @@ static const struct kv_watch_device *device_of(const struct kv_watch_sample *s, 
 	return NULL;
 }
 
+static const struct kv_watch_counter *counter_at(const struct kv_watch_device *d, const char *name,
+						 size_t at)
+{
+	/* The same device mostly has the same counters in the same order. */
+	if (at < d->counters.n && kv_streq(d->counters.v[at].name, name))
+		return &d->counters.v[at];
+	return counter_of(d, name);
+}
+
 static bool value_of(const struct kv_watch_device_delta *d, const char *name, uint64_t *ret)
 {
 	const struct kv_watch_step *s;
@@ -76,7 +85,7 @@ static void compare_device(struct kv_arena *a, const struct kv_watch_device *bef
 
 		s->name = c->name;
 		s->value = c->value;
-		was = before ? counter_of(before, c->name) : NULL;
+		was = before ? counter_at(before, c->name, (size_t)(c - now->counters.v)) : NULL;
 		s->known = was && same && step_of(was->value, c->value, ret->seconds, &s->delta);
 		fell |= was && same && !s->known;
 	}
