@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench kill-test hostile crowd soak fuzz docs lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench peers kill-test hostile crowd soak fuzz docs lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -46,6 +46,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make cli' 'only the tests of the command line'
 	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep, transfers beside fi_pingpong and iperf3 (root)'
+	@printf '%-38s %s\n' 'make peers' 'measures kvpath beside all its peers in one run, into docs/performance.md: PARTS="check image", QUICK=1 (root)'
 	@printf '%-38s %s\n' 'make kill-test' 'ends fix and undo at every system call, or every STRIDEth (root)'
 	@printf '%-38s %s\n' 'make hostile' 'check, fix and undo on containers made to lead them out, the kernel watching (root)'
 	@printf '%-38s %s\n' 'make crowd ROUNDS=200' 'sixty-four at once repair one container, so many times (root)'
@@ -84,6 +85,9 @@ bench: build
 	@bench/log
 	@bench/sweep
 	@bench/transfer
+
+peers: build
+	@bench/peers $(if $(QUICK),--quick) $(PARTS)
 
 kill-test: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/kill.sh $(STRIDE)

@@ -10,9 +10,10 @@ packages=(
 	libfyaml-dev libsquashfs-dev libarchive-dev zlib1g-dev liblzma-dev liblz4-dev libzstd-dev
 	libfabric-dev libucx-dev # the probe takes types of them
 	# second compiler, sanitizers, format
-	clang libclang-rt-dev clang-format clang-tidy cppcheck codespell shellcheck gcovr
+	clang libclang-rt-dev llvm clang-format clang-tidy cppcheck codespell shellcheck
 	# tests
-	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2 libfabric-bin iperf3
+	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2
+	libfabric-bin iperf3 ucx-utils time # bench/'s peers
 	squashfs-tools patch liblzo2-dev
 	podman crun runc skopeo # images, as the tests make them, and containers that are started
 	python3-yaml python3-jsonschema # what render writes, held against schemas

@@ -9,6 +9,7 @@ its options. Of `make TARGET`, make must know the target. Prints TAP."""
 import glob
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def known(command):
 
 def run(command, shown, work):
     if command.startswith("make"):
-        words = command.split()[1:]
+        words = shlex.split(command)[1:]
         done = subprocess.run(["make", "-n", *words], cwd=TOP, capture_output=True, text=True)
         return None if done.returncode == 0 else done.stderr.strip()
     env = dict(os.environ, PATH=os.path.join(work, "bin") + ":" + os.environ["PATH"], NO_COLOR="1", LC_ALL="C")
