@@ -79,6 +79,10 @@ enum probe_role probe_culprit(const struct probe_report *rep)
 	/* One that hangs is the cause, one that waited for it until the deadline is not. */
 	if (rep[PROBE_TARGET].hung != rep[PROBE_INITIATOR].hung)
 		return rep[PROBE_TARGET].hung ? PROBE_TARGET : PROBE_INITIATOR;
+	/* One that is gone is the cause; what the other's library makes of that is not. */
+	for (int role = 0; role < _PROBE_ROLES; role++)
+		if (rep[role].cause == PROBE_CAUSE_CRASH && rep[!role].cause == PROBE_CAUSE_LIBRARY)
+			return (enum probe_role)role;
 	/* A target that waits in vain for what the initiator could not send is the symptom. */
 	return rep[PROBE_TARGET].cause == PROBE_CAUSE_DEADLINE ? PROBE_INITIATOR : PROBE_TARGET;
 }

@@ -139,13 +139,22 @@ raw() {
 	json '(.runs | length) == 1 and .runs[0].count == 2 * 92 * 4 and .runs[0].intact'
 }
 
-@test "a size that report and size take as this host's rate" {
+@test "a rate of this host for size and report, which say where the machine was busy" {
 	kv bench --json --engine tcp --shape 1x65536 --iters 5
 	ended 0
 	cp "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/b.json"
 	kv size glm-4.7 --tokens 1000 --result "$BATS_TEST_TMPDIR/b.json"
 	ended 0
 	says 'tcp sockets write dram'
+	for wait in 0 0.06; do
+		jq ".runs[] |= (.cpu_wait_s = .time_s * $wait)" "$BATS_TEST_TMPDIR/b.json" >"$BATS_TEST_TMPDIR/w.json"
+		kv size glm-4.7 --tokens 1000 --result "$BATS_TEST_TMPDIR/w.json"
+		[ "$(grep -c 'busy machine' <<<"$out")" = "${wait/0.06/1}" ] || fail "size: waited $wait"
+		kv report "$BATS_TEST_TMPDIR/w.json"
+		[ "$(grep -c 'as sent; busy machine' <<<"$out")" = "${wait/0.06/1}" ] || fail "report: waited $wait"
+	done
+	kv size glm-4.7 --tokens 1000 --json --result "$BATS_TEST_TMPDIR/w.json"
+	json '[.links[] | select(.measured) | .busy] == [true]'
 }
 
 # The workers of the probe, once the transfers are on their way.
@@ -159,8 +168,9 @@ workers() {
 	return 1
 }
 
+# start_probe SECONDS ENGINE
 start_probe() {
-	setsid "$probe" bench --engine tcp --shape 4x65536 --iters 10000000 --ms 60000 --deadline "$1" \
+	setsid "$probe" bench --engine "$2" --shape 4x65536 --iters 10000000 --ms 60000 --deadline "$1" \
 		>"$BATS_TEST_TMPDIR/out" 2>&1 &
 	held=$!
 	workers "$held" || fail "no workers"
@@ -172,27 +182,73 @@ probe_ended() {
 	wait "$held" || status=$?
 	out=$(cat "$BATS_TEST_TMPDIR/out") err='' ran=probe
 	[ "$status" = 1 ] || fail "status $status"
+	out=$(grep '^{' <<<"$out")
 	for pid in "${pids[@]}"; do
 		[ ! -e "/proc/$pid" ] || fail "worker $pid is left"
 	done
 	held=
 }
 
-@test "a worker that is killed: said so, and nothing is left" {
-	for which in 0 1; do
-		start_probe 30
-		kill -KILL "${pids[$which]}"
-		probe_ended
-		json '.kind == "end" and .good == false and .cause == "crash" and (.error | contains("signal 9"))'
+@test "a worker that is killed, of every engine: said so, and nothing is left" {
+	for engine in tcp ofi:tcp ofi:shm ucx; do
+		for which in 0 1; do
+			start_probe 30 "$engine"
+			kill -KILL "${pids[$which]}"
+			probe_ended
+			json '.kind == "end" and .good == false and .cause == "crash" and (.error | contains("signal 9"))'
+		done
 	done
 }
 
-@test "a worker that is stopped: the deadline ends it" {
-	for which in 0 1; do
-		start_probe 2
-		kill -STOP "${pids[$which]}"
+@test "a worker that is stopped, of every engine: the deadline ends it" {
+	for engine in tcp ofi:tcp ofi:shm ucx; do
+		start_probe 2 "$engine"
+		kill -STOP "${pids[$((RANDOM % 2))]}"
 		probe_ended
 		json '.kind == "end" and .good == false and .cause == "deadline" and .finished == 0'
+	done
+}
+
+@test "a bit that changes on the way of libfabric's and UCX's data: never called good" {
+	gcc -shared -fPIC -D_GNU_SOURCE -o "$BATS_TEST_TMPDIR/flip.so" "$top/tests/tools/flip.c" -ldl
+	for engine in ofi:tcp ofi:shm ucx; do
+		for op in write read; do
+			# A read over shared memory goes through memory alone: nothing to take a bit from.
+			[ "$engine $op" != "ofi:shm read" ] || continue
+			rm -f "$BATS_TEST_TMPDIR/flips"
+			kv bench --json --engine "$engine" --op "$op" --shape 1x65536 --iters 500 --env UCX_TLS=tcp \
+				--env "LD_PRELOAD=$BATS_TEST_TMPDIR/flip.so" --env FLIP_EVERY=40 \
+				--env "FLIP_LOG=$BATS_TEST_TMPDIR/flips"
+			ended 1
+			[ -s "$BATS_TEST_TMPDIR/flips" ] || fail "$engine, $op: nothing was changed"
+			json '.engines[0] | .cause == "corrupt" and (.error | contains("corrupted: block 0 of transfer"))'
+		done
+	done
+}
+
+# Ports that the workers' libraries listen on, once they do.
+listening() {
+	local pid i
+	for ((i = 0; i < 200; i++)); do
+		mapfile -t ports < <(for pid in "${pids[@]}"; do
+			ss -Htlnp | sed -nE "s/^LISTEN +[0-9]+ +[0-9]+ +[^ ]*:([0-9]+) .*pid=$pid,.*/\\1/p"
+		done)
+		[ "${#ports[@]}" -lt 2 ] || return 0
+		sleep 0.05
+	done
+	fail "the workers listen nowhere"
+}
+
+@test "garbage on the ports of libfabric's and UCX's sockets: a deadline at the latest, and no false good" {
+	export UCX_TLS=tcp
+	for engine in ofi:tcp ucx; do
+		start_probe 4 "$engine"
+		listening
+		for port in "${ports[@]}"; do
+			"$top/tests/tools/stranger.py" 127.0.0.1 "$port" flood 1 >/dev/null
+		done
+		probe_ended
+		json '.kind == "end" and .good == false and .error != null'
 	done
 }
 
