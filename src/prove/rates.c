@@ -1,5 +1,4 @@
 /* Reads kvpath.bench/1; every field is checked before it is believed. */
-#include <jansson.h>
 #include <math.h>
 
 #include "prove/rates.h"
@@ -11,6 +10,12 @@ static const char *text_of(const json_t *run, const char *key)
 	const char *s = json_string_value(json_object_get(run, key));
 
 	return s ? s : "";
+}
+
+bool kv_rate_busy(const json_t *run)
+{
+	return json_number_value(json_object_get(run, "cpu_wait_s")) * 20 >
+	       json_number_value(json_object_get(run, "time_s"));
 }
 
 /* "nixl:UCX tcp write dram": what is not named is left out. */
@@ -37,7 +42,8 @@ static bool rate_of(struct kv_arena *a, const json_t *run, struct kv_rate *ret)
 	if (!json_is_true(json_object_get(run, "intact")) || !json_is_integer(size) ||
 	    json_integer_value(size) < 1 || !isfinite(rate) || rate <= 0)
 		return false;
-	*ret = (struct kv_rate){ name_of(a, run), (uint64_t)json_integer_value(size), rate };
+	*ret = (struct kv_rate){ name_of(a, run), (uint64_t)json_integer_value(size), rate,
+				 kv_rate_busy(run) };
 	return *ret->name != '\0';
 }
 

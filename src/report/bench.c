@@ -2,6 +2,7 @@
 #include <sched.h>
 #include <sys/utsname.h>
 
+#include "prove/rates.h"
 #include "report/bench.h"
 #include "report/units.h"
 
@@ -28,18 +29,12 @@ static void put_run(FILE *out, struct kv_arena *a, const json_t *r)
 		num(r, "p99_us"), num(r, "max_us"));
 }
 
-/* Both sides waited for a processor for long enough that the times are the load's too. */
-static bool busy(const json_t *run)
-{
-	return num(run, "cpu_wait_s") * 20 > num(run, "time_s");
-}
-
 static void put_notes(FILE *out, struct kv_arena *a, const json_t *run)
 {
 	if (num(run, "local_p50_us") > 0)
 		fprintf(out, "  sender  complete for the sender, before the target knew: p50 %s\n",
 			kv_time_text(a, num(run, "local_p50_us") / 1e6));
-	if (busy(run))
+	if (kv_rate_busy(run))
 		fprintf(out,
 			"  note    this machine is busy: of that time, the two sides waited %s "
 			"for a processor\n",
@@ -132,7 +127,7 @@ static json_t *comparison(const struct kv_bench_report *r)
 					  json_object_get(run, "p50_us"), "after_p50_us",
 					  json_object_get(then, "p50_us"), "times_faster",
 					  num(run, "p50_us") / num(then, "p50_us"), "busy",
-					  busy(run) || busy(then)));
+					  kv_rate_busy(run) || kv_rate_busy(then)));
 	}
 	return rows;
 }
@@ -161,7 +156,7 @@ static json_t *raw_row(const struct kv_bench_engine *e, const struct kv_bench_en
 			 str(run, "op"), "count", json_object_get(run, "count"), "size",
 			 json_object_get(run, "size"), "of_raw",
 			 num(run, "bytes_per_s") / num(of, "bytes_per_s"), "busy",
-			 busy(run) || busy(of));
+			 kv_rate_busy(run) || kv_rate_busy(of));
 }
 
 /* What NIXL gives of what its library gives, for each shape that both measured. */

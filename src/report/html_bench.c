@@ -2,6 +2,7 @@
  * Measurements: what was gained, as bars; time and rate by size, as curves; every run in a table.
  * Runs whose data did not arrive as sent are in the table only, and marked.
  */
+#include "prove/rates.h"
 #include "report/html_parts.h"
 #include "report/svg.h"
 #include "report/units.h"
@@ -9,7 +10,7 @@
 struct run {
 	const char *engine, *provider, *op, *mem, *name;
 	double count, size, iters, p50, p90, p99, max, rate; /* seconds, bytes a second */
-	bool intact, main;
+	bool intact, main, busy;
 };
 typedef KV_VEC(struct run) run_list;
 
@@ -29,6 +30,7 @@ static void add_run(struct kv_arena *a, const struct kv_docs *docs, const json_t
 		.max = kv_json_num(o, "max_us") / 1e6,
 		.rate = kv_json_num(o, "bytes_per_s"),
 		.intact = json_is_true(json_object_get(o, "intact")),
+		.busy = kv_rate_busy(o),
 	};
 	const char *backend = strchr(r.engine, ':');
 
@@ -123,8 +125,10 @@ static void put_bars(struct kv_html *h, const run_list *all)
 			"<td class=\"bar\"><svg aria-hidden=\"true\"><rect x=\"0\" y=\"2\" "
 			"height=\"14\" "
 			"width=\"%.2f%%\"/></svg></td><td class=\"n\">%s</td></tr>\n",
-			r->main ? " class=main" : "", r->name, kv_time_text(h->arena, r->p50),
-			kv_bytes_text(h->arena, r->rate), 100 * r->p50 / same.v[0].p50,
+			r->main ? " class=main" : "",
+			r->busy ? kv_strf(h->arena, "%s (busy machine)", r->name) : r->name,
+			kv_time_text(h->arena, r->p50), kv_bytes_text(h->arena, r->rate),
+			100 * r->p50 / same.v[0].p50,
 			i ? kv_strf(h->arena, "%.1f times", same.v[0].p50 / r->p50) : "");
 	}
 	kv_html_table_end(h);
@@ -237,6 +241,21 @@ static void put_plots(struct kv_html *h, const run_list *all)
 	kv_html(h, "</div>\n");
 }
 
+/* What the reader must know of the figures before. */
+static void put_busy(struct kv_html *h, const run_list *all)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		n += all->v[i].busy;
+	if (n)
+		kv_html(h,
+			"<p>%s of %s runs were measured on a busy machine: their two sides waited "
+			"for a processor for more than a twentieth of the time. Those figures are "
+			"the load's too, and none to rely on.</p>\n",
+			kv_count_text(h->arena, n), kv_count_text(h->arena, all->n));
+}
+
 /* ---- the table ---- */
 
 static void put_runs(struct kv_html *h, const run_list *all)
@@ -261,7 +280,8 @@ static void put_runs(struct kv_html *h, const run_list *all)
 			"<td class=\"%s\">%s</td></tr>\n",
 			kv_time_text(a, r->p50), kv_time_text(a, r->p90), kv_time_text(a, r->p99),
 			kv_time_text(a, r->max), kv_bytes_text(a, r->rate),
-			r->intact ? "sent" : "broken", r->intact ? "as sent" : "NOT as sent");
+			r->intact ? "sent" : "broken",
+			r->intact ? r->busy ? "as sent; busy machine" : "as sent" : "NOT as sent");
 	}
 	kv_html_table_end(h);
 	kv_html_more(h, all->n, KV_HTML_ROWS);
@@ -282,6 +302,7 @@ void kv_html_bench(struct kv_html *h, const struct kv_docs *docs)
 	if (!all.n)
 		return;
 	kv_html_section(h, "Measured");
+	put_busy(h, &all);
 	put_bars(h, &all);
 	put_plots(h, &all);
 	put_runs(h, &all);

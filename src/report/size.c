@@ -63,9 +63,9 @@ static void put_links(FILE *out, struct kv_arena *a, const struct kv_size_report
 	for (size_t i = 0; i < r->measured.n; i++) {
 		const struct kv_rate *m = &r->measured.v[i];
 
-		fprintf(out, "  %12s   %9s/s   %s, %s\n", kv_time_text(a, bytes / m->bytes_per_s),
+		fprintf(out, "  %12s   %9s/s   %s, %s%s\n", kv_time_text(a, bytes / m->bytes_per_s),
 			kv_bytes_text(a, m->bytes_per_s), kv_printable(a, m->name),
-			kv_size_text(a, m->size));
+			kv_size_text(a, m->size), m->busy ? "; measured on a busy machine" : "");
 	}
 }
 
@@ -148,10 +148,10 @@ static json_t *links_json(struct kv_arena *a, const struct kv_size_report *r)
 		const struct kv_rate *m = &r->measured.v[i];
 
 		json_array_append_new(arr,
-				      json_pack("{s:o, s:b, s:I, s:f, s:f}", "name",
-						kv_json_text(a, m->name), "measured", 1, "size",
-						(json_int_t)m->size, "bytes_per_s", m->bytes_per_s,
-						"seconds", bytes / m->bytes_per_s));
+				      json_pack("{s:o, s:b, s:b, s:I, s:f, s:f}", "name",
+						kv_json_text(a, m->name), "measured", 1, "busy",
+						m->busy, "size", (json_int_t)m->size, "bytes_per_s",
+						m->bytes_per_s, "seconds", bytes / m->bytes_per_s));
 	}
 	return arr;
 }
