@@ -69,13 +69,21 @@ struct ofi {
 	int tx; /* its address marks operations of this side */
 };
 
+/* ---- ofi_offer.c ---- */
+
+int ofi_lib_open(struct bench_side *s, struct ofi *x);
+/* Says in x which domains are the rails, of all that the provider offers. */
+int ofi_rails_choose(struct bench_side *s, struct ofi *x);
+/* Says which call failed, in the library's words. Always -1. */
+int ofi_fail(struct bench_side *s, const struct ofi *x, const char *call, long err);
+
+/* ---- ofi_rail.c ---- */
+
 /* Opens the library, chooses the rails and opens them. */
 int ofi_rails_open(struct bench_side *s, struct ofi *x);
 void ofi_rails_close(struct ofi *x);
 /* Posts the receive of message i of a rail. */
 int ofi_rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsigned i);
-/* Says which call failed, in the library's words. Always -1. */
-int ofi_fail(struct bench_side *s, const struct ofi *x, const char *call, long err);
 /* What completed on all rails; counts it in x. */
 int ofi_reap(struct bench_side *s, struct ofi *x);
 
