@@ -134,15 +134,24 @@ static bool is_distro_file(struct kv_arena *a, struct kv_root *r, const char *pa
 	       !kv_root_is_dir(r, "/var/lib/dpkg");
 }
 
+bool kv_fabric_know(const char *path, const struct kv_elf *e, struct kv_fabric *ret)
+{
+	const char *abi = e && e->type == ET_DYN ? kv_elf_max_def(e, "FABRIC_") : NULL;
+
+	if (!abi)
+		return false;
+	*ret = (struct kv_fabric){ .path = path, .elf = e, .abi = abi, .unread = true };
+	return true;
+}
+
 bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
 		    struct kv_fabric *ret)
 {
 	struct strings strings = { 0 };
 
-	if (!e || e->type != ET_DYN || !kv_elf_max_def(e, "FABRIC_"))
+	if (!kv_fabric_know(path, e, ret))
 		return false;
-	*ret = (struct kv_fabric){ .path = path, .elf = e };
-	ret->abi = kv_elf_max_def(e, "FABRIC_");
+	ret->unread = false;
 	read_strings(a, e, &strings);
 	ret->release = strings.release;
 	ret->provdir = strings.provdir;
@@ -174,7 +183,9 @@ void kv_find_fabrics(struct kv_facts *f)
 		struct kv_fabric fab;
 
 		if (!e || e->machine != kv_loader_machine(f->loader) ||
-		    seen_inode(&f->fabrics, e) || !kv_fabric_read(f->arena, f->root, path, e, &fab))
+		    seen_inode(&f->fabrics, e) ||
+		    !(f->brief ? kv_fabric_know(path, e, &fab)
+			       : kv_fabric_read(f->arena, f->root, path, e, &fab)))
 			continue;
 		fab.source = kv_root_is_mounted(f->root, path) ? KV_SOURCE_MOUNT : KV_SOURCE_TARGET;
 		kv_vec_push(f->arena, &f->fabrics, fab);

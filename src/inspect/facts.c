@@ -123,7 +123,7 @@ static void describe(struct kv_facts *f)
 	const struct kv_ldso *so = kv_loader_ldso(f->loader);
 
 	f->arch = machine_name(kv_loader_machine(f->loader));
-	f->os = os_release(f);
+	f->os = f->brief ? "" : os_release(f);
 	if (so->version)
 		f->libc = kv_strf(f->arena, "glibc 2.%u", so->version);
 	else
@@ -164,13 +164,15 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->vram = in->vram;
 	f->live = kv_root_is_live(in->root) && !in->image;
 	f->brief = in->brief;
-	if (in->sysroot)
+	f->sysroot = in->sysroot;
+	if (in->sysroot && !in->brief)
 		f->host = kv_host_collect(in->sysroot);
 	f->loader = make_loader(in->root, scan, in->cpu_level);
 	return collect(f, in->sources, /* again= */ false);
 }
 
-struct kv_facts *kv_facts_again(const struct kv_facts *old)
+/* What stays as it was when the target is looked at again. */
+static struct kv_facts *begin_again(const struct kv_facts *old)
 {
 	struct kv_facts *f = kv_new(old->arena, struct kv_facts);
 
@@ -185,11 +187,74 @@ struct kv_facts *kv_facts_again(const struct kv_facts *old)
 		.vram = old->vram,
 		.live = old->live,
 		.brief = old->brief,
+		.sysroot = old->sysroot,
 		.host = old->host,
 	};
-	kv_loader_refresh(f->loader);
 	for (size_t i = 0; i < old->fabrics.n; i++)
 		if (old->brief || old->fabrics.v[i].source == KV_SOURCE_FABRIC)
 			kv_vec_push(f->arena, &f->fabrics, old->fabrics.v[i]);
+	return f;
+}
+
+struct kv_facts *kv_facts_again(const struct kv_facts *old)
+{
+	struct kv_facts *f = begin_again(old);
+
+	kv_loader_refresh(f->loader);
 	return collect(f, NULL, /* again= */ true);
+}
+
+const struct kv_facts *kv_facts_whole(const struct kv_facts *f)
+{
+	struct kv_facts whole = *f;
+
+	if (!f->brief)
+		return f;
+	whole.brief = false;
+	whole.host = f->sysroot ? kv_host_collect(f->sysroot) : NULL;
+	return kv_facts_again(&whole);
+}
+
+static bool go_on(struct kv_facts *f, const struct kv_nixl *old, const char *path,
+		  const kv_strv *names)
+{
+	struct kv_nixl *n;
+	struct kv_plugin *p;
+
+	if (old->start.loads != KV_LOADS_YES ||
+	    !kv_process_library_path(old->proc, &old->imported, path, names))
+		return false;
+	n = kv_vec_add(f->arena, &f->nixls);
+	*n = *old;
+	n->plugins = (kv_plugins){ 0 };
+	kv_vec_each (p, &old->plugins) {
+		kv_vec_push(f->arena, &n->plugins, *p);
+		n->plugins.v[n->plugins.n - 1].load = (struct kv_load){ 0 };
+	}
+	n->stack = (struct kv_stack){ 0 };
+	n->active = true;
+	kv_load_plugins(f, n);
+	n->imported = old->imported;
+	kv_process_rewind(n->proc, n->imported);
+	return true;
+}
+
+const struct kv_facts *kv_facts_go_on(const struct kv_facts *old, const struct kv_env *env,
+				      const char *dir, const kv_strv *names)
+{
+	const char *path = kv_env_get(env, "LD_LIBRARY_PATH");
+	struct kv_facts *f;
+
+	if (!old->brief || kv_loader_has_searched(old->loader, dir))
+		return NULL;
+	f = begin_again(old);
+	describe(f);
+	f->env = env;
+	f->config = old->config;
+	for (size_t i = 0; i < old->nixls.n; i++)
+		if (!go_on(f, &old->nixls.v[i], path, names))
+			return NULL;
+	kv_choose_active(f);
+	kv_find_imported(f);
+	return f;
 }

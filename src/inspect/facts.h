@@ -33,6 +33,7 @@ struct kv_fabric {
 	const struct kv_elf *elf;
 	const char *release; /* "1.17.0" from the library itself; NULL where it does not tell */
 	const char *abi;     /* "FABRIC_1.6", the newest it defines */
+	bool unread;         /* of a brief look: its texts were not read, what follows is empty */
 	kv_strv providers;   /* built in, and DSOs that lie where it looks */
 	const char *provdir; /* where it looks for provider DSOs; NULL */
 	bool efa_built_in, cuda, distro;
@@ -85,6 +86,7 @@ struct kv_nixl {
 	const char *path;       /* package directory, or that of libnixl.so */
 	const char *site;       /* site-packages directory; NULL for a bare tree */
 	const char *module;     /* "nixl_cu13"; NULL for a bare tree */
+	const char *meta;       /* version of the metapackage nixl beside it; NULL */
 	const char *python;     /* "3.11"; NULL */
 	const char *python_exe; /* guest path, NULL where none was found */
 	const char *bindings;
@@ -97,6 +99,7 @@ struct kv_nixl {
 	bool reads_config;                     /* this libnixl reads such a file (since 1.1.0) */
 	const char *capi;                      /* libnixl_capi.so; NULL */
 	struct kv_process *proc;               /* after its imports, before any plugin */
+	struct kv_mark imported;               /* it as such */
 	const struct kv_object *caller;        /* libnixl in it, which opens the plugins */
 	const struct kv_object *fabric_before; /* libfabric.so.1 in it; NULL */
 	struct kv_load start;                  /* process up to and including libnixl */
@@ -163,6 +166,7 @@ struct kv_facts {
 	KV_VEC(struct kv_framework) frameworks;
 	struct kv_config config;
 	const char *mofed; /* a file of NVIDIA's own RDMA packages, which have no libefa; NULL */
+	struct kv_sysroot *sysroot; /* the host to examine; NULL for none */
 	const struct kv_host *host; /* that the job runs on; NULL where none is examined */
 	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
 };
@@ -206,6 +210,15 @@ void kv_scan(struct kv_root *r, struct kv_scan *ret);
 struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_scan *scan);
 /* The same after layers were laid on the root (or taken off): what was parsed is used again. */
 struct kv_facts *kv_facts_again(const struct kv_facts *old);
+/* All facts of a target of which there are brief ones. */
+const struct kv_facts *kv_facts_whole(const struct kv_facts *f);
+/*
+ * The brief facts with dir in front of LD_LIBRARY_PATH, a directory that was not there and in which
+ * links are laid by these names: the processes go on where they were about to open their plugins,
+ * as far as they would have come there the same way. NULL where that is not sure.
+ */
+const struct kv_facts *kv_facts_go_on(const struct kv_facts *old, const struct kv_env *env,
+				      const char *dir, const kv_strv *names);
 
 /* The environment that a container of this root starts with (/etc/environment), `own` laid over it.
  */

@@ -16,6 +16,9 @@ void kv_find_imported(struct kv_facts *f);
 /* Facts of the libfabric at path of root r; false where the file is none. */
 bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
 		    struct kv_fabric *ret);
+/* Whether it is one, and of which ABI: without looking through its texts, which kv_fabric_read()
+ * does. */
+bool kv_fabric_know(const char *path, const struct kv_elf *e, struct kv_fabric *ret);
 /* Fills n->stack from the process in which the plugin is loaded. */
 void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
 		   struct kv_stack *ret);
@@ -36,6 +39,13 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
  * was tried; NULL. *ret_sure: nothing unseen can bring it.
  */
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
+
+/* Opens each plugin in a process as it is right after the agent was made. */
+void kv_load_plugins(struct kv_facts *f, struct kv_nixl *n);
+/* Which of the copies in each site directory a process imports. */
+void kv_choose_active(struct kv_facts *f);
+/* Fills n->def and what belongs to it. */
+void kv_read_default(struct kv_facts *f, struct kv_nixl *n);
 
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);

@@ -67,6 +67,8 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 
 		if (!kv_is_plugin(d->name))
 			continue;
+		if (f->brief && !kv_streq(kv_plugin_backend(f, d->name), f->backend))
+			continue;
 		spelled = kv_join(f->arena, n->plugin_dir, d->name);
 		if (kv_root_real(f->root, spelled, 0, &path) < 0)
 			path = spelled;
@@ -78,17 +80,15 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 	}
 }
 
-/* Each plugin is opened in a process as it is right after the agent was made. */
-static void load_plugins(struct kv_facts *f, struct kv_nixl *n)
+void kv_load_plugins(struct kv_facts *f, struct kv_nixl *n)
 {
+	n->imported = kv_process_mark(n->proc);
 	if (n->start.loads == KV_LOADS_YES)
 		n->fabric_before = kv_process_find(n->proc, "libfabric.so.1");
 	for (size_t i = 0; i < n->plugins.n; i++) {
 		struct kv_plugin *p = &n->plugins.v[i];
 		struct kv_mark mark;
 
-		if (f->brief && !kv_streq(p->name, f->backend))
-			continue;
 		if (n->start.loads != KV_LOADS_YES) {
 			p->load = n->start;
 			continue;
@@ -198,7 +198,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	n->caller = libnixl;
 	set_plugin_dir(f, n, libnixl ? libnixl->name : n->libnixl);
 	find_plugins(f, n);
-	load_plugins(f, n);
+	kv_load_plugins(f, n);
 }
 
 static void run_native(struct kv_facts *f, struct kv_nixl *n)
@@ -212,66 +212,7 @@ static void run_native(struct kv_facts *f, struct kv_nixl *n)
 	n->caller = n->start.object;
 	set_plugin_dir(f, n, n->libnixl);
 	find_plugins(f, n);
-	load_plugins(f, n);
-}
-
-static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
-{
-	const char *path;
-	struct kv_span s;
-
-	if (!n->python)
-		return;
-	path = kv_strf(f->arena, "%s/__pycache__/_api.cpython-%c%s.pyc", n->path, n->python[0],
-		       n->python + 2);
-	if (kv_root_slurp(f->root, path, MAX_TEXT, &s) < 0 || !kv_pyc_is_unchecked(s))
-		return;
-	n->unchecked_pyc = path;
-	n->other_pyc = !kv_pyc_is_of(s, n->api_source);
-	n->pyc_names_backend = kv_span_find(s, 0, f->backend, strlen(f->backend)) < s.n;
-}
-
-static void read_default(struct kv_facts *f, struct kv_nixl *n)
-{
-	const char *path = kv_join(f->arena, n->path, "_api.py"), *env;
-	int e;
-
-	e = kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source);
-	if (e == -ENOENT && kv_root_is_file(f->root, kv_strf(f->arena, "%sc", path))) {
-		n->api_py = kv_strf(f->arena, "%sc", path);
-		n->def.why = "it is compiled code without its source";
-		return;
-	}
-	if (e == -ENOENT || e == -ENOTDIR)
-		return;
-	n->api_py = path;
-	if (e < 0) {
-		n->def.why = kv_strf(f->arena, "it could not be read: %s", strerror(-e));
-		return;
-	}
-	find_unchecked_pyc(f, n);
-	kv_pydefault_find(f->arena, n->api_source, &n->def);
-	n->default_backends = n->def.backends;
-	env = kv_env_get(f->env, "NIXL_BACKEND");
-	env = env && *env ? env : NULL;
-	if (n->def.kind != KV_PYDEFAULT_KVPATH && n->python && kv_has_hook(f)) {
-		const char *other = kv_env_get(f->env, "KVPATH_BACKEND");
-
-		env = env ? env : other ? other : "LIBFABRIC";
-	} else if (n->def.kind != KV_PYDEFAULT_KVPATH) {
-		return;
-	}
-	if (!env)
-		return;
-	n->default_backends = (kv_strv){ 0 };
-	for (;;) {
-		size_t len = strcspn(env, ",");
-
-		kv_vec_push(f->arena, &n->default_backends, kv_strndup(f->arena, env, len));
-		if (!env[len])
-			break;
-		env += len + 1;
-	}
+	kv_load_plugins(f, n);
 }
 
 /* Packages that lie elsewhere can be linked into a site directory. */
@@ -304,14 +245,14 @@ static bool comes_before(const char *a, const char *b)
  * Several CUDA variants side by side: `import nixl` takes nixl_cu13 first, whatever CUDA there is
  * (up to 1.4); the 1.5 metapackage asks for the CUDA version (detect_cuda_major). The one whose
  * libcudart the process finds stands for that question, as it can not be asked without running it.
- * first: number of the site directory's first; meta: the metapackage's version, if there is one.
  */
-static void choose_active(struct kv_facts *f, size_t first, const char *meta)
+static void choose_in_site(struct kv_facts *f, size_t first, size_t end)
 {
+	const char *meta = f->nixls.v[first].meta;
 	bool by_cuda = !meta || kv_version_cmp(meta, "1.5.0") >= 0;
-	size_t best = f->nixls.n;
+	size_t best = end;
 
-	for (size_t i = first; i < f->nixls.n; i++) {
+	for (size_t i = first; i < end; i++) {
 		struct kv_nixl *n = &f->nixls.v[i];
 		bool no_cudart = n->wanted && n->wanted->load.missing &&
 				 kv_starts(n->wanted->load.missing, "libcudart.so.");
@@ -319,13 +260,39 @@ static void choose_active(struct kv_facts *f, size_t first, const char *meta)
 		n->active = false;
 		if (by_cuda && no_cudart && claim_of(n->module) < 2)
 			continue;
-		if (best == f->nixls.n || comes_before(n->module, f->nixls.v[best].module))
+		if (best == end || comes_before(n->module, f->nixls.v[best].module))
 			best = i;
 	}
-	for (size_t i = first; best == f->nixls.n && i < f->nixls.n; i++)
-		if (i + 1 == f->nixls.n || claim_of(f->nixls.v[i + 1].module) == 0)
+	for (size_t i = first; best == end && i < end; i++)
+		if (i + 1 == end || claim_of(f->nixls.v[i + 1].module) == 0)
 			best = i; /* sorted by name: the highest CUDA */
 	f->nixls.v[best].active = true;
+}
+
+void kv_choose_active(struct kv_facts *f)
+{
+	size_t end;
+
+	for (size_t i = 0; i < f->nixls.n; i = end) {
+		const char *site = f->nixls.v[i].site;
+
+		for (end = i + 1; site && end < f->nixls.n; end++)
+			if (f->nixls.v[end].site != site)
+				break;
+		if (end - i > 1)
+			choose_in_site(f, i, end);
+	}
+}
+
+/* What a person is told of it. */
+static void describe(struct kv_facts *f, struct kv_nixl *n, const char *info)
+{
+	const char *file = kv_join(f->arena, info, "METADATA"), *text;
+
+	text = kv_package_metadata(f, file, "Name");
+	n->dist = text ? text : n->dist;
+	text = kv_package_metadata(f, file, "Version");
+	n->version = text ? text : n->version;
 }
 
 /* A wheel whose binding is gone, and whose libraries are there. */
@@ -367,22 +334,19 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		n->module = kv_strdup(f->arena, d->name);
 		n->path = dir;
 		n->bindings = bindings;
-		n->dist = info ? kv_package_metadata(f, kv_join(f->arena, info, "METADATA"), "Name")
-			       : NULL;
-		n->version = info ? kv_package_metadata(f, kv_join(f->arena, info, "METADATA"),
-							"Version")
-				  : NULL;
-		n->dist = n->dist ? n->dist : n->module;
-		n->version = n->version ? n->version : "";
+		n->dist = n->module;
+		n->version = "";
 		n->python = bindings ? kv_package_python(f, kv_basename(bindings)) : NULL;
 		n->python_exe = find_python(f, site, n->python);
 		n->active = true;
 		n->of_other_python = other;
-		read_default(f, n);
+		if (info && !f->brief)
+			describe(f, n, info);
+		kv_read_default(f, n);
 		run_python(f, n);
 	}
-	if (f->nixls.n > first + 1)
-		choose_active(f, first, meta);
+	for (size_t i = first; i < f->nixls.n; i++)
+		f->nixls.v[i].meta = meta;
 }
 
 static bool is_known_libnixl(const struct kv_facts *f, const char *real)
@@ -418,5 +382,6 @@ void kv_find_nixls(struct kv_facts *f)
 		find_in_site(f, f->scan->sites.v[i]);
 	for (size_t i = 0; i < f->scan->packages.n; i++)
 		find_in_site(f, f->scan->packages.v[i]);
+	kv_choose_active(f);
 	find_bare_trees(f);
 }

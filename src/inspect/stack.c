@@ -14,13 +14,24 @@ static const struct kv_object *find_fabric(const struct kv_load *plugin)
 	return NULL;
 }
 
+static struct kv_fabric *read_now(struct kv_facts *f, struct kv_fabric *fab)
+{
+	enum kv_source source = fab->source;
+
+	if (!fab->unread)
+		return fab;
+	kv_fabric_read(f->arena, f->root, fab->path, fab->elf, fab);
+	fab->source = source;
+	return fab;
+}
+
 static struct kv_fabric *facts_of(struct kv_facts *f, const struct kv_object *o)
 {
 	struct kv_fabric fab;
 
 	for (size_t i = 0; i < f->fabrics.n; i++)
 		if (f->fabrics.v[i].elf == o->elf)
-			return &f->fabrics.v[i];
+			return read_now(f, &f->fabrics.v[i]);
 	if (!kv_fabric_read(f->arena, f->root, o->name, o->elf, &fab))
 		return NULL;
 	kv_vec_push(f->arena, &f->fabrics, fab);
@@ -137,6 +148,9 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 	}
 	if (ret->fabric->cuda)
 		kv_process_dlopen(p, "libcudart.so", fabric, 0, &ret->cudart);
+	/* What follows decides nothing for a repair by the environment. */
+	if (f->brief)
+		return;
 	if (ret->fabric->plain_cuda)
 		kv_process_dlopen(p, "libcuda.so", fabric, 0, &ret->driver);
 	read_verbs(f, p, ret);

@@ -37,21 +37,27 @@ static const struct kv_facts *facts_with(const struct kv_facts *f, const char *d
 {
 	const char *old = kv_env_get(f->env, "LD_LIBRARY_PATH");
 	struct kv_facts with = *f;
-	struct kv_env env = { 0 };
+	struct kv_env *env = kv_new(f->arena, struct kv_env);
 	size_t depth = kv_root_depth(f->root);
-	const struct kv_facts *after;
+	const struct kv_facts *after = NULL;
+	struct kv_stat st;
+	bool is_new = kv_root_stat(f->root, dir, KV_NOFOLLOW, &st) == -ENOENT;
+	kv_strv names = { 0 };
 
 	for (size_t i = 0; i < f->env->pairs.n; i++)
-		kv_env_put(f->arena, &env, f->env->pairs.v[i]);
-	kv_env_put(f->arena, &env,
+		kv_env_put(f->arena, env, f->env->pairs.v[i]);
+	kv_env_put(f->arena, env,
 		   kv_strf(f->arena, "LD_LIBRARY_PATH=%s%s%s", dir, old && *old ? ":" : "",
 			   old ? old : ""));
-	with.env = kv_new(f->arena, struct kv_env);
-	memcpy((void *)(uintptr_t)with.env, &env, sizeof(env));
-	for (size_t i = 0; i < list->n; i++)
+	with.env = env;
+	for (size_t i = 0; i < list->n; i++) {
 		kv_root_lay_link(f->root, kv_join(f->arena, dir, list->v[i].name),
 				 list->v[i].target);
-	after = kv_facts_again(&with);
+		kv_vec_push(f->arena, &names, kv_strdup(f->arena, list->v[i].name));
+	}
+	if (is_new)
+		after = kv_facts_go_on(f, env, dir, &names);
+	after = after ? after : kv_facts_again(&with);
 	kv_root_pop(f->root, depth);
 	kv_loader_refresh(f->loader);
 	return after;
@@ -139,12 +145,24 @@ int kv_env_base(struct kv_arena *a, const char **ret, struct kv_err *err)
 	return r;
 }
 
+static bool has_text(const char *path, const char *text)
+{
+	_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	char have[4096];
+	size_t n;
+
+	return fd >= 0 && kv_read_all(fd, have, sizeof(have), 0, &n) == 0 && n == strlen(text) &&
+	       memcmp(have, text, n) == 0;
+}
+
 static int write_file(const char *path, const char *text, struct kv_err *err)
 {
 	_free_ char *temp = NULL;
 	_close_ int fd = -EBADF;
 	int r;
 
+	if (has_text(path, text))
+		return 0;
 	/* Written aside and renamed: many tasks of a job start at once. */
 	if (asprintf(&temp, "%s.%d", path, (int)getpid()) < 0)
 		return -ENOMEM;
@@ -216,12 +234,10 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	*ret = (struct kv_env_repair){ 0 };
 	/* Where there is no NIXL there is nothing to repair; the knobs do no harm. */
 	if (f->nixls.n && !choose_links(f, kv_join(f->arena, base, "trial"), &list)) {
-		struct kv_facts whole = *f;
 		struct kv_findings fi;
 
 		/* Why is a question to all rules, which want all facts. */
-		whole.brief = false;
-		kv_rules_run(f->brief ? kv_facts_again(&whole) : f, &fi);
+		kv_rules_run(kv_facts_whole(f), &fi);
 		ret->reason = fi.list.n ? fi.list.v[0].detail : "the plugin does not load";
 		return 0;
 	}

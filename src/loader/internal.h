@@ -43,6 +43,8 @@ struct kv_process {
 	/* Where a copy of ld.so is taken for it: dlopen() calls what only ld.so has set up. */
 	const struct kv_object *second_rtld;
 	const struct kv_search_list *library_path; /* LD_LIBRARY_PATH; NULL */
+	KV_VEC(const char *)
+	sought; /* every name that was searched for, also in vain or before a rewind */
 	const struct kv_search_list *default_path;
 	const char *const *assumed;
 	const char *tunables;             /* GLIBC_TUNABLES; NULL */

@@ -86,6 +86,8 @@ struct kv_mark kv_process_mark(const struct kv_process *p)
 				p->loaded.n,
 				p->named.n,
 				p->relocations.n,
+				p->sought.n,
+				p->library_path,
 				p->tls,
 				p->stack_flags };
 
@@ -138,6 +140,7 @@ void kv_process_rewind(struct kv_process *p, struct kv_mark mark)
 	restore_order(p, mark.order);
 	kv_forget_relocations(p, mark.relocations, mark.tls);
 	p->stack_flags = mark.stack_flags;
+	p->library_path = mark.library_path;
 }
 
 struct kv_object *kv_process_object(const struct kv_process *p, size_t i)

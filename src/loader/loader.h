@@ -45,6 +45,7 @@ struct kv_tried {
 typedef KV_VEC(struct kv_tried) kv_trieds;
 
 struct kv_object;
+struct kv_search_list;
 typedef KV_VEC(struct kv_object *) kv_objects;
 
 /* A loaded object: glibc's struct link_map. */
@@ -176,12 +177,23 @@ void kv_process_try_optionals(struct kv_process *p, struct kv_load *load);
 /* Takes the process back to a point: what was mapped since is unmapped. */
 struct kv_mark {
 	struct kv_object **order; /* the link map: a filtee may be moved in it */
-	size_t loaded, named, relocations;
+	size_t loaded, named, relocations, sought;
+	const struct kv_search_list *library_path;
 	struct kv_tls_room tls;
 	unsigned stack_flags;
 };
 struct kv_mark kv_process_mark(const struct kv_process *p);
 void kv_process_rewind(struct kv_process *p, struct kv_mark mark);
+/*
+ * Gives the process another LD_LIBRARY_PATH, as if it had started with it: the one that it has, and
+ * in front of it a directory that has nothing but names, was not there before and was not searched.
+ * False, with nothing changed, where the process up to the mark could have been another with it.
+ * kv_process_rewind() takes it back.
+ */
+bool kv_process_library_path(struct kv_process *p, const struct kv_mark *mark, const char *text,
+			     const kv_strv *names);
+/* Whether dir, by this name, was a place to search for any process since the last refresh. */
+bool kv_loader_has_searched(const struct kv_loader *l, const char *dir);
 
 /* Loaded object number i, in order of loading; NULL past the last. */
 struct kv_object *kv_process_object(const struct kv_process *p, size_t i);

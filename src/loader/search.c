@@ -150,8 +150,10 @@ enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object 
 {
 	struct search s = { p, name, ret };
 	bool no_default = loader && loader->elf && (loader->elf->flags_1 & DF_1_NODEFLIB);
-	enum kv_open r = try_rpaths(&s, loader);
+	enum kv_open r;
 
+	kv_vec_push(p->arena, &p->sought, name);
+	r = try_rpaths(&s, loader);
 	if (r == KV_OPEN_SKIP)
 		r = try_list(&s, p->library_path, KV_RULE_LD_LIBRARY_PATH);
 	if (r == KV_OPEN_SKIP && loader)
@@ -163,4 +165,23 @@ enum kv_open kv_search(struct kv_process *p, const char *name, struct kv_object 
 	if (r == KV_OPEN_SKIP)
 		explain_cache(&s);
 	return r;
+}
+
+bool kv_loader_has_searched(const struct kv_loader *l, const char *dir)
+{
+	return kv_map_get(l->dirs, kv_strf(l->arena, "%s/", dir)) != NULL;
+}
+
+/*
+ * Every name that was searched for up to the mark is absent from dir, so that each search would
+ * have gone on as it did: ENOENT leads to the next directory in all releases.
+ */
+bool kv_process_library_path(struct kv_process *p, const struct kv_mark *mark, const char *text,
+			     const kv_strv *names)
+{
+	for (size_t i = 0; i < mark->sought; i++)
+		if (kv_strv_has(names, p->sought.v[i]))
+			return false;
+	p->library_path = kv_search_list(p, text, ":;", p->main->origin);
+	return true;
 }

@@ -17,6 +17,33 @@ struct known_dir {
 static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsigned depth,
 			const char **ret, struct kv_stat *st);
 
+static struct known_dir *remember(struct kv_root *r, const char *path, int error, const char *real,
+				  const struct kv_stat *st)
+{
+	struct known_dir *k = kv_new(r->arena, struct known_dir);
+
+	*k = (struct known_dir){ error, real, *st };
+	*kv_map_slot(r->dirs, path) = k;
+	return k;
+}
+
+/* The entry itself, no link followed. A directory is one for whoever comes through it, too. */
+static int stat_entry(struct kv_root *r, const char *real, struct kv_stat *st)
+{
+	const struct known_dir *k = kv_map_get(r->dirs, real);
+	int e;
+
+	if (k && k->error == 0 && k->st.ino && kv_streq(k->real, real)) {
+		kv_tap_again(r, real);
+		*st = k->st;
+		return 0;
+	}
+	e = kv_overlay_lstat(r, real, st);
+	if (e == 0 && S_ISDIR(st->mode))
+		remember(r, real, 0, real, st);
+	return e;
+}
+
 /* Root may search every directory; others need its permission even for "..". */
 static int may_search(struct kv_root *r, const char *dir)
 {
@@ -100,9 +127,7 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 		e = -ENOTDIR;
 	/* What failed for the number of links followed so far may succeed from elsewhere. */
 	if (e != -ELOOP) {
-		k = kv_new(r->arena, struct known_dir);
-		*k = (struct known_dir){ e, e == 0 ? *ret : NULL, st };
-		*kv_map_slot(r->dirs, path) = k;
+		k = remember(r, path, e, e == 0 ? *ret : NULL, &st);
 		if (parent)
 			*kv_map_slot(r->dirs, kv_join(r->arena, parent, kv_basename(path))) = k;
 	}
@@ -122,16 +147,8 @@ static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsign
 	slash = strrchr(path, '/');
 	name = slash + 1;
 	if (!*name || kv_streq(name, ".") || kv_streq(name, "..")) {
-		const struct known_dir *k;
-
 		e = resolve_dir(r, path, depth, ret);
-		if (e < 0)
-			return e;
-		k = kv_map_get(r->dirs, *ret);
-		if (!k || !k->st.ino)
-			return kv_overlay_lstat(r, *ret, st);
-		*st = k->st;
-		return 0;
+		return e < 0 ? e : stat_entry(r, *ret, st);
 	}
 	e = resolve_dir(r, kv_strndup(r->arena, path, (size_t)(slash - path)), depth, &dir);
 	if (e < 0)
@@ -139,7 +156,7 @@ static int resolve_stat(struct kv_root *r, const char *path, bool follow, unsign
 	if (follow)
 		return enter(r, dir, name, depth, ret, st);
 	*ret = kv_join(r->arena, dir, name);
-	return kv_overlay_lstat(r, *ret, st);
+	return stat_entry(r, *ret, st);
 }
 
 int kv_root_resolve(struct kv_root *r, const char *path, unsigned flags, const char **ret,

@@ -266,6 +266,30 @@ class Trial:
         if self.s.logged is not None:
             self.judge(self.read_log(agent.ran.err), s.logged)
 
+    def start(self, path):
+        """`run` looks at less than `check`: what it starts must find what was promised, its refusal is check's."""
+        s, kv, binds = self.s, "/kvpath/bin/kvpath", [PROGRAM]
+        if not os.path.lexists(path + "/opt"):
+            return
+        # A host's installation to borrow from, unless the scenario has one of its own there.
+        if not os.path.lexists(path + "/opt/amazon"):
+            binds.append(self.roots.source("F1") + ":/opt/amazon/efa")
+        pairs = list(zip(s.args or (), (s.args or ())[1:]))
+        options = [word for pair in pairs if pair[0] in ("--mem", "--backend") for word in pair]
+        backend = dict(pairs).get("--backend", "LIBFABRIC")
+        ran = inside(path, kv, "run", *options, "--", kv, "check", "--json", *options, "/", binds=binds, env=s.env or ())
+        refusal = re.search(r"the environment alone does not repair this: (.*)", ran.err)
+        if refusal:
+            expect(ran.status in (1, 3), "a refusal has another status", ran)
+            report = inside(path, kv, "check", "--json", *options, "/", binds=binds, env=s.env or ()).json()
+            loads = [p["loads"] for n in report["nixl"] if n["active"] for p in n["plugins"] if p["name"] == backend]
+            expect(not loads or set(loads) != {"yes"}, "refused though it loads", ran)
+            same("the reason of run", refusal[1], (report["findings"] or [{"detail": "the plugin does not load"}])[0]["detail"])
+            return
+        for nixl in ran.json("kvpath.check/1")["nixl"]:
+            loads = [p["loads"] for p in nixl["plugins"] if p["name"] == backend]
+            expect(not nixl["active"] or loads == ["yes"], f"started though {backend} does not load", ran)
+
     def run(self):
         s = self.s
         try:
@@ -282,6 +306,8 @@ class Trial:
                 self.refuses(path)
             if s.agent in AGENT:
                 self.ask(path, report)
+            if s.container and not s.recipe and not s.host:
+                self.start(path)
         finally:
             if self.overlay:
                 self.overlay.close()

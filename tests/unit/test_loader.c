@@ -210,6 +210,67 @@ static void test_rewind_of_a_moved_filtee(void **state)
 	build(kv_strf(arena, "rm -r %s", dir));
 }
 
+/* The names of what a load mapped, of one that comes from the directory its whole path. */
+static const char *mapped(const struct kv_load *load)
+{
+	const char *text = "";
+
+	for (size_t i = 0; i < load->fresh.n; i++)
+		text = kv_strf(arena, "%s %s", text, load->fresh.v[i]->name);
+	return text;
+}
+
+static void test_library_path(void **state)
+{
+	char top[] = "/tmp/kvpath-loader-XXXXXX";
+	struct kv_process_opts opts = { .exe = self() };
+	struct kv_env env = { 0 };
+	struct kv_mark before, after;
+	struct kv_load load, anew;
+	struct kv_process *p;
+	kv_strv names = { 0 };
+	const char *dir, *path;
+
+	(void)state;
+	if (getenv("KVPATH_EMULATED"))
+		skip();
+	assert_non_null(mkdtemp(top));
+	dir = kv_strf(arena, "%s/links", top);
+	path = kv_strf(arena, "%s/a.so", top);
+	build(kv_strf(arena,
+		      "cd %s && for l in kv-x kv-y; do gcc -shared -o $l.so -Wl,-soname,$l.so"
+		      " -x c /dev/null || exit; done;"
+		      "gcc -shared -o a.so -Wl,--no-as-needed -x c /dev/null -x none ./kv-x.so",
+		      top));
+	p = kv_process_start(loader, &opts, &load);
+	before = kv_process_mark(p);
+	kv_process_dlopen(p, path, NULL, 0, &load);
+	assert_int_equal(load.loads, KV_LOADS_NO);
+	assert_string_equal(load.missing, "kv-x.so");
+	assert_false(kv_loader_has_searched(loader, dir));
+	kv_root_lay_link(root, kv_join(arena, dir, "kv-x.so"), kv_join(arena, top, "kv-x.so"));
+	kv_vec_push(arena, &names, kv_strdup(arena, "kv-y.so"));
+	kv_vec_push(arena, &names, kv_strdup(arena, "kv-x.so"));
+
+	/* What was searched for in vain counts too, unless it came later. */
+	after = kv_process_mark(p);
+	assert_false(kv_process_library_path(p, &after, dir, &names));
+	assert_true(kv_process_library_path(p, &before, dir, &names));
+	assert_true(kv_loader_has_searched(loader, dir));
+	kv_process_dlopen(p, path, NULL, 0, &load);
+	assert_int_equal(load.loads, KV_LOADS_YES);
+	kv_env_put(arena, &env, kv_strf(arena, "LD_LIBRARY_PATH=%s", dir));
+	opts.env = &env;
+	kv_process_dlopen(kv_process_start(loader, &opts, &anew), path, NULL, 0, &anew);
+	assert_string_equal(mapped(&load), mapped(&anew));
+	assert_non_null(strstr(mapped(&load), kv_join(arena, dir, "kv-x.so")));
+
+	kv_process_rewind(p, before);
+	kv_process_dlopen(p, path, NULL, 0, &load);
+	assert_string_equal(load.missing, "kv-x.so");
+	build(kv_strf(arena, "rm -r %s", top));
+}
+
 static void test_ldso_of_this_system(void **state)
 {
 	const struct kv_ldso *so = kv_loader_ldso(loader);
@@ -234,6 +295,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_found_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rewind_of_a_moved_filtee, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_library_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ldso_of_this_system, setup, teardown),
 	};
 
