@@ -15,6 +15,7 @@ enum rank { ON_PYTHONPATH, OF_USER, LOCAL, OWN, BY_PTH, NOWHERE };
 /* How a NIXL's directory comes on a python's path. */
 struct way {
 	enum rank rank;
+	unsigned place;  /* among those of one rank */
 	const char *bin; /* directory of that python; NULL for any */
 	bool sure;       /* false for a user's directory, where it is not known who runs the job */
 };
@@ -59,14 +60,41 @@ static const char *python_of_path(struct kv_facts *f)
 	return NULL;
 }
 
-static bool on_pythonpath(struct kv_facts *f, const char *site)
+/* Where a relative entry leads depends on where the job is: one that may be meant is not sure. */
+static bool on_pythonpath(struct kv_facts *f, const char *site, struct way *ret)
 {
-	const char *list = kv_env_get(f->env, "PYTHONPATH"), *dir;
+	const char *list = kv_env_get(f->env, "PYTHONPATH");
 
-	while ((dir = next_dir(f, &list)))
-		if (same_dir(f, dir, site))
-			return true;
+	for (unsigned place = 0; list && *list; place++) {
+		size_t n = strcspn(list, ":");
+		const char *dir = kv_strndup(f->arena, list, n);
+
+		list += n + (list[n] == ':');
+		if (*dir == '/' ? !same_dir(f, dir, site)
+				: !*dir || !kv_ends(site, kv_strf(f->arena, "/%s", dir)))
+			continue;
+		*ret = (struct way){ ON_PYTHONPATH, place, NULL, *dir == '/' };
+		return true;
+	}
 	return false;
+}
+
+/* "python3.11", of a site directory of that one; NULL where its path does not tell. */
+static const char *python_of_site(struct kv_facts *f, const char *site)
+{
+	const char *at = strstr(site, "/python3.");
+
+	return at ? kv_strndup(f->arena, at + 1, strcspn(at + 1, "/")) : NULL;
+}
+
+/* Whether the python of this directory, which its real name tells, has another version than the
+ * site directory is for. */
+static bool is_other_version(struct kv_facts *f, const char *bin, const char *site)
+{
+	const char *want = python_of_site(f, site), *real;
+
+	return want && kv_root_real(f->root, kv_join(f->arena, bin, "python3"), 0, &real) == 0 &&
+	       kv_starts(kv_basename(real), "python3.") && !kv_streq(kv_basename(real), want);
 }
 
 /* The system's python serves /usr/local too, unless that has one of its own; Debian's
@@ -86,7 +114,7 @@ static struct way way_of_place(struct kv_facts *f, const char *site)
 {
 	const char *lib = strstr(site, "/lib/python"), *lib64 = strstr(site, "/lib64/python"),
 		   *home;
-	struct way w = { NOWHERE, NULL, true };
+	struct way w = { NOWHERE, 0, NULL, true };
 	const char *prefix;
 
 	lib = lib ? lib : lib64;
@@ -95,10 +123,17 @@ static struct way way_of_place(struct kv_facts *f, const char *site)
 		return w;
 	prefix = kv_strndup(f->arena, site, (size_t)(lib - site));
 	if (kv_streq(kv_basename(prefix), ".local")) {
+		const char *off = kv_env_get(f->env, "PYTHONNOUSERSITE");
+
+		if (off && *off)
+			return w;
 		home = kv_env_get(f->env, "HOME");
 		w.rank = OF_USER;
 		w.sure = home && same_dir(f, kv_dirname(f->arena, prefix), home);
 		w.bin = system_bin(f, "/usr", site);
+		if (w.bin && python_of_site(f, site) &&
+		    !kv_root_is_file(f->root, kv_join(f->arena, w.bin, python_of_site(f, site))))
+			w.rank = NOWHERE;
 	} else if (kv_streq(prefix, "/usr") || kv_streq(prefix, "/usr/local")) {
 		w.bin = system_bin(f, prefix, site);
 		w.rank = !w.bin ? NOWHERE : kv_streq(prefix, "/usr") ? OWN : LOCAL;
@@ -140,8 +175,8 @@ static struct way way_to(struct kv_facts *f, const char *site)
 {
 	struct way w = way_of_place(f, site);
 
-	if (on_pythonpath(f, site))
-		return (struct way){ ON_PYTHONPATH, NULL, true };
+	if (on_pythonpath(f, site, &w))
+		return w;
 	for (size_t i = 0; w.rank == NOWHERE && i < f->scan->sites.n; i++) {
 		struct way of = way_of_place(f, f->scan->sites.v[i]);
 
@@ -184,23 +219,55 @@ static const char *only_python(struct kv_facts *f, const struct way *ways)
 	return bin;
 }
 
-/* The first of its name on the path of the python that the job runs; NULL where that is not
- * known. */
-static const struct kv_nixl *first_on_path(struct kv_facts *f, const struct way *ways)
+static bool is_before(const struct way *a, const struct way *b)
 {
-	const char *named = python_of_path(f), *bin = named ? named : only_python(f, ways);
-	const struct kv_nixl *first = NULL;
-	enum rank best = NOWHERE;
+	return a->rank != b->rank ? a->rank < b->rank : a->place < b->place;
+}
+
+/* The first on the path of the python in bin (NULL: of none); NULL where it has none, or where one
+ * that is not sure comes before. */
+static const struct kv_nixl *first_of(struct kv_facts *f, const struct way *ways, const char *bin)
+{
+	const struct way none = { NOWHERE, 0, NULL, true }, *best = &none, *unsure = &none;
 
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
-		if (is_bare(n) || !n->active || ways[i].rank >= best || !ways[i].sure ||
-		    (ways[i].bin && (!bin || !same_dir(f, ways[i].bin, bin))))
+		if (is_bare(n) || !n->active ||
+		    (ways[i].bin &&
+		     (!bin || !same_dir(f, ways[i].bin, bin) || is_other_version(f, bin, n->site))))
 			continue;
-		best = ways[i].rank;
-		first = n;
+		if (!ways[i].sure)
+			unsure = is_before(&ways[i], unsure) ? &ways[i] : unsure;
+		else if (is_before(&ways[i], best))
+			best = &ways[i];
 	}
+	return best == &none || is_before(unsure, best) ? NULL : &f->nixls.v[best - ways];
+}
+
+/* The python below a virtual environment that takes its packages too; NULL. */
+static const char *python_below(struct kv_facts *f, const char *bin)
+{
+	const char *cfg = kv_join(f->arena, kv_dirname(f->arena, bin), "pyvenv.cfg"), *home;
+	struct kv_span s;
+
+	if (kv_root_slurp(f->root, cfg, MAX_PTH, &s) < 0 ||
+	    !strstr((const char *)s.p, "include-system-site-packages = true"))
+		return NULL;
+	home = kv_starts((const char *)s.p, "home = ") ? (const char *)s.p
+						       : strstr((const char *)s.p, "\nhome = ");
+	home = home ? strchr(home, '/') : NULL;
+	return home ? kv_strndup(f->arena, home, strcspn(home, "\r\n")) : NULL;
+}
+
+/* What the python that the job runs imports; NULL where that is not known. */
+static const struct kv_nixl *first_on_path(struct kv_facts *f, const struct way *ways)
+{
+	const char *named = python_of_path(f), *bin = named ? named : only_python(f, ways);
+	const struct kv_nixl *first = first_of(f, ways, bin);
+
+	if (!first && named && python_below(f, named))
+		first = first_of(f, ways, python_below(f, named));
 	return first;
 }
 
@@ -249,7 +316,7 @@ void kv_find_imported(struct kv_facts *f)
 		return;
 	ways = kv_alloc(f->arena, f->nixls.n * sizeof(*ways));
 	for (size_t i = 0; i < f->nixls.n; i++)
-		ways[i] = is_bare(&f->nixls.v[i]) ? (struct way){ NOWHERE, NULL, true }
+		ways[i] = is_bare(&f->nixls.v[i]) ? (struct way){ NOWHERE, 0, NULL, true }
 						  : way_to(f, f->nixls.v[i].site);
 	leave_out_strays(f, ways);
 	first = first_on_path(f, ways);

@@ -298,7 +298,10 @@ static void describe(struct kv_facts *f, struct kv_nixl *n, const char *info)
 /* A wheel whose binding is gone, and whose libraries are there. */
 static bool is_cut_wheel(struct kv_facts *f, const char *site, const char *module)
 {
-	return kv_root_is_file(f->root,
+	kv_dirents list = { 0 };
+
+	return kv_root_list(f->root, kv_join(f->arena, site, module), &list) == 0 &&
+	       kv_root_is_file(f->root,
 			       kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", site, module));
 }
 
