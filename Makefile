@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench peers kill-test hostile crowd soak fuzz docs lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -53,6 +53,7 @@ help:
 	@printf '%-38s %s\n' 'make soak' 'a million transfers of bench between two hosts, with faults: N=transfers, TIME=seconds at most (root)'
 	@printf '%-38s %s\n' 'make fuzz' 'fuzzes the parsers under ASan and UBSan: RUNS=N in all, or TIME=S for each'
 	@printf '%-38s %s\n' 'make docs' 'writes docs/rules.md from the tables, the pages and the scenarios'
+	@printf '%-38s %s\n' 'make screenshots' 'the pictures of the README, of real output, into docs/pictures (root)'
 	@printf '%-38s %s\n' 'make lint' 'clang-format, clang-tidy, cppcheck, codespell, shellcheck (tests/lint.sh quick: what takes seconds)'
 	@printf '%-38s %s\n' 'make coverage' 'lines of src/ that the unit, command line and oracle tests run; PARTS="unit cli" for less (root)'
 	@printf '%-38s %s\n' 'make clean' 'removes the build directories; the cache of containers stays'
@@ -106,6 +107,9 @@ fuzz:
 
 docs:
 	@scripts/rules_md.py
+
+screenshots: build
+	@KVPATH=$(BUILD)/bin/kvpath scripts/screenshots.py
 
 lint: $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD) src/manual/man1

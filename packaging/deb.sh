@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # deb.sh TREE VERSION MACHINE OUT: the .deb of a tree as dist.sh lays it out. SOURCE_DATE_EPOCH is its time.
+# Whoever releases it for others names itself by KVPATH_MAINTAINER, "Name <address>": .invalid is nobody's (RFC 2606).
 set -euo pipefail
 
+maintainer=${KVPATH_MAINTAINER:-kvpath maintainers <maintainers@kvpath.invalid>}
 tree=$1 version=$2 machine=$3 out=$4
 case $machine in
 x86_64) arch=amd64 ;;
@@ -37,7 +39,7 @@ kvpath ($version) unstable; urgency=medium
 
   * What is new stands in the history of the repository.
 
- -- kvpath maintainers <maintainers@kvpath.dev>  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+ -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
 cat >"$root/usr/share/lintian/overrides/kvpath" <<END
 # It is mounted into foreign containers and has to start in any of them.
@@ -50,7 +52,7 @@ cat >"$root/DEBIAN/control" <<END
 Package: kvpath
 Version: $version
 Architecture: $arch
-Maintainer: kvpath maintainers <maintainers@kvpath.dev>
+Maintainer: $maintainer
 Installed-Size: $(du -sk --apparent-size "$root/usr" | cut -f1)
 Depends: libc6 (>= 2.34)
 Section: net

@@ -35,8 +35,11 @@ for part; do
 	unit) meson test -C $dir --no-rebuild --timeout-multiplier 10 >"$dir/unit.log" 2>&1 || echo "coverage: a unit test failed" >&2 ;;
 	cli) bats --tap tests/cli >"$dir/cli.log" 2>&1 || echo "coverage: a test of the command line failed" >&2 ;;
 	oracle)
-		for test in oracle.py log.py oci.py verbs.sh; do
-			tests/oracle/$test >"$dir/${test%.*}.log" 2>&1 || echo "coverage: a case of $test failed" >&2
+		for test in oracle/oracle.py oracle/log.py oracle/oci.py oracle/verbs.sh scenarios/scenarios.py \
+			"oracle/trees/trees.py --n 1500 --seconds 120 --jobs $(nproc)"; do
+			name=${test%% *}
+			read -ra words <<<"tests/$test"
+			"${words[@]}" >"$dir/$(basename "${name%.*}").log" 2>&1 || echo "coverage: a case of $name failed" >&2
 		done
 		;;
 	*) echo "coverage: $part: unit, cli or oracle" >&2 && exit 2 ;;
