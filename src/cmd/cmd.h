@@ -72,8 +72,20 @@ struct kv_command {
 /* An option: a name means the same wherever it is taken. */
 struct kv_option {
 	const char *name, *arg, *help;
-	int id;
+	enum {
+		KV_OPT_FLAG,   /* bool */
+		KV_OPT_TEXT,   /* const char * */
+		KV_OPT_LIST,   /* kv_strv */
+		KV_OPT_NUMBER, /* uint64_t, from 1 to most */
+		KV_OPT_BY,     /* take() does it */
+	} kind;
+	size_t at; /* in struct kv_opts */
+	uint64_t most;
+	bool (*is)(const char *value);
+	/* KV_STATUS_OK, KV_OPT_BAD, or what kv_opts_parse() gives back. */
+	int (*take)(struct kv_opts *o, const char *value);
 };
+#define KV_OPT_BAD (-2) /* the value is not one of the option */
 
 /* Ended by a NULL name. */
 extern const struct kv_option kv_options[];

@@ -1,185 +1,13 @@
 /* One table of options for all commands: a name means the same wherever it is taken. */
 #include <getopt.h>
 #include <limits.h>
+#include <stddef.h>
 
 #include "cmd/cmd.h"
 
 #define MAX_TOKENS ((uint64_t)1 << 32)
 #define MAX_RANKS  65536
 #define MAX_NODES  65535 /* of a sweep */
-
-enum opt {
-	OPT_AFTER = 256,
-	OPT_ANYWAY,
-	OPT_AS_IS,
-	OPT_AWAIT,
-	OPT_BACKEND,
-	OPT_BEFORE,
-	OPT_BYTES,
-	OPT_COLOR,
-	OPT_CONTAINER,
-	OPT_CONNECT,
-	OPT_COUNT,
-	OPT_DEADLINE,
-	OPT_DIFF,
-	OPT_DRY_RUN,
-	OPT_DTYPE,
-	OPT_EFA,
-	OPT_ENGINE,
-	OPT_ENV,
-	OPT_FABRIC,
-	OPT_FIX,
-	OPT_FOR,
-	OPT_FORCE,
-	OPT_FORCE_FILE,
-	OPT_HELP,
-	OPT_HOSTS,
-	OPT_HOW,
-	OPT_IMAGE,
-	OPT_INTERVAL,
-	OPT_ITERS,
-	OPT_JSON,
-	OPT_LAYOUT,
-	OPT_LISTEN,
-	OPT_MEM,
-	OPT_MERGE,
-	OPT_MODEL,
-	OPT_MOUNT,
-	OPT_NO_CHECK,
-	OPT_NO_CONTAINER,
-	OPT_NODES,
-	OPT_NO_PAIRS,
-	OPT_ONCE,
-	OPT_OP,
-	OPT_OUTPUT,
-	OPT_PAGE,
-	OPT_PAIRS,
-	OPT_PID,
-	OPT_PLAN,
-	OPT_PRINT,
-	OPT_PROCESS,
-	OPT_PROGRAM,
-	OPT_PROMETHEUS,
-	OPT_PROVIDER,
-	OPT_QUIET,
-	OPT_RECORD,
-	OPT_REPAIR,
-	OPT_RESULT,
-	OPT_RESUME,
-	OPT_ROUNDS,
-	OPT_ROOT,
-	OPT_SARIF,
-	OPT_SHAPE,
-	OPT_SSH,
-	OPT_STATE,
-	OPT_STRICT,
-	OPT_SYSROOT,
-	OPT_TOKENS,
-	OPT_TOKEN_FILE,
-	OPT_TP,
-	OPT_VERBOSE,
-};
-
-const struct kv_option kv_options[] = {
-	{ "mount", "HOST:GUEST",
-	  "show a host directory inside the target, as container_mounts will", OPT_MOUNT },
-	{ "fabric", "DIR", "borrow libfabric from DIR (repeatable; default /opt/amazon/efa)",
-	  OPT_FABRIC },
-	{ "env", "K=V", "set a variable of the job's environment (repeatable)", OPT_ENV },
-	{ "backend", "NAME", "the NIXL backend that is wanted (default LIBFABRIC)", OPT_BACKEND },
-	{ "mem", "vram|dram", "the memory that the job registers (default vram)", OPT_MEM },
-	{ "process", "bare|python|native|program", "the process that opens FILE", OPT_PROCESS },
-	{ "how", "auto|files|env", "the kind of repair (default auto)", OPT_HOW },
-	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
-	  OPT_IMAGE },
-	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from a recorded tree or tar",
-	  OPT_SYSROOT },
-	{ "record", "OUT.tar", "save what was read of the target and its host, secrets masked",
-	  OPT_RECORD },
-	{ "output", "FILE", "the file to write (-o FILE is the same)", OPT_OUTPUT },
-	{ "force", NULL, "replace the file that is written where it exists", OPT_FORCE },
-	{ "force-file", "PATH",
-	  "take PATH back although it was changed since, which is lost then (repeatable)",
-	  OPT_FORCE_FILE },
-	{ "root", "DIR", "start the tasks in this directory of the nodes (root is needed)",
-	  OPT_ROOT },
-	{ "no-container", NULL, "start the tasks on the nodes as they are", OPT_NO_CONTAINER },
-	{ "no-check", NULL, "do not check the nodes before the start", OPT_NO_CHECK },
-	{ "repair", NULL, "give the workers the environment of kvpath run", OPT_REPAIR },
-	{ "anyway", NULL, "start CMD also where the environment does not repair", OPT_ANYWAY },
-	{ "as-is", NULL, "enter TARGET, and repair nothing", OPT_AS_IS },
-	{ "dry-run", NULL, "print what would be done, change nothing", OPT_DRY_RUN },
-	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
-	  OPT_PROVIDER },
-	{ "bytes", "N", "payload of the proof (default 64 MiB)", OPT_BYTES },
-	{ "deadline", "SECONDS", "longest time for the proof (default 30)", OPT_DEADLINE },
-	{ "listen", "[ADDR:]PORT", "be the target of one bench --connect on another host, then end",
-	  OPT_LISTEN },
-	{ "connect", "HOST:PORT", "measure between this host and one where bench --listen runs",
-	  OPT_CONNECT },
-	{ "token-file", "FILE", "the secret that both hosts share (or KVPATH_TOKEN; see below)",
-	  OPT_TOKEN_FILE },
-	{ "engine", "NAME", "what moves the bytes (repeatable; see below)", OPT_ENGINE },
-	{ "before", "ENGINE", "measure this one too, and compare --after with it", OPT_BEFORE },
-	{ "after", "ENGINE", "measure this one too, and compare it with --before", OPT_AFTER },
-	{ "shape", "COUNTxBYTES", "blocks of a transfer, and the bytes of each (repeatable)",
-	  OPT_SHAPE },
-	{ "op", "write|read|both", "who moves the bytes: write pushes (default), read pulls",
-	  OPT_OP },
-	{ "iters", "N", "at most N transfers of each shape (default 1000, or 2 s)", OPT_ITERS },
-	{ "model", "CONFIG.json", "take the shape from a model's KV cache (see kvpath size)",
-	  OPT_MODEL },
-	{ "tokens", "N", "tokens of a request", OPT_TOKENS },
-	{ "page", "N", "tokens of a page, vLLM's block (default 16)", OPT_PAGE },
-	{ "tp", "N", "ranks that share a request's KV cache (default 1)", OPT_TP },
-	{ "dtype", "auto|bf16|fp16|fp32|fp8|fp4|fp8_ds_mla",
-	  "type of the KV cache (default auto: the model's)", OPT_DTYPE },
-	{ "layout", "layer|page", "what lies together (default layer)", OPT_LAYOUT },
-	{ "result", "RESULT.json", "rates that kvpath bench --json measured (repeatable)",
-	  OPT_RESULT },
-	{ "for", "DIALECT", "what to write (see below)", OPT_FOR },
-	{ "pid", "N", "look at this process (repeatable); default: those that have NIXL mapped",
-	  OPT_PID },
-	{ "interval", "SECONDS", "time between two samples (default 1)", OPT_INTERVAL },
-	{ "count", "N", "end after N intervals", OPT_COUNT },
-	{ "once", NULL, "the same as --count 1", OPT_ONCE },
-	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
-	  OPT_PROMETHEUS },
-	{ "nodes", "N", "of a Job for Kubernetes: its pods", OPT_NODES },
-	{ "container", "IMAGE", "what those run in", OPT_CONTAINER },
-	{ "efa", "N", "EFA devices that each of them asks for", OPT_EFA },
-	{ "await", "N", "in those pods: N of them sweep each other, the first one leads",
-	  OPT_AWAIT },
-	{ "hosts", "LIST",
-	  "not Slurm's nodes but these, by ssh: names or n[0-7], or a file of them", OPT_HOSTS },
-	{ "ssh", "COMMAND", "in place of ssh -o BatchMode=yes -o ConnectTimeout=10", OPT_SSH },
-	{ "program", "PATH", "kvpath's place on the nodes (default: this one's)", OPT_PROGRAM },
-	{ "state", "FILE", "write there what is found out, as it comes", OPT_STATE },
-	{ "resume", "FILE", "go on with the sweep that left FILE", OPT_RESUME },
-	{ "no-pairs", NULL, "check the nodes, measure no pairs", OPT_NO_PAIRS },
-	{ "rounds", "N", "measure N rounds, spread over all (default all)", OPT_ROUNDS },
-	{ "pairs", "N", "measure N pairs at most", OPT_PAIRS },
-	{ "merge", NULL, "judge what earlier sweeps found: the arguments are their state files",
-	  OPT_MERGE },
-	{ "plan", "N", "print the rounds for N nodes, as lines of round, sender, receiver",
-	  OPT_PLAN },
-	{ "fix", NULL, "write into the recipes what is certain to mend them", OPT_FIX },
-	{ "diff", NULL, "print what --fix would write, as a unified diff, and write nothing",
-	  OPT_DIFF },
-	{ "strict", NULL, "let warnings count as errors in the exit status", OPT_STRICT },
-	{ "json", NULL, "print a JSON document", OPT_JSON },
-	{ "sarif", NULL, "print a SARIF 2.1.0 document, for tools that gather findings",
-	  OPT_SARIF },
-	{ "print", NULL, "start nothing: print the variables that are set, each ended by a NUL",
-	  OPT_PRINT },
-	{ "quiet", NULL, "print the verdict alone", OPT_QUIET },
-	{ "verbose", NULL, "print the libraries' log too; for run, the variables that are set",
-	  OPT_VERBOSE },
-	{ "color", "auto|always|never", "colour the text (default auto; NO_COLOR is honoured)",
-	  OPT_COLOR },
-	{ "help", NULL, "print this help", OPT_HELP },
-	{ 0 },
-};
 
 static bool one_of(const char *value, const char *choices)
 {
@@ -250,7 +78,9 @@ static bool parse_seconds(const char *s, double *ret)
 	return true;
 }
 
-static int add_mount(struct kv_opts *o, const char *value)
+/* ---- options that are more than a value in its place ---- */
+
+static int take_mount(struct kv_opts *o, const char *value)
 {
 	const char *colon = strchr(value, ':');
 	const char *guest = colon ? colon + 1 : NULL, *end = guest ? strchr(guest, ':') : NULL;
@@ -267,6 +97,200 @@ static int add_mount(struct kv_opts *o, const char *value)
 	return KV_STATUS_OK;
 }
 
+static int take_env(struct kv_opts *o, const char *value)
+{
+	if (!strchr(value, '=') || value[0] == '=')
+		return KV_OPT_BAD;
+	kv_env_put(o->arena, &o->env, value);
+	return KV_STATUS_OK;
+}
+
+static int take_backend(struct kv_opts *o, const char *value)
+{
+	if (!is_backend_name(value))
+		return KV_OPT_BAD;
+	o->backend = value;
+	o->backend_given = true;
+	return KV_STATUS_OK;
+}
+
+static int take_mem(struct kv_opts *o, const char *value)
+{
+	o->vram = kv_streq(value, "vram");
+	o->mem_given = true;
+	return KV_STATUS_OK;
+}
+
+static int take_deadline(struct kv_opts *o, const char *value)
+{
+	uint64_t number;
+
+	if (!parse_number(value, 86400, &number))
+		return KV_OPT_BAD;
+	o->deadline_s = (unsigned)number;
+	o->deadline_given = true;
+	return KV_STATUS_OK;
+}
+
+static int take_pid(struct kv_opts *o, const char *value)
+{
+	uint64_t number;
+
+	if (!parse_number(value, INT_MAX, &number))
+		return KV_OPT_BAD;
+	kv_vec_push(o->arena, &o->pids, (pid_t)number);
+	return KV_STATUS_OK;
+}
+
+static int take_interval(struct kv_opts *o, const char *value)
+{
+	return parse_seconds(value, &o->interval_s) ? KV_STATUS_OK : KV_OPT_BAD;
+}
+
+static int take_once(struct kv_opts *o, const char *value)
+{
+	(void)value;
+	o->count = 1;
+	return KV_STATUS_OK;
+}
+
+static int take_quiet(struct kv_opts *o, const char *value)
+{
+	(void)value;
+	o->quiet = o->style.quiet = true;
+	return KV_STATUS_OK;
+}
+
+static int take_color(struct kv_opts *o, const char *value)
+{
+	o->style.color = kv_streq(value, "always") || (kv_streq(value, "auto") && o->style.color);
+	return KV_STATUS_OK;
+}
+
+static int take_help(struct kv_opts *o, const char *value)
+{
+	(void)value;
+	kv_help(stdout, o->command);
+	return -1;
+}
+
+/* ---- the table ---- */
+
+#define AT(field)         .at = offsetof(struct kv_opts, field)
+#define FLAG(field)       .kind = KV_OPT_FLAG, AT(field)
+#define TEXT(field)       .kind = KV_OPT_TEXT, AT(field)
+#define CHECKED(field, f) .kind = KV_OPT_TEXT, AT(field), .is = (f)
+#define LIST(field, f)    .kind = KV_OPT_LIST, AT(field), .is = (f)
+#define NUMBER(field, m)  .kind = KV_OPT_NUMBER, AT(field), .most = (m)
+#define BY(f)             .kind = KV_OPT_BY, .take = (f)
+
+const struct kv_option kv_options[] = {
+	{ "mount", "HOST:GUEST",
+	  "show a host directory inside the target, as container_mounts will", BY(take_mount) },
+	{ "fabric", "DIR", "borrow libfabric from DIR (repeatable; default /opt/amazon/efa)",
+	  LIST(fabrics, NULL) },
+	{ "env", "K=V", "set a variable of the job's environment (repeatable)", BY(take_env) },
+	{ "backend", "NAME", "the NIXL backend that is wanted (default LIBFABRIC)",
+	  BY(take_backend) },
+	{ "mem", "vram|dram", "the memory that the job registers (default vram)", BY(take_mem) },
+	{ "process", "bare|python|native|program", "the process that opens FILE", TEXT(process) },
+	{ "how", "auto|files|env", "the kind of repair (default auto)", TEXT(how) },
+	{ "image", NULL, "look at / as an image: leave this host's devices and driver out",
+	  FLAG(image) },
+	{ "sysroot", "DIR", "read the host's /sys, /proc and /dev from a recorded tree or tar",
+	  TEXT(sysroot) },
+	{ "record", "OUT.tar", "save what was read of the target and its host, secrets masked",
+	  TEXT(record) },
+	{ "output", "FILE", "the file to write (-o FILE is the same)", TEXT(output) },
+	{ "force", NULL, "replace the file that is written where it exists", FLAG(force) },
+	{ "force-file", "PATH",
+	  "take PATH back although it was changed since, which is lost then (repeatable)",
+	  LIST(force_files, NULL) },
+	{ "root", "DIR", "start the tasks in this directory of the nodes (root is needed)",
+	  TEXT(root) },
+	{ "no-container", NULL, "start the tasks on the nodes as they are", FLAG(no_container) },
+	{ "no-check", NULL, "do not check the nodes before the start", FLAG(no_check) },
+	{ "repair", NULL, "give the workers the environment of kvpath run", FLAG(repair) },
+	{ "anyway", NULL, "start CMD also where the environment does not repair", FLAG(anyway) },
+	{ "as-is", NULL, "enter TARGET, and repair nothing", FLAG(as_is) },
+	{ "dry-run", NULL, "print what would be done, change nothing", FLAG(dry_run) },
+	{ "provider", "NAME", "the libfabric provider that is asked for (default efa)",
+	  TEXT(provider) },
+	{ "bytes", "N", "payload of the proof (default 64 MiB)", NUMBER(bytes, (uint64_t)1 << 40) },
+	{ "deadline", "SECONDS", "longest time for the proof (default 30)", BY(take_deadline) },
+	{ "listen", "[ADDR:]PORT", "be the target of one bench --connect on another host, then end",
+	  TEXT(listen) },
+	{ "connect", "HOST:PORT", "measure between this host and one where bench --listen runs",
+	  TEXT(connect) },
+	{ "token-file", "FILE", "the secret that both hosts share (or KVPATH_TOKEN; see below)",
+	  TEXT(token_file) },
+	{ "engine", "NAME", "what moves the bytes (repeatable; see below)",
+	  LIST(engines, is_engine_name) },
+	{ "before", "ENGINE", "measure this one too, and compare --after with it",
+	  CHECKED(before, is_engine_name) },
+	{ "after", "ENGINE", "measure this one too, and compare it with --before",
+	  CHECKED(after, is_engine_name) },
+	{ "shape", "COUNTxBYTES", "blocks of a transfer, and the bytes of each (repeatable)",
+	  LIST(shapes, is_shape) },
+	{ "op", "write|read|both", "who moves the bytes: write pushes (default), read pulls",
+	  TEXT(op) },
+	{ "iters", "N", "at most N transfers of each shape (default 1000, or 2 s)",
+	  NUMBER(iters, 10000000) },
+	{ "model", "CONFIG.json", "take the shape from a model's KV cache (see kvpath size)",
+	  TEXT(model) },
+	{ "tokens", "N", "tokens of a request", NUMBER(tokens, MAX_TOKENS) },
+	{ "page", "N", "tokens of a page, vLLM's block (default 16)", NUMBER(page, MAX_TOKENS) },
+	{ "tp", "N", "ranks that share a request's KV cache (default 1)", NUMBER(tp, MAX_RANKS) },
+	{ "dtype", "auto|bf16|fp16|fp32|fp8|fp4|fp8_ds_mla",
+	  "type of the KV cache (default auto: the model's)", TEXT(dtype) },
+	{ "layout", "layer|page", "what lies together (default layer)", TEXT(layout) },
+	{ "result", "RESULT.json", "rates that kvpath bench --json measured (repeatable)",
+	  LIST(results, NULL) },
+	{ "for", "DIALECT", "what to write (see below)", TEXT(render_for) },
+	{ "pid", "N", "look at this process (repeatable); default: those that have NIXL mapped",
+	  BY(take_pid) },
+	{ "interval", "SECONDS", "time between two samples (default 1)", BY(take_interval) },
+	{ "count", "N", "end after N intervals", NUMBER(count, UINT64_MAX) },
+	{ "once", NULL, "the same as --count 1", BY(take_once) },
+	{ "prometheus", "FILE", "write the counters for node_exporter's textfile collector",
+	  TEXT(prometheus) },
+	{ "nodes", "N", "of a Job for Kubernetes: its pods", NUMBER(nodes, MAX_NODES) },
+	{ "container", "IMAGE", "what those run in", TEXT(container) },
+	{ "efa", "N", "EFA devices that each of them asks for", NUMBER(efa, 1024) },
+	{ "await", "N", "in those pods: N of them sweep each other, the first one leads",
+	  NUMBER(await, MAX_NODES) },
+	{ "hosts", "LIST",
+	  "not Slurm's nodes but these, by ssh: names or n[0-7], or a file of them", TEXT(hosts) },
+	{ "ssh", "COMMAND", "in place of ssh -o BatchMode=yes -o ConnectTimeout=10", TEXT(ssh) },
+	{ "program", "PATH", "kvpath's place on the nodes (default: this one's)", TEXT(program) },
+	{ "state", "FILE", "write there what is found out, as it comes", TEXT(state) },
+	{ "resume", "FILE", "go on with the sweep that left FILE", TEXT(resume) },
+	{ "no-pairs", NULL, "check the nodes, measure no pairs", FLAG(no_pairs) },
+	{ "rounds", "N", "measure N rounds, spread over all (default all)",
+	  NUMBER(rounds, MAX_NODES) },
+	{ "pairs", "N", "measure N pairs at most", NUMBER(pairs, UINT32_MAX) },
+	{ "merge", NULL, "judge what earlier sweeps found: the arguments are their state files",
+	  FLAG(merge) },
+	{ "plan", "N", "print the rounds for N nodes, as lines of round, sender, receiver",
+	  NUMBER(plan, MAX_NODES) },
+	{ "fix", NULL, "write into the recipes what is certain to mend them", FLAG(fix) },
+	{ "diff", NULL, "print what --fix would write, as a unified diff, and write nothing",
+	  FLAG(diff) },
+	{ "strict", NULL, "let warnings count as errors in the exit status", FLAG(strict) },
+	{ "json", NULL, "print a JSON document", FLAG(json) },
+	{ "sarif", NULL, "print a SARIF 2.1.0 document, for tools that gather findings",
+	  FLAG(sarif) },
+	{ "print", NULL, "start nothing: print the variables that are set, each ended by a NUL",
+	  FLAG(print) },
+	{ "quiet", NULL, "print the verdict alone", BY(take_quiet) },
+	{ "verbose", NULL, "print the libraries' log too; for run, the variables that are set",
+	  FLAG(verbose) },
+	{ "color", "auto|always|never", "colour the text (default auto; NO_COLOR is honoured)",
+	  BY(take_color) },
+	{ "help", NULL, "print this help", BY(take_help) },
+	{ 0 },
+};
+
 static int bad_value(const struct kv_option *d, const char *value)
 {
 	return kv_fail(KV_STATUS_USAGE, "--%s %s: %s is expected", d->name, value, d->arg);
@@ -274,236 +298,43 @@ static int bad_value(const struct kv_option *d, const char *value)
 
 static int take(struct kv_opts *o, const struct kv_option *d, char *value)
 {
-	uint64_t number;
+	void *at = (char *)o + d->at;
+	int r = KV_STATUS_OK;
 
 	if (d->arg && strchr(d->arg, '|') && !one_of(value, d->arg))
 		return bad_value(d, value);
-	switch ((enum opt)d->id) {
-	case OPT_MOUNT:
-		return add_mount(o, value);
-	case OPT_FABRIC:
-		kv_vec_push(o->arena, &o->fabrics, value);
+	if (d->is && !d->is(value))
+		return bad_value(d, value);
+	switch (d->kind) {
+	case KV_OPT_FLAG:
+		*(bool *)at = true;
 		break;
-	case OPT_ENV:
-		if (!strchr(value, '=') || value[0] == '=')
-			return bad_value(d, value);
-		kv_env_put(o->arena, &o->env, value);
+	case KV_OPT_TEXT:
+		*(const char **)at = value;
 		break;
-	case OPT_BACKEND:
-		if (!is_backend_name(value))
-			return bad_value(d, value);
-		o->backend = value;
-		o->backend_given = true;
+	case KV_OPT_LIST:
+		kv_vec_push(o->arena, (kv_strv *)at, value);
 		break;
-	case OPT_MEM:
-		o->vram = kv_streq(value, "vram");
-		o->mem_given = true;
+	case KV_OPT_NUMBER:
+		if (!parse_number(value, d->most, at))
+			r = KV_OPT_BAD;
 		break;
-	case OPT_PROCESS:
-		o->process = value;
+	case KV_OPT_BY:
+		r = d->take(o, value);
 		break;
-	case OPT_HOW:
-		o->how = value;
-		break;
-	case OPT_IMAGE:
-		o->image = true;
-		break;
-	case OPT_OUTPUT:
-		o->output = value;
-		break;
-	case OPT_FORCE:
-		o->force = true;
-		break;
-	case OPT_FORCE_FILE:
-		kv_vec_push(o->arena, &o->force_files, value);
-		break;
-	case OPT_DRY_RUN:
-		o->dry_run = true;
-		break;
-	case OPT_ROOT:
-		o->root = value;
-		break;
-	case OPT_NO_CONTAINER:
-		o->no_container = true;
-		break;
-	case OPT_NO_CHECK:
-		o->no_check = true;
-		break;
-	case OPT_REPAIR:
-		o->repair = true;
-		break;
-	case OPT_ANYWAY:
-		o->anyway = true;
-		break;
-	case OPT_AS_IS:
-		o->as_is = true;
-		break;
-	case OPT_PROVIDER:
-		o->provider = value;
-		break;
-	case OPT_BYTES:
-		if (!parse_number(value, (uint64_t)1 << 40, &o->bytes))
-			return bad_value(d, value);
-		break;
-	case OPT_DEADLINE:
-		if (!parse_number(value, 86400, &number))
-			return bad_value(d, value);
-		o->deadline_s = (unsigned)number;
-		o->deadline_given = true;
-		break;
-	case OPT_LISTEN:
-		o->listen = value;
-		break;
-	case OPT_CONNECT:
-		o->connect = value;
-		break;
-	case OPT_TOKEN_FILE:
-		o->token_file = value;
-		break;
-	case OPT_ENGINE:
-		if (!is_engine_name(value))
-			return bad_value(d, value);
-		kv_vec_push(o->arena, &o->engines, value);
-		break;
-	case OPT_BEFORE:
-	case OPT_AFTER:
-		if (!is_engine_name(value))
-			return bad_value(d, value);
-		*(d->id == OPT_BEFORE ? &o->before : &o->after) = value;
-		break;
-	case OPT_SHAPE:
-		if (!is_shape(value))
-			return bad_value(d, value);
-		kv_vec_push(o->arena, &o->shapes, value);
-		break;
-	case OPT_OP:
-		o->op = value;
-		break;
-	case OPT_ITERS:
-		return parse_number(value, 10000000, &o->iters) ? KV_STATUS_OK
-								: bad_value(d, value);
-	case OPT_MODEL:
-		o->model = value;
-		break;
-	case OPT_TOKENS:
-		return parse_number(value, MAX_TOKENS, &o->tokens) ? KV_STATUS_OK
-								   : bad_value(d, value);
-	case OPT_PAGE:
-		return parse_number(value, MAX_TOKENS, &o->page) ? KV_STATUS_OK
-								 : bad_value(d, value);
-	case OPT_TP:
-		return parse_number(value, MAX_RANKS, &o->tp) ? KV_STATUS_OK : bad_value(d, value);
-	case OPT_DTYPE:
-		o->dtype = value;
-		break;
-	case OPT_LAYOUT:
-		o->layout = value;
-		break;
-	case OPT_RESULT:
-		kv_vec_push(o->arena, &o->results, value);
-		break;
-	case OPT_FOR:
-		o->render_for = value;
-		break;
-	case OPT_PID:
-		if (!parse_number(value, INT_MAX, &number))
-			return bad_value(d, value);
-		kv_vec_push(o->arena, &o->pids, (pid_t)number);
-		break;
-	case OPT_INTERVAL:
-		if (!parse_seconds(value, &o->interval_s))
-			return bad_value(d, value);
-		break;
-	case OPT_COUNT:
-		if (!parse_number(value, UINT64_MAX, &o->count))
-			return bad_value(d, value);
-		break;
-	case OPT_ONCE:
-		o->count = 1;
-		break;
-	case OPT_NODES:
-		return parse_number(value, MAX_NODES, &o->nodes) ? KV_STATUS_OK
-								 : bad_value(d, value);
-	case OPT_AWAIT:
-		return parse_number(value, MAX_NODES, &o->await) ? KV_STATUS_OK
-								 : bad_value(d, value);
-	case OPT_EFA:
-		return parse_number(value, 1024, &o->efa) ? KV_STATUS_OK : bad_value(d, value);
-	case OPT_CONTAINER:
-		o->container = value;
-		break;
-	case OPT_HOSTS:
-		o->hosts = value;
-		break;
-	case OPT_SSH:
-		o->ssh = value;
-		break;
-	case OPT_PROGRAM:
-		o->program = value;
-		break;
-	case OPT_STATE:
-		o->state = value;
-		break;
-	case OPT_RESUME:
-		o->resume = value;
-		break;
-	case OPT_NO_PAIRS:
-		o->no_pairs = true;
-		break;
-	case OPT_ROUNDS:
-		return parse_number(value, MAX_NODES, &o->rounds) ? KV_STATUS_OK
-								  : bad_value(d, value);
-	case OPT_PAIRS:
-		return parse_number(value, UINT32_MAX, &o->pairs) ? KV_STATUS_OK
-								  : bad_value(d, value);
-	case OPT_PLAN:
-		return parse_number(value, MAX_NODES, &o->plan) ? KV_STATUS_OK
-								: bad_value(d, value);
-	case OPT_MERGE:
-		o->merge = true;
-		break;
-	case OPT_PROMETHEUS:
-		o->prometheus = value;
-		break;
-	case OPT_FIX:
-		o->fix = true;
-		break;
-	case OPT_DIFF:
-		o->diff = true;
-		break;
-	case OPT_STRICT:
-		o->strict = true;
-		break;
-	case OPT_RECORD:
-		o->record = value;
-		break;
-	case OPT_SYSROOT:
-		o->sysroot = value;
-		break;
-	case OPT_JSON:
-		o->json = true;
-		break;
-	case OPT_SARIF:
-		o->sarif = true;
-		break;
-	case OPT_PRINT:
-		o->print = true;
-		break;
-	case OPT_QUIET:
-		o->quiet = o->style.quiet = true;
-		break;
-	case OPT_VERBOSE:
-		o->verbose = true;
-		break;
-	case OPT_COLOR:
-		o->style.color =
-			kv_streq(value, "always") || (kv_streq(value, "auto") && o->style.color);
-		break;
-	case OPT_HELP:
-		kv_help(stdout, o->command);
-		return -1;
 	}
-	return KV_STATUS_OK;
+	return r == KV_OPT_BAD ? bad_value(d, value) : r;
+}
+
+#define FIRST 256 /* of what getopt_long() gives back: beyond all letters */
+
+static const struct kv_option *named(const char *name)
+{
+	const struct kv_option *d = kv_options;
+
+	while (!kv_streq(d->name, name))
+		d++;
+	return d;
 }
 
 int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_opts *ret)
@@ -528,23 +359,25 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 		if (kv_command_takes(c, d->name))
 			longs[n++] =
 				(struct option){ d->name, d->arg ? required_argument : no_argument,
-						 NULL, d->id };
+						 NULL, FIRST + (int)(d - kv_options) };
 	opterr = 0;
 	optind = 0;
 	/* '+': what follows the first word that is no option belongs to `run`'s command. */
 	if (c == &kv_cmd_run)
 		shorts = "+:h";
 	while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		int r = KV_STATUS_OK;
+		int r;
 
 		if (id == '?' || id == ':')
 			return kv_fail(KV_STATUS_USAGE, "%s: %s %s (see kvpath %s --help)", c->name,
 				       id == ':' ? "a value is missing after" : "unknown option",
 				       optind > 0 && optind <= argc ? argv[optind - 1] : "",
 				       c->name);
-		for (const struct kv_option *d = kv_options; d->name; d++)
-			if (d->id == (id == 'h' ? OPT_HELP : id == 'o' ? OPT_OUTPUT : id))
-				r = take(ret, d, optarg);
+		r = take(ret,
+			 id == 'h'   ? named("help")
+			 : id == 'o' ? named("output")
+				     : &kv_options[id - FIRST],
+			 optarg);
 		if (r != KV_STATUS_OK)
 			return r;
 	}
