@@ -9,7 +9,6 @@ static const struct {
 	int (*run)(int argc, char **argv, FILE *out);
 } subcommands[] = {
 	{ "xfer", probe_xfer },
-	{ "dlopen", probe_dlopen },
 	{ "bench", probe_bench },
 	{ "resolve", probe_resolve },
 };
@@ -29,7 +28,6 @@ int main(int argc, char **argv)
 		return r;
 	}
 	fputs("usage: kvpath-probe xfer --capi PATH --backend NAME ...\n"
-	      "       kvpath-probe dlopen FILE [--preload FILE]...\n"
 	      "       kvpath-probe bench --engine E --shape COUNTxBYTES ...\n"
 	      "       kvpath-probe resolve NAME\n"
 	      "The machine interface of `kvpath prove` and `kvpath bench`: JSON on stdout.\n",

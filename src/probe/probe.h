@@ -89,7 +89,6 @@ void probe_reap(const int *pids, int *st, size_t n, uint64_t end_ns, bool (*sett
 		void *arg, bool *ret_killed);
 
 int probe_xfer(int argc, char **argv, FILE *out);
-int probe_dlopen(int argc, char **argv, FILE *out);
 int probe_bench(int argc, char **argv, FILE *out);
 int probe_resolve(int argc, char **argv, FILE *out);
 
