@@ -209,7 +209,7 @@ class Round:
             # Of libraries only what comes in large pieces is changed (tests/tools/flip.c).
             shapes = s.random.sample(["1x65536", "2x65536", "3x100001"], s.shapes)
         options = [o for shape in shapes for o in ("--shape", shape)]
-        if self.kind in ("clean", "flood") and s.shapes > 1:
+        if self.kind in ("clean", "flood") and s.shapes > 1 and self.engine == "tcp":
             options += ["--shape", "1x512"] * 6
         options += ["--op", op, "--engine", self.engine, "--iters", "1000000", "--deadline", str(self.deadline), "--json"]
         strangers = []

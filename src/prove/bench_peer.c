@@ -98,6 +98,11 @@ static void take_counters(struct kv_arena *a, const json_t *theirs, struct kv_be
 	}
 }
 
+static bool is_one_of(const char *cause, const char *x, const char *y)
+{
+	return cause && (kv_streq(cause, x) || kv_streq(cause, y));
+}
+
 /* Whether the failure there is the cause, and the one here what follows from it. */
 static bool theirs_counts(const struct kv_bench_engine *mine, const json_t *theirs)
 {
@@ -109,6 +114,10 @@ static bool theirs_counts(const struct kv_bench_engine *mine, const json_t *thei
 		return true;
 	if (json_is_true(json_object_get(theirs, "echo")))
 		return false;
+	/* It ended there first; what a library here makes of that is not the cause. */
+	if (is_one_of(mine->cause, "library", "nixl") &&
+	    is_one_of(json_string_value(json_object_get(theirs, "cause")), "crash", "deadline"))
+		return true;
 	/* Both ran out of time: the one that hung kept the other waiting. */
 	return hung && !mine->hung;
 }

@@ -239,21 +239,27 @@ static void whose_failure(void **state)
 {
 	static const struct {
 		bool good, echo, hung;
-		const char *theirs, *side, *error;
+		const char *theirs, *side, *error, *cause;
 	} cases[] = {
-		{ true, false, false, "{\"good\":true,\"clean_end\":true}", NULL, NULL },
+		{ true, false, false, "{\"good\":true,\"clean_end\":true}", NULL, NULL, NULL },
 		{ true, false, false, "{\"good\":false,\"cause\":\"corrupt\",\"error\":\"c\"}",
-		  "target", "target, on there: c" },
+		  "target", "target, on there: c", NULL },
 		{ false, true, false, "{\"good\":false,\"cause\":\"nixl\",\"error\":\"n\"}",
-		  "target", "target, on there: n" },
+		  "target", "target, on there: n", NULL },
 		{ false, false, false, "{\"good\":false,\"echo\":true,\"error\":\"e\"}",
-		  "initiator", "initiator: mine" },
+		  "initiator", "initiator: mine", NULL },
 		{ false, false, false, "{\"good\":false,\"hung\":true,\"error\":\"h\"}", "target",
-		  "target, on there: h" },
+		  "target, on there: h", NULL },
 		{ false, false, true, "{\"good\":false,\"error\":\"d\"}", "initiator",
-		  "initiator: mine" },
+		  "initiator: mine", NULL },
+		{ false, false, false, "{\"good\":false,\"cause\":\"crash\",\"error\":\"k\"}",
+		  "target", "target, on there: k", "library" },
+		{ false, false, false, "{\"good\":false,\"cause\":\"crash\",\"error\":\"k\"}",
+		  "initiator", "initiator: mine", "corrupt" },
+		{ false, false, false, "{\"good\":false,\"cause\":\"library\",\"error\":\"l\"}",
+		  "initiator", "initiator: mine", "library" },
 		{ false, true, false, NULL, "target",
-		  "initiator: mine; and the target, on there, says nothing more (gone)" },
+		  "initiator: mine; and the target, on there, says nothing more (gone)", NULL },
 	};
 	struct kv_arena *a = kv_arena_new();
 
@@ -264,6 +270,7 @@ static void whose_failure(void **state)
 					     .echo = cases[i].echo,
 					     .hung = cases[i].hung,
 					     .clean_end = true,
+					     .cause = cases[i].cause,
 					     .side = cases[i].good ? NULL : "initiator",
 					     .error = cases[i].good ? NULL : "mine" };
 		json_t *theirs = cases[i].theirs ? json_loads(cases[i].theirs, 0, NULL) : NULL;
