@@ -6,10 +6,12 @@
 #include <time.h>
 
 #include "prove/bench.h"
+#include "prove/links.h"
 #include "prove/parts.h"
 
-#define SYSFS  "/sys"
-#define SCHEMA "kvpath.probe-bench/1"
+#define SYSFS       "/sys"
+#define SCHEMA      "kvpath.probe-bench/1"
+#define MOVED_LEAST 65536 /* bytes: less are messages beside the data */
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -151,6 +153,45 @@ static void name_provider(struct kv_arena *a, struct kv_bench_engine *e)
 	}
 }
 
+/* NIXL names no rails; that its bytes took a device, the device's counters say. */
+static json_t *rails_of(const struct kv_bench_engine *e, const json_t *run)
+{
+	json_t *named = json_object_get(run, "rail_names"), *moved;
+
+	if (json_array_size(named))
+		return json_incref(named);
+	moved = json_array();
+	for (size_t i = 0; i < e->counters.n; i++) {
+		const struct kv_prove_counter *c = &e->counters.v[i];
+		const char *moves = kv_streq(text_of(run, "op"), "read") ? "rx_bytes" : "tx_bytes";
+
+		if (c->delta > MOVED_LEAST && kv_streq(c->counter, moves))
+			json_array_append_new(moved, json_string(c->device));
+	}
+	return moved;
+}
+
+/* What a run gives of what this host's links can carry. */
+static void hold_to_links(struct kv_arena *a, struct kv_bench_engine *e)
+{
+	json_t *run;
+	size_t i;
+
+	json_array_foreach(e->runs, i, run)
+	{
+		json_t *rails = rails_of(e, run);
+		double rate = kv_links_rate(a, SYSFS, rails);
+
+		json_decref(rails);
+		if (!(rate > 0))
+			continue;
+		json_object_set_new(run, "link_bytes_per_s", json_real(rate));
+		json_object_set_new(
+			run, "of_link",
+			json_real(json_number_value(json_object_get(run, "bytes_per_s")) / rate));
+	}
+}
+
 /* A line of the probe is a run. */
 static void count_lines(void *arg, const struct kv_prove_text *out)
 {
@@ -209,6 +250,7 @@ int kv_bench(struct kv_arena *a, const struct kv_bench_request *req, const char 
 	for (size_t i = 0; i < counted.counters.n; i++)
 		kv_vec_push(a, &out.counters, counted.counters.v[i]);
 	name_provider(a, &out);
+	hold_to_links(a, &out);
 	if (out.error && out.side && !req->remote)
 		out.error = kv_strf(a, "%s: %s", out.side, out.error);
 	*ret = out;

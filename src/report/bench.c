@@ -34,6 +34,9 @@ static void put_notes(FILE *out, struct kv_arena *a, const json_t *run)
 	if (num(run, "local_p50_us") > 0)
 		fprintf(out, "  sender  complete for the sender, before the target knew: p50 %s\n",
 			kv_time_text(a, num(run, "local_p50_us") / 1e6));
+	if (num(run, "of_link") > 0)
+		fprintf(out, "  link    %.2f of this host's, %s/s\n", num(run, "of_link"),
+			kv_bytes_text(a, num(run, "link_bytes_per_s")));
 	if (kv_rate_busy(run))
 		fprintf(out,
 			"  note    this machine is busy: of that time, the two sides waited %s "

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "prove/links.h"
 #include "prove/parts.h"
 
 static struct kv_arena *arena;
@@ -239,6 +240,38 @@ static void test_counters_none_and_bad(void **state)
 	assert_int_equal(kv_prove_counters_read(arena, tree, &got, &err), -ENOENT);
 }
 
+static void test_links(void **state)
+{
+	json_t *rails = json_pack("[s, s]", "rdmap0s6-rdm", "rdmap0s7-rdm");
+	static const char *const none[] = { "lo",     "veth0", "down",
+					    "absent", "shm",   "cuda_ipc/cuda",
+					    "../x",   "..",    "x/../..",
+					    "",       "/" };
+
+	(void)state;
+	put("class/infiniband/rdmap0s6/ports/1/rate", "100 Gb/sec (4X EDR)\n");
+	put("class/infiniband/mlx5_0/ports/1/rate", "400 Gb/sec (4X NDR)\n");
+	put("class/net/eth0/speed", "25000\n");
+	put("class/net/eth0/device/vendor", "0x1d0f\n");
+	put("class/net/down/speed", "-1\n");
+	put("class/net/down/device/vendor", "0x1d0f\n");
+	put("class/net/veth0/speed", "10000\n");
+	put("class/net/lo/mtu", "65536\n");
+	assert_true(kv_link_rate(arena, tree, "rdmap0s6-rdm") == 12.5e9);
+	assert_true(kv_link_rate(arena, tree, "rdmap0s6-dgrm") == 12.5e9);
+	assert_true(kv_link_rate(arena, tree, "rc_mlx5/mlx5_0:1") == 50e9);
+	assert_true(kv_link_rate(arena, tree, "eth0") == 3.125e9);
+	assert_true(kv_link_rate(arena, tree, "tcp/eth0") == 3.125e9);
+	for (size_t i = 0; i < KV_ARRAY_SIZE(none); i++)
+		assert_true(kv_link_rate(arena, tree, none[i]) == 0);
+	/* Of several, all or nothing. */
+	assert_true(kv_links_rate(arena, tree, rails) == 0);
+	put("class/infiniband/rdmap0s7/ports/1/rate", "100 Gb/sec (4X EDR)\n");
+	assert_true(kv_links_rate(arena, tree, rails) == 25e9);
+	json_decref(rails);
+	assert_true(kv_links_rate(arena, tree, NULL) == 0);
+}
+
 /* ---- the agents' report ---- */
 
 #define STEPS(l, i, r, m, x)                                                                       \
@@ -386,6 +419,7 @@ int main(void)
 		T(test_log_agents_differ),
 		T(test_log_load_error),
 		cmocka_unit_test_setup_teardown(test_counters, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_links, tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_counters_none_and_bad, tree_setup,
 						tree_teardown),
 		T(test_report),

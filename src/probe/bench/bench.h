@@ -12,6 +12,7 @@
 #define KV_PROBE_BENCH_H
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "probe/link.h"
 #include "probe/mem.h"
@@ -159,6 +160,13 @@ int bench_mem_open(struct bench_side *s);
 int bench_mem_fill(struct bench_side *s, const struct bench_batch *b, uint32_t **ret_sums);
 int bench_mem_check(struct bench_side *s, const struct bench_batch *b, const uint32_t *sums);
 void bench_mem_close(struct bench_side *s);
+
+/* ---- place.c ---- */
+
+/* This side's address of the link, with any port; where the link is on one host, the loopback. */
+socklen_t bench_own_address(const struct bench_side *s, struct sockaddr_storage *ret);
+/* The interface that has the address, as the rail. */
+void bench_name_rail(struct bench_side *s, const struct sockaddr_storage *a);
 
 /* ---- worker.c ---- */
 

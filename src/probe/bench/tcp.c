@@ -131,25 +131,6 @@ static int recv_slot(struct bench_side *s, uint64_t slot)
 	return move_blocks(s, false, slot) < 0 ? -1 : stage(s, false, slot);
 }
 
-/* This side's address of the link, with any port; where the link is on one host, the loopback. */
-static socklen_t own_address(const struct bench_side *s, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
-	struct sockaddr_in *four = (struct sockaddr_in *)ret;
-	socklen_t n = sizeof(*ret);
-
-	memset(ret, 0, sizeof(*ret));
-	if (s->remote && getsockname(s->link, (struct sockaddr *)ret, &n) == 0 &&
-	    (ret->ss_family == AF_INET || ret->ss_family == AF_INET6)) {
-		*(ret->ss_family == AF_INET ? &four->sin_port : &six->sin6_port) = 0;
-		return n;
-	}
-	memset(ret, 0, sizeof(*ret));
-	four->sin_family = AF_INET;
-	four->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return sizeof(*four);
-}
-
 static int tcp_open(struct bench_side *s)
 {
 	struct tcp *t = calloc(1, sizeof(*t));
@@ -164,9 +145,10 @@ static int tcp_open(struct bench_side *s)
 	snprintf(s->provider, sizeof(s->provider), "sockets");
 	snprintf(s->detail, sizeof(s->detail), "one TCP connection%s",
 		 s->spec.vram ? ", GPU memory staged through the host" : "");
+	n = bench_own_address(s, &a);
+	bench_name_rail(s, &a);
 	if (s->role == PROBE_INITIATOR)
 		return 0;
-	n = own_address(s, &a);
 	t->listener = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (t->listener < 0 || bind(t->listener, (struct sockaddr *)&a, n) < 0 ||
 	    listen(t->listener, CALLERS) < 0)
@@ -287,7 +269,7 @@ static int accept_peer(struct bench_side *s)
 static socklen_t peer_address(const struct bench_side *s, in_port_t port,
 			      struct sockaddr_storage *ret)
 {
-	socklen_t n = own_address(s, ret);
+	socklen_t n = bench_own_address(s, ret);
 
 	if (s->remote && getpeername(s->link, (struct sockaddr *)ret, &n) < 0)
 		return 0;
