@@ -83,10 +83,13 @@ void kv_sweep_proof(const char *token, const char *label, const char *theirs, co
 		    char ret[KV_SHA256_HEX])
 {
 	_buf_ struct kv_buf text = { 0 };
+	uint8_t mac[KV_HMAC];
 
-	/* Nonces and labels have no newline; the secret comes last. */
-	kv_buf_fmt(&text, "kvpath-sweep/1\n%s\n%s\n%s\n%s", label, theirs, mine, token);
-	kv_sha256_mem(text.text, text.n, ret);
+	/* Nonces and labels have no newline. */
+	kv_buf_fmt(&text, "kvpath-sweep/1\n%s\n%s\n%s", label, theirs, mine);
+	kv_hmac_sha256(token, strlen(token), text.text, text.n, mac);
+	for (size_t i = 0; i < sizeof(mac); i++)
+		snprintf(ret + 2 * i, 3, "%02x", mac[i]);
 }
 
 bool kv_sweep_same(const char *a, const char *b)
