@@ -286,7 +286,10 @@ class Trial:
             expect(not loads or set(loads) != {"yes"}, "refused though it loads", ran)
             same("the reason of run", refusal[1], (report["findings"] or [{"detail": "the plugin does not load"}])[0]["detail"])
             return
-        for nixl in ran.json("kvpath.check/1")["nixl"]:
+        report = ran.json("kvpath.check/1")
+        # Of several NIXLs that differ, run starts with the one that python has.
+        in_doubt = any(f["id"] == "KV110" and "can not be told" in f["detail"] for f in report["findings"])
+        for nixl in report["nixl"] if not in_doubt else []:
             loads = [p["loads"] for p in nixl["plugins"] if p["name"] == backend]
             expect(not nixl["active"] or loads == ["yes"], f"started though {backend} does not load", ran)
 
