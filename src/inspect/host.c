@@ -32,11 +32,3 @@ size_t kv_host_usable_efas(const struct kv_host *h)
 		n += kv_verbs_is_efa(&h->verbs.v[i]) && kv_verbs_usable(&h->verbs.v[i]);
 	return n;
 }
-
-const struct kv_pci *kv_host_card_of(const struct kv_host *h, const struct kv_verbs *v)
-{
-	for (size_t i = 0; v->address && i < h->efas.n; i++)
-		if (kv_streq(h->efas.v[i].address, v->address))
-			return &h->efas.v[i];
-	return NULL;
-}

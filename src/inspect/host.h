@@ -119,8 +119,6 @@ bool kv_verbs_is_efa(const struct kv_verbs *v);
 bool kv_verbs_usable(const struct kv_verbs *v);
 /* Why it is not usable, in words; NULL where it is. */
 const char *kv_verbs_problem(const struct kv_verbs *v);
-/* The EFA card of a verbs device, by address; NULL. */
-const struct kv_pci *kv_host_card_of(const struct kv_host *h, const struct kv_verbs *v);
 
 /* ---- what the collectors share ---- */
 

@@ -240,16 +240,6 @@ static int look(int root_fd, struct kv_journal_view *v, struct kv_err *err)
 	return finish(0, err);
 }
 
-int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err)
-{
-	struct kv_journal_view v;
-	int r = look(root_fd, &v, err);
-
-	if (r == 0)
-		*ret = v.pending;
-	return r;
-}
-
 int kv_journal_look(int root_fd, struct kv_journal_view *ret, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();

@@ -69,13 +69,6 @@ int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err);
 int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undone,
 			   struct kv_err *err);
 
-/*
- * Whether an interrupted apply or undo left something to take back. Takes no lock and changes
- * nothing, so that asking leaves a repaired target as it is; another process's work in progress
- * looks like an interrupted one.
- */
-int kv_journal_pending(int root_fd, bool *ret, struct kv_err *err);
-
 /* Rolls back an interrupted apply, or finishes an interrupted undo. ret_recovered tells whether
  * there was any. The other calls do this first. */
 int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err);
