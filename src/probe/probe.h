@@ -72,6 +72,11 @@ void probe_blame(struct probe_report *rep, int status, bool killed, unsigned dea
 bool probe_is_echo(const struct probe_report *rep);
 /* Whose failure came first: not the one that only echoes the other's. rep holds both. */
 enum probe_role probe_culprit(const struct probe_report *rep);
+/*
+ * strtoull(). Since 2.38 glibc's headers lead that name to a symbol that older ones lack, and the
+ * probe runs in any container: this is the one that all have. It does not know "0b".
+ */
+unsigned long long probe_strtoull(const char *s, char **end, int base) __asm__("strtoull");
 /* The value of an option; ends the process where it is none from min to max. */
 uint64_t probe_number(const char *s, uint64_t min, uint64_t max, const char *option);
 

@@ -93,7 +93,7 @@ uint64_t probe_number(const char *s, uint64_t min, uint64_t max, const char *opt
 	unsigned long long v;
 
 	errno = 0;
-	v = strtoull(s, &end, 10);
+	v = probe_strtoull(s, &end, 10);
 	if (s[0] >= '0' && s[0] <= '9' && !*end && !errno && v >= min && v <= max)
 		return v;
 	fprintf(stderr, "kvpath-probe: %s %s: must be a number from %llu to %llu\n", option, s,

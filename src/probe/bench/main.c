@@ -171,12 +171,12 @@ static bool job_print(const struct job *j, FILE *out)
 
 static void add_shape(struct job *j, const char *s)
 {
-	unsigned long long count, size;
-	char rest;
+	char *x = NULL, *end = NULL;
+	unsigned long long count = probe_strtoull(s, &x, 10),
+			   size = *x == 'x' ? probe_strtoull(x + 1, &end, 10) : 0;
 
-	if (j->n_shapes == BENCH_MAX_TESTS / 2 ||
-	    sscanf(s, "%llux%llu%c", &count, &size, &rest) != 2 || !count || !size ||
-	    count > BENCH_MAX_COUNT || size > BENCH_MAX_BUFFER / count) {
+	if (j->n_shapes == BENCH_MAX_TESTS / 2 || strspn(s, "0123456789x") != strlen(s) || !end ||
+	    *end || !count || !size || count > BENCH_MAX_COUNT || size > BENCH_MAX_BUFFER / count) {
 		fprintf(stderr, "kvpath-probe: --shape %s: COUNTxBYTES is expected, at most %d\n",
 			s, BENCH_MAX_TESTS / 2);
 		exit(PROBE_EXIT_USAGE);

@@ -47,10 +47,13 @@ void bench_stats_make(uint64_t *v, uint64_t n, struct bench_stats *ret)
 uint64_t bench_waited(struct bench_side *s)
 {
 	FILE *f = fopen("/proc/self/schedstat", "re");
-	unsigned long long run = 0, wait = 0;
+	char line[128] = "", *wait = NULL;
 
-	if (f && fscanf(f, "%llu %llu", &run, &wait) == 2)
-		atomic_store(&s->shared->waited_ns[s->role], wait);
+	/* Nanoseconds that it ran, nanoseconds that it waited for a processor, turns. */
+	if (f && fgets(line, sizeof(line), f))
+		wait = strchr(line, ' ');
+	if (wait)
+		atomic_store(&s->shared->waited_ns[s->role], probe_strtoull(wait, NULL, 10));
 	if (f)
 		fclose(f);
 	return atomic_load(&s->shared->waited_ns[PROBE_TARGET]) +
