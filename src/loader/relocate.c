@@ -4,7 +4,7 @@
  * without room, bytes that the file lacks. And, before it, a CPU that is too old
  * (sysdeps/x86/dl-prop.h).
  */
-#include "loader/symbols.h"
+#include "loader/sweep.h"
 
 /* ---- x86 ISA levels ---- */
 
@@ -223,31 +223,6 @@ static bool check_constructors(struct kv_process *p, const kv_objects *fresh, st
 	return true;
 }
 
-/* What is known of an object's references without asking in ld.so's order. */
-struct swept {
-	bool is_whole; /* all are defined */
-	bool tls;      /* some may be to thread-local data */
-	bool lost_tls; /* and to such that their object has not */
-};
-
-static struct swept sweep(const struct kv_scope *s)
-{
-	struct swept got = { .is_whole = true };
-	struct kv_definers known = { 0 };
-	struct kv_elf_ref r = { 0 };
-
-	while (got.is_whole && kv_elf_next_ref(s->from->elf, &r)) {
-		const struct kv_object *in = kv_likely_definer(s, &r, &known);
-
-		got.is_whole = in || (!kv_is_wanted(s, &r) && !kv_may_abort(s, &r));
-		got.tls |= r.tls;
-		got.lost_tls |= r.tls && !(in && in->elf->tls.memsz);
-	}
-	got.tls |= !got.is_whole;
-	got.lost_tls |= !got.is_whole;
-	return got;
-}
-
 /* Whether relocations may be for thread-local data: its own, that of others, or the linker's mark
  * for the initial-exec model. Linkers make none elsewhere. */
 static bool may_use_tls(const struct kv_object *o)
@@ -255,15 +230,14 @@ static bool may_use_tls(const struct kv_object *o)
 	return (o->elf->flags & DF_STATIC_TLS) || o->elf->tls.memsz || o->refers_to_tls;
 }
 
-static bool check_object(struct kv_scope *s, struct kv_object *o, bool lazy, bool *exact,
-			 struct kv_load *ret)
+static bool check_object(struct kv_scope *s, struct kv_object *o, struct kv_swept swept, bool lazy,
+			 bool *exact, struct kv_load *ret)
 {
 	struct relocating w = { .s = s, .lazy = lazy && !o->elf->bind_now, .exact = exact };
-	struct swept swept;
 
-	kv_scope_from(s, o);
-	swept = sweep(s);
 	o->refers_to_tls = swept.tls;
+	if (s->from != o)
+		kv_scope_from(s, o);
 	if (!swept.is_whole)
 		find_missing(&w);
 	/* Linkers mark what uses the initial-exec model. What they did not mark matters only where
@@ -336,16 +310,19 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 {
 	struct kv_scope s = { .p = p, .list = &ret->list };
 	kv_objects fresh = { 0 };
-	bool exact = false;
+	struct kv_sweep *sweep;
+	bool exact = false, good = true;
 
 	for (size_t i = 0; i < order->n; i++)
 		if (order->v[i]->elf && !order->v[i]->relocated)
 			kv_vec_push(p->arena, &fresh, order->v[i]);
 	p->tls_is_tight |= !kv_tls_fits(p);
-	for (size_t i = fresh.n; i-- > 0;)
-		if (!check_object(&s, fresh.v[i], lazy, p->tls_is_tight ? &exact : NULL, ret))
-			return false;
-	if (!check_constructors(p, &fresh, ret))
+	sweep = kv_sweep_start(p, &ret->list, &fresh);
+	for (size_t i = fresh.n; good && i-- > 0;)
+		good = check_object(&s, fresh.v[i], kv_sweep_object(sweep, &s, i), lazy,
+				    p->tls_is_tight ? &exact : NULL, ret);
+	kv_sweep_end(sweep);
+	if (!good || !check_constructors(p, &fresh, ret))
 		return false;
 	if (p->starting)
 		return true;

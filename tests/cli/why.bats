@@ -113,3 +113,38 @@ note() {
 	kv why --json --process bare / libm.so.6
 	json '.optional == []'
 }
+
+@test "many libraries are looked at by several threads as by one, and as the real loader does" {
+	local work=$BATS_TEST_TMPDIR/many said whole
+	mkdir "$work"
+	# Forty, each of which needs functions of two others; in the broken one's midst one that needs what nobody has.
+	bash -e -s "$work" <<-'END'
+		cd "$1"
+		for i in {10..49}; do
+			echo "int kv_a$((10 + (i - 9) % 40))(void), kv_b$((10 + i * 7 % 40))(void);
+			int kv_a$i(void) { return kv_b$((10 + i * 7 % 40))(); } int kv_b$i(void) { return kv_a$((10 + (i - 9) % 40))(); }" >$i.c
+			echo "gcc -shared -fPIC -nostdlib -o libkvmany$i.so $i.c"
+		done >compile
+		xargs -P 4 -I{} sh -c {} <compile
+		echo 'int kv_nobody(void); int kv_lost(void) { return kv_nobody(); }' | gcc -shared -fPIC -nostdlib -o libkvlost.so -x c -
+		link() { gcc -shared -nostdlib -o "$1" -Wl,--no-as-needed -Wl,-rpath,"$PWD" "${@:2}"; }
+		link libkvwhole.so libkvmany*.so
+		link libkvbroken.so libkvmany[12]?.so libkvlost.so libkvmany[34]?.so
+	END
+	python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1], 2)' "$work/libkvwhole.so"
+	said=$(python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1], 2)' "$work/libkvbroken.so" 2>&1 || :)
+	said=${said##*OSError: }
+	[[ $said == *"undefined symbol: kv_nobody" ]] || fail "the real loader says: $said"
+	into taskset -c "$(taskset -pc $$ | sed 's/.*[ ,-]//')" "$KVPATH" why --json --process bare / "$work/libkvwhole.so"
+	ended 0
+	json '.loads == "yes" and (.loaded | length) > 40'
+	whole=$out
+	for _ in {1..10}; do
+		kv why --json --process bare / "$work/libkvwhole.so"
+		ended 0
+		[ "$out" = "$whole" ] || fail "another answer than that of one thread"
+		kv why --json --process bare / "$work/libkvbroken.so"
+		ended 1
+		[ "$(jq -r .error <<<"$out")" = "$said" ] || fail "not what the real loader says: $said"
+	done
+}
