@@ -90,42 +90,38 @@ struct kv_swept kv_sweep_object(struct kv_sweep *w, struct kv_scope *s, size_t i
 
 #define MOST_HELPERS 3
 /* Fewer objects than this are looked through before a helper has begun. */
-#define WORTH_HELP 32
+#define WORTH_HELP 64
 #define STACK_SIZE ((size_t)128 << 10)
 
-/* Idle between loads; they end with the program. A child of a fork has none of them. */
+/*
+ * The sweep that those may join who come now. Each thread looks in once and ends: none is left
+ * behind for a fork, or for an exec to wait for.
+ */
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t offered, left;
+	pthread_cond_t left;
 	struct kv_sweep *work; /* NULL: none */
-	unsigned long offers;  /* so far */
-	unsigned n, inside;
+	unsigned inside;
 } helpers = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.offered = PTHREAD_COND_INITIALIZER,
 	.left = PTHREAD_COND_INITIALIZER,
 };
 
 static void *helper(void *arg)
 {
-	unsigned long seen = 0;
+	struct kv_sweep *work;
 
 	pthread_mutex_lock(&helpers.lock);
-	for (;;) {
-		struct kv_sweep *work = helpers.work;
-
-		if (!work || helpers.offers == seen) {
-			pthread_cond_wait(&helpers.offered, &helpers.lock);
-			continue;
-		}
-		seen = helpers.offers;
-		helpers.inside++;
-		pthread_mutex_unlock(&helpers.lock);
-		help(work);
-		pthread_mutex_lock(&helpers.lock);
-		if (!--helpers.inside)
-			pthread_cond_signal(&helpers.left);
-	}
+	work = helpers.work;
+	helpers.inside += work != NULL;
+	pthread_mutex_unlock(&helpers.lock);
+	if (!work)
+		return arg;
+	help(work);
+	pthread_mutex_lock(&helpers.lock);
+	if (!--helpers.inside)
+		pthread_cond_signal(&helpers.left);
+	pthread_mutex_unlock(&helpers.lock);
 	return arg;
 }
 
@@ -135,16 +131,16 @@ static void start_helpers(void)
 	pthread_attr_t attr;
 	pthread_t thread;
 	cpu_set_t set;
-	unsigned spare;
+	int spare;
 
-	if (helpers.n || sched_getaffinity(0, sizeof(set), &set) < 0 || pthread_attr_init(&attr))
+	if (sched_getaffinity(0, sizeof(set), &set) < 0 || pthread_attr_init(&attr))
 		return;
-	spare = (unsigned)CPU_COUNT(&set) - 1;
+	spare = CPU_COUNT(&set) - 1;
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	while (helpers.n < spare && helpers.n < MOST_HELPERS &&
-	       pthread_create(&thread, &attr, helper, NULL) == 0)
-		helpers.n++;
+	for (int i = 0; i < spare && i < MOST_HELPERS; i++)
+		if (pthread_create(&thread, &attr, helper, NULL))
+			break;
 	pthread_attr_destroy(&attr);
 }
 
@@ -154,12 +150,10 @@ static void offer(struct kv_sweep *w)
 	for (size_t i = 0; i < w->p->loaded.n; i++)
 		if (w->p->loaded.v[i]->elf)
 			(void)kv_elf_n_syms(w->p->loaded.v[i]->elf);
-	start_helpers();
 	pthread_mutex_lock(&helpers.lock);
 	helpers.work = w;
-	helpers.offers++;
-	pthread_cond_broadcast(&helpers.offered);
 	pthread_mutex_unlock(&helpers.lock);
+	start_helpers();
 }
 
 struct kv_sweep *kv_sweep_start(struct kv_process *p, const kv_objects *list,

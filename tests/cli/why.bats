@@ -117,19 +117,19 @@ note() {
 @test "many libraries are looked at by several threads as by one, and as the real loader does" {
 	local work=$BATS_TEST_TMPDIR/many said whole
 	mkdir "$work"
-	# Forty, each of which needs functions of two others; in the broken one's midst one that needs what nobody has.
+	# Eighty, each of which needs functions of two others; in the broken one's midst one that needs what nobody has.
 	bash -e -s "$work" <<-'END'
 		cd "$1"
-		for i in {10..49}; do
-			echo "int kv_a$((10 + (i - 9) % 40))(void), kv_b$((10 + i * 7 % 40))(void);
-			int kv_a$i(void) { return kv_b$((10 + i * 7 % 40))(); } int kv_b$i(void) { return kv_a$((10 + (i - 9) % 40))(); }" >$i.c
+		for i in {10..89}; do
+			echo "int kv_a$((10 + (i - 9) % 80))(void), kv_b$((10 + i * 7 % 80))(void);
+			int kv_a$i(void) { return kv_b$((10 + i * 7 % 80))(); } int kv_b$i(void) { return kv_a$((10 + (i - 9) % 80))(); }" >$i.c
 			echo "gcc -shared -fPIC -nostdlib -o libkvmany$i.so $i.c"
 		done >compile
 		xargs -P 4 -I{} sh -c {} <compile
 		echo 'int kv_nobody(void); int kv_lost(void) { return kv_nobody(); }' | gcc -shared -fPIC -nostdlib -o libkvlost.so -x c -
 		link() { gcc -shared -nostdlib -o "$1" -Wl,--no-as-needed -Wl,-rpath,"$PWD" "${@:2}"; }
 		link libkvwhole.so libkvmany*.so
-		link libkvbroken.so libkvmany[12]?.so libkvlost.so libkvmany[34]?.so
+		link libkvbroken.so libkvmany[1-4]?.so libkvlost.so libkvmany[5-8]?.so
 	END
 	python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1], 2)' "$work/libkvwhole.so"
 	said=$(python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1], 2)' "$work/libkvbroken.so" 2>&1 || :)
@@ -137,7 +137,7 @@ note() {
 	[[ $said == *"undefined symbol: kv_nobody" ]] || fail "the real loader says: $said"
 	into taskset -c "$(taskset -pc $$ | sed 's/.*[ ,-]//')" "$KVPATH" why --json --process bare / "$work/libkvwhole.so"
 	ended 0
-	json '.loads == "yes" and (.loaded | length) > 40'
+	json '.loads == "yes" and (.loaded | length) > 80'
 	whole=$out
 	for _ in {1..10}; do
 		kv why --json --process bare / "$work/libkvwhole.so"
