@@ -1,7 +1,9 @@
 /* Who a task is, by Slurm's environment: pure. */
 #include "prove/ranks.h"
 
-#define HOSTS_MAX 65536
+#include "base/hostlist.h"
+
+#define HOSTS_MAX KV_HOSTLIST_MAX
 #define PORT_MIN  20000U
 #define PORT_SPAN 12000U /* below the ports that kernels give out by themselves */
 
@@ -21,60 +23,11 @@ static bool number(const struct kv_env *env, const char *name, uint64_t max, uin
 	return true;
 }
 
-/* One of "0-3,07": *left counts down to it. Numbers keep their leading zeros. */
-static const char *in_brackets(struct kv_arena *a, const char *head, size_t head_n, const char *p,
-			       const char *end, size_t *left)
-{
-	while (p < end) {
-		size_t width = strspn(p, "0123456789"), n;
-		unsigned long long from = strtoull(p, NULL, 10), to = from;
-		const char *tail = kv_strndup(a, end + 1, strcspn(end + 1, ","));
-
-		if (!width || width > 18)
-			return NULL;
-		p += width;
-		if (*p == '-') {
-			n = strspn(++p, "0123456789");
-			to = strtoull(p, NULL, 10);
-			if (!n || n > 18 || to < from || to - from > HOSTS_MAX)
-				return NULL;
-			p += n;
-		}
-		if (*left <= to - from)
-			return kv_strf(a, "%.*s%0*llu%s", (int)head_n, head, (int)width,
-				       from + *left, tail);
-		*left -= (size_t)(to - from) + 1;
-		if (*p == ',')
-			p++;
-		else if (p != end)
-			return NULL;
-	}
-	return NULL;
-}
-
 const char *kv_ranks_host(struct kv_arena *a, const char *list, size_t i)
 {
-	for (const char *p = list; *p;) {
-		size_t head = strcspn(p, "[,");
-		const char *open = p + head, *end, *found;
+	kv_strv names = { 0 };
 
-		if (*open != '[') {
-			if (i-- == 0)
-				return head ? kv_strndup(a, p, head) : NULL;
-			p = open + (*open == ',');
-			continue;
-		}
-		end = strchr(open, ']');
-		/* Two brackets are of machines with dimensions. */
-		if (!end || strcspn(end, "[") < strcspn(end, ","))
-			return NULL;
-		found = in_brackets(a, p, head, open + 1, end, &i);
-		if (found)
-			return found;
-		p = end + strcspn(end, ",");
-		p += *p == ',';
-	}
-	return NULL;
+	return kv_hostlist_expand(a, list, &names, NULL) == 0 && i < names.n ? names.v[i] : NULL;
 }
 
 /* Other steps come to other ports, mostly; what listens where another step's should is recognised.

@@ -302,7 +302,7 @@ static void hosts_of_a_list(void **state)
 		{ "n[0-3,07],gpu-1", 6, NULL },
 		{ "a[008-011]-ib,b", 2, "a010-ib" },
 		{ "a[008-011]-ib,b", 4, "b" },
-		{ "a[1-2]x[1-2]", 0, NULL },
+		{ "a[1-2]x[1-2]", 2, "a2x1" },
 		{ "a[1-", 0, NULL },
 		{ "a[x]", 0, NULL },
 		{ "a[3-1]", 0, NULL },
