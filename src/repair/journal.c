@@ -155,6 +155,13 @@ int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *seen, str
 	if (r < 0 || ops->n == 0)
 		return finish(r, err);
 	r = kv_gen_plan(a, &view, ops, g, err);
+	/* Without flock nothing keeps two apart that find no state directory: the other one is at
+	 * work. */
+	if (r == -ESTALE && seen) {
+		r = -EAGAIN;
+		if (err)
+			err->code = r;
+	}
 	if (r == 0)
 		r = preflight(&s, g, err);
 	if (r == 0)

@@ -45,7 +45,7 @@ void kv_journal_look_close(struct kv_journal_view *view);
 
 /*
  * As kv_journal_apply, of a plan that was made for what kv_journal_look has seen: -EAGAIN where
- * another kvpath has done something since, and nothing is changed then.
+ * another kvpath has done something since, or a path is not what it was; nothing is changed then.
  */
 int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *stamp, struct kv_err *err);
 

@@ -322,6 +322,11 @@ static void planned_state(void **state)
 	kv_tree_test.lock_wait_ms = 60;
 	jfix_refused(f, kv_journal_apply(f->t.root, &ops, &f->err), -EBUSY, "another kvpath");
 	kv_journal_look_close(&view);
+	op.was = "absent";
+	jfix_refused(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err), -EAGAIN,
+		     "/usr/lib/_api.py");
+	jfix_unchanged(f, f->before, "seen otherwise");
+	op.was = sha256;
 	jfix_must(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err));
 	op.was = NULL;
 	jfix_refused(f, kv_journal_apply_since(f->t.root, &ops, view.stamp, &f->err), -EAGAIN,
