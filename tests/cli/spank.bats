@@ -11,6 +11,8 @@ setup_file() {
 	kvpath=${KVPATH:-$top/build/bin/kvpath}
 	plugin=$(dirname "$(dirname "$kvpath")")/src/kvpath_spank.so
 	[ -e "$plugin" ] || skip "the plugin was not built: no slurm/spank.h"
+	[ "$(printf '%s\n2.36\n' "$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -V | tail -n 1)" = 2.36 ] ||
+		skip "n1's slurmd would need a newer glibc than the container has that is laid over it"
 	export CLUSTER=/tmp/kvpath-slurm.$$
 	mkdir -p "$CLUSTER"
 	install -m 755 "$kvpath" "$plugin" "$CLUSTER"
