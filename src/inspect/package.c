@@ -175,6 +175,7 @@ static bool path_is_plain(struct kv_facts *f)
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
 	static const char *const modules[] = { "numpy", "torch" };
+	const char *home;
 
 	*ret_sure = true;
 	if (!n->bindings)
@@ -186,8 +187,9 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 			       n->bindings, n->site);
 	if (n->start.loads != KV_LOADS_YES)
 		return NULL;
-	if (home_fault(f, n))
-		return home_fault(f, n);
+	home = home_fault(f, n);
+	if (home)
+		return home;
 	if (!n->api_py)
 		return kv_strf(f->arena, "python can not import %s: %s has no _api.py", n->module,
 			       n->path);
