@@ -82,9 +82,9 @@ static bool on_pythonpath(struct kv_facts *f, const char *site, struct way *ret)
 /* "python3.11", of a site directory of that one; NULL where its path does not tell. */
 static const char *python_of_site(struct kv_facts *f, const char *site)
 {
-	const char *at = strstr(site, "/python3.");
+	const char *version = kv_package_python_of_site(f, site);
 
-	return at ? kv_strndup(f->arena, at + 1, strcspn(at + 1, "/")) : NULL;
+	return version ? kv_strf(f->arena, "python%s", version) : NULL;
 }
 
 /* Whether the python of this directory, which its real name tells, has another version than the

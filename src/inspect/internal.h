@@ -30,6 +30,8 @@ const char *kv_package_info(struct kv_facts *f, const char *site, const kv_diren
 			    const char *module);
 /* "3.11" from a binding's file name; NULL where it has no such tag. */
 const char *kv_package_python(struct kv_facts *f, const char *bindings);
+/* "3.11" of a site directory of that one; NULL where its path does not tell. */
+const char *kv_package_python_of_site(struct kv_facts *f, const char *site);
 /* The binding in dir that the python of this site directory takes; NULL where there is none. */
 const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
 				bool *ret_other);

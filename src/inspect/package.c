@@ -53,13 +53,12 @@ const char *kv_package_python(struct kv_facts *f, const char *bindings)
 	return n < 2 ? NULL : kv_strf(f->arena, "%c.%.*s", tag[0], (int)n - 1, tag + 1);
 }
 
-/* "311" for a site directory of python3.11; NULL where its path does not tell. */
-static const char *abi_of_site(struct kv_facts *f, const char *site)
+const char *kv_package_python_of_site(struct kv_facts *f, const char *site)
 {
 	const char *lib = strstr(site, "/python3.");
 
-	lib = lib ? lib + strlen("/python3.") : NULL;
-	return lib && *lib != '/' ? kv_strf(f->arena, "3%.*s", (int)strcspn(lib, "/"), lib) : NULL;
+	lib = lib ? lib + strlen("/python") : NULL;
+	return lib && lib[2] != '/' ? kv_strndup(f->arena, lib, strcspn(lib, "/")) : NULL;
 }
 
 /*
@@ -69,8 +68,8 @@ static const char *abi_of_site(struct kv_facts *f, const char *site)
 const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
 				bool *ret_other)
 {
-	const char *abi = abi_of_site(f, site), *found = NULL;
-	const char *tag = abi ? kv_strf(f->arena, ".cpython-%s-", abi) : NULL;
+	const char *python = kv_package_python_of_site(f, site), *found = NULL;
+	const char *tag = python ? kv_strf(f->arena, ".cpython-3%s-", python + 2) : NULL;
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
 
