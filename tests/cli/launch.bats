@@ -3,6 +3,7 @@
 # real broken container; all but n3 of the eight have a host's EFA installation, so that `kvpath run` can repair it there.
 
 load helper
+load slurm
 
 example=$BATS_TEST_DIRNAME/../../examples/glm-4.7-fp4-efa
 
@@ -10,8 +11,8 @@ example=$BATS_TEST_DIRNAME/../../examples/glm-4.7-fp4-efa
 cluster() {
 	local dir=$1 roots=() i
 	mkdir -p "$dir/bin" "$dir/libexec/kvpath" "$dir/target"
-	install -m 755 "$kvpath" "$dir/bin/kvpath"
-	install -m 755 "$(dirname "$(dirname "$kvpath")")/libexec/kvpath/kvpath-probe" "$dir/libexec/kvpath"
+	install -m 755 "$KVPATH" "$dir/bin/kvpath"
+	install -m 755 "$probe" "$dir/libexec/kvpath"
 	for ((i = 0; i < $2; i++)); do
 		[ "$i" = "$3" ] || roots+=(--root "$i=$efa")
 	done
@@ -22,26 +23,19 @@ cluster() {
 }
 
 setup_file() {
-	local top kvpath broken efa
-	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	kvpath=${KVPATH:-$top/build/bin/kvpath}
+	local broken efa
 	export TWO='' EIGHT=''
-	[ "$(id -u)" = 0 ] && command -v slurmctld munged >/dev/null || return 0
+	! slurm_missing || return 0
 	broken=$("$top/tests/roots/container" 1.5.0 2>/dev/null)
 	efa=$("$top/tests/roots/fabric" F1 2>/dev/null)
-	TWO=$(mktemp -d /tmp/kvpath-launch.XXXXXX)
-	EIGHT=$(mktemp -d /tmp/kvpath-launch.XXXXXX)
+	TWO=$(slurm_dir launch)
+	EIGHT=$(slurm_dir launch)
 	cluster "$TWO" 2 none >/dev/null
 	cluster "$EIGHT" 8 3 >/dev/null
 }
 
 teardown_file() {
-	local dir
-	for dir in "$TWO" "$EIGHT"; do
-		[ -d "$dir" ] || continue
-		"$BATS_TEST_DIRNAME/../slurm/down" "$dir"
-		rm -rf "$dir"
-	done
+	slurm_down "$TWO" "$EIGHT"
 }
 
 # on DIR: the cluster that the rest of the test uses.

@@ -2,24 +2,17 @@
 # kvpath bench as tasks of a step, in a real Slurm of four slurmd on this machine, with a munge of its own.
 
 load helper
+load slurm
 
 setup_file() {
-	[ "$(id -u)" = 0 ] && command -v slurmctld munged >/dev/null || skip "needs root, and Slurm from Debian"
-	export CLUSTER=/tmp/kvpath-ranks.$$
-	mkdir -p "$CLUSTER"
-	SLURM_CONF=$("$BATS_TEST_DIRNAME/../slurm/up" --nodes 4 "$CLUSTER" 3>&-)
-	export SLURM_CONF
+	! slurm_missing || skip "needs root, and Slurm from Debian"
+	CLUSTER=$(slurm_dir ranks)
+	export CLUSTER
+	slurm_up --nodes 4
 }
 
 teardown_file() {
-	[ ! -d "${CLUSTER:-}" ] || {
-		"$BATS_TEST_DIRNAME/../slurm/down" "$CLUSTER"
-		rm -rf "$CLUSTER"
-	}
-}
-
-job() {
-	into srun --chdir=/ "$@"
+	slurm_down "${CLUSTER:-}"
 }
 
 @test "two tasks: one document, of rank 1, checked data; the secret comes by munge" {

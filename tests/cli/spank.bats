@@ -3,34 +3,25 @@
 # over it, the others are this machine.
 
 load helper
+load slurm
 
 setup_file() {
-	[ "$(id -u)" = 0 ] && command -v slurmctld munged >/dev/null || skip "needs root, and Slurm from Debian"
-	local top kvpath
-	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	kvpath=${KVPATH:-$top/build/bin/kvpath}
-	plugin=$(dirname "$(dirname "$kvpath")")/src/kvpath_spank.so
+	! slurm_missing || skip "needs root, and Slurm from Debian"
+	local plugin
+	plugin=$(dirname "$(dirname "$KVPATH")")/src/kvpath_spank.so
 	[ -e "$plugin" ] || skip "the plugin was not built: no slurm/spank.h"
 	[ "$(printf '%s\n2.36\n' "$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -V | tail -n 1)" = 2.36 ] ||
 		skip "n1's slurmd would need a newer glibc than the container has that is laid over it"
-	export CLUSTER=/tmp/kvpath-slurm.$$
-	mkdir -p "$CLUSTER"
-	install -m 755 "$kvpath" "$plugin" "$CLUSTER"
-	SLURM_CONF=$("$top/tests/slurm/up" --nodes 8 --root 1="$("$top/tests/roots/container" 1.5.0 2>/dev/null)" \
+	CLUSTER=$(slurm_dir spank)
+	export CLUSTER
+	install -m 755 "$KVPATH" "$plugin" "$CLUSTER"
+	slurm_up --nodes 8 --root 1="$("$top/tests/roots/container" 1.5.0 2>/dev/null)" \
 		--root 1="$("$top/tests/roots/fabric" F1 2>/dev/null)" \
-		--plugstack "required $CLUSTER/kvpath_spank.so kvpath=$CLUSTER/kvpath" "$CLUSTER" 3>&-)
-	export SLURM_CONF
+		--plugstack "required $CLUSTER/kvpath_spank.so kvpath=$CLUSTER/kvpath"
 }
 
 teardown_file() {
-	[ ! -d "${CLUSTER:-}" ] || {
-		"$BATS_TEST_DIRNAME/../slurm/down" "$CLUSTER"
-		rm -rf "$CLUSTER"
-	}
-}
-
-job() {
-	into srun --chdir=/ "$@"
+	slurm_down "${CLUSTER:-}"
 }
 
 # agent OPTION...: the real NIXL's agent as a task of n1, from the standard input.

@@ -3,20 +3,17 @@
 # real NIXL moves the bytes in containers of its own for each node.
 
 load helper
+load slurm
 
 setup_file() {
-	[ "$(id -u)" = 0 ] && command -v slurmctld munged sshd >/dev/null || skip "needs root, Slurm and sshd from Debian"
-	local top kvpath i
-	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	kvpath=${KVPATH:-$top/build/bin/kvpath}
+	! slurm_missing sshd || skip "needs root, Slurm and sshd from Debian"
+	local i
+	CLUSTER=$(slurm_dir sweep)
 	export CLUSTER
-	CLUSTER=$(mktemp -d /tmp/kvpath-sweep.XXXXXX)
-	chmod 755 "$CLUSTER"
-	SLURM_CONF=$("$top/tests/slurm/up" --nodes 8 "$CLUSTER" 3>&-)
-	export SLURM_CONF
+	slurm_up --nodes 8
 	# One container is repaired, the other one is not; nothing is written in either.
 	"$top/tests/roots/container" 1.5.0 "$CLUSTER/repaired" >/dev/null 2>&1
-	"$kvpath" fix --quiet --fabric "$("$top/tests/roots/fabric" F1 2>/dev/null)" "$CLUSTER/repaired" >/dev/null
+	"$KVPATH" fix --quiet --fabric "$("$top/tests/roots/fabric" F1 2>/dev/null)" "$CLUSTER/repaired" >/dev/null
 	mkdir "$CLUSTER/root"
 	for i in {0..7}; do
 		ln -s ../repaired "$CLUSTER/root/n$i"
@@ -25,10 +22,7 @@ setup_file() {
 }
 
 teardown_file() {
-	[ ! -d "${CLUSTER:-}" ] || {
-		"$BATS_TEST_DIRNAME/../slurm/down" "$CLUSTER"
-		rm -rf "$CLUSTER"
-	}
+	slurm_down "${CLUSTER:-}"
 }
 
 setup() {
