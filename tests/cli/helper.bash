@@ -10,10 +10,11 @@ kv() {
 	into "$KVPATH" "$@"
 }
 
+# What is not back after 200 s hangs: another run may have the processors.
 into() {
 	local dir=$BATS_TEST_TMPDIR
 	status=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" </dev/null || status=$?
+	timeout 200 "$@" >"$dir/out" 2>"$dir/err" </dev/null || status=$?
 	out=$(cat "$dir/out")
 	err=$(cat "$dir/err")
 	ran="$*"

@@ -40,6 +40,7 @@ on() {
 # target ARG...: a listener on host a; $port is where, $target its pid.
 target() {
 	local i
+	: >"$BATS_TEST_TMPDIR/target.err"
 	(on a "$KVPATH" bench --listen "$1" --deadline 60 "${@:2}") >"$BATS_TEST_TMPDIR/target.out" 2>"$BATS_TEST_TMPDIR/target.err" 3>&- &
 	target=$!
 	jobs_+=("$target")
