@@ -127,7 +127,7 @@ note() {
 		done >compile
 		xargs -P 4 -I{} sh -c {} <compile
 		echo 'int kv_nobody(void); int kv_lost(void) { return kv_nobody(); }' | gcc -shared -fPIC -nostdlib -o libkvlost.so -x c -
-		link() { gcc -shared -nostdlib -o "$1" -Wl,--no-as-needed -Wl,-rpath,"$PWD" "${@:2}"; }
+		link() { gcc -shared -nostdlib -Wl,-z,noexecstack -o "$1" -Wl,--no-as-needed -Wl,-rpath,"$PWD" "${@:2}"; }
 		link libkvwhole.so libkvmany*.so
 		link libkvbroken.so libkvmany[1-4]?.so libkvlost.so libkvmany[5-8]?.so
 	END

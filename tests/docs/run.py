@@ -43,7 +43,9 @@ def blocks(path):
         for number, line in enumerate(f.read().split("\n"), 1):
             mark = re.match(r"<!-- not run: (.+) -->$", line)
             if mark:
-                why = mark.group(1)
+                if block:
+                    yield block
+                block, why = None, mark.group(1)
             elif re.match(r"```", line):
                 fence = not fence
                 if not fence and block:
