@@ -106,6 +106,15 @@ static void bar_draw(void *arg, size_t runs)
 		b->total, b->engine, (long long)(now - b->start) / 1000);
 }
 
+/* The libraries' own lines, on either side. */
+static void take_log(void *arg, const char *log)
+{
+	const struct kv_opts *o = arg;
+
+	if (o->verbose)
+		fprintf(stderr, "%s\n", kv_printable_text(o->arena, log));
+}
+
 static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
 		   struct kv_bench_session *session, const kv_strv *engines,
 		   struct kv_bench_report *rep)
@@ -134,8 +143,7 @@ static int measure(const struct kv_opts *o, const struct kv_bench_request *req,
 			return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s",
 				       err.msg);
 		}
-		if (o->verbose)
-			fprintf(stderr, "%s\n", kv_printable_text(o->arena, e->log));
+		take_log(mine.took_log_arg, e->log);
 	}
 	return KV_STATUS_OK;
 }
@@ -178,6 +186,8 @@ static void fill(const struct kv_opts *o, const struct kv_target *t, const struc
 	};
 	req->op = o->op ? o->op : "write";
 	req->iters = o->iters;
+	req->took_log = take_log;
+	req->took_log_arg = (void *)(uintptr_t)o;
 	/* Of another host the first one, too. */
 	req->peer_gpu = 1;
 }
@@ -284,7 +294,8 @@ const struct kv_command kv_cmd_bench = {
 		"--connect HOST:PORT on the other one, which\n"
 		"says what is measured and prints it. Both need the same token of at least 16 "
 		"bytes, in KVPATH_TOKEN or a file that\n"
-		"only its owner can read; it never crosses the network. There a transfer of NIXL "
+		"only its owner can read; it never crosses the network. auto for PORT is one that "
+		"follows from the token. There a transfer of NIXL "
 		"ends when it is complete for the sender.\n"
 		"As tasks of a step of Slurm (srun -N2 -n2 kvpath bench ...) no more is needed: "
 		"rank 0 "

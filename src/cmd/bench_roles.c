@@ -5,7 +5,7 @@
 
 #include "cmd/bench_roles.h"
 
-#define WAIT_S    600 /* of a target for its initiator, unless --deadline says */
+#define WAIT_S    600 /* for the other side to start, unless --deadline says */
 #define RETRY_MS  200
 #define TOKEN_MAX 4096
 
@@ -50,7 +50,7 @@ static int read_token(const struct kv_opts *o, struct kv_bench_part *p)
 	return use_token(p, o->token_file, (const char *)text.p, text.n);
 }
 
-static bool read_port(const char *s, bool may_be_zero, uint16_t *ret)
+static bool read_number(const char *s, bool may_be_zero, uint16_t *ret)
 {
 	unsigned port;
 	char rest;
@@ -62,6 +62,12 @@ static bool read_port(const char *s, bool may_be_zero, uint16_t *ret)
 	return true;
 }
 
+static bool read_port(const struct kv_opts *o, const char *s, struct kv_bench_part *p)
+{
+	p->by_token = kv_streq(s, "auto");
+	return p->by_token || read_number(s, o->listen, &p->ports[0]);
+}
+
 /* "HOST:PORT", "[ADDR]:PORT"; of a listener also "PORT" alone. */
 static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_part *p)
 {
@@ -69,7 +75,7 @@ static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_p
 	struct kv_peer_place place;
 
 	if (!colon)
-		return o->listen && read_port(s, true, &p->ports[0]);
+		return o->listen && read_port(o, s, p);
 	if (*s == '[') {
 		if (colon == s + 1 || colon[-1] != ']')
 			return false;
@@ -80,7 +86,7 @@ static bool read_place(const struct kv_opts *o, const char *s, struct kv_bench_p
 	}
 	if (to > from)
 		p->host = kv_strndup(o->arena, from, (size_t)(to - from));
-	if ((!p->host && !o->listen) || !read_port(colon + 1, o->listen, &p->ports[0]))
+	if ((!p->host && !o->listen) || !read_port(o, colon + 1, p))
 		return false;
 	return !o->listen || !p->host || kv_peer_place_parse(p->host, p->ports[0], &place);
 }
@@ -131,6 +137,7 @@ static int choose_rank(const struct kv_opts *o, struct kv_bench_part *ret)
 int kv_bench_part_choose(const struct kv_opts *o, struct kv_bench_part *ret)
 {
 	const char *where = o->listen ? o->listen : o->connect;
+	int r;
 
 	*ret = (struct kv_bench_part){ .gate.fd = -EBADF,
 				       .session.control.fd = -EBADF,
@@ -149,18 +156,29 @@ int kv_bench_part_choose(const struct kv_opts *o, struct kv_bench_part *ret)
 	if (!read_place(o, where, ret))
 		return kv_fail(KV_STATUS_USAGE, "--%s %s: %s is expected",
 			       o->listen ? "listen" : "connect", where,
-			       o->listen ? "[ADDR:]PORT, ADDR as numbers (IPv6 in brackets)"
-					 : "HOST:PORT (IPv6 in brackets)");
-	return read_token(o, ret);
+			       o->listen ? "[ADDR:]PORT, ADDR as numbers (IPv6 in brackets), or "
+					   "auto for PORT"
+					 : "HOST:PORT (IPv6 in brackets), or auto for PORT");
+	r = read_token(o, ret);
+	if (r == KV_STATUS_OK && ret->by_token) {
+		ret->n_ports = KV_RANKS_PORTS;
+		kv_ranks_ports_of_key(&ret->auth.key, ret->ports);
+	}
+	return r;
+}
+
+static int64_t wait_s(const struct kv_opts *o, const struct kv_bench_part *p)
+{
+	return p->ranked || o->deadline_given ? o->deadline_s : WAIT_S;
 }
 
 /* ---- the initiator ---- */
 
-/* Nobody listens there yet, or the network does not lead there yet. On a step's ports others may.
- */
+/* Nobody listens there yet, or the network does not lead there yet. On ports
+ * that nobody chose others may. */
 static bool may_come(const struct kv_bench_part *p, int r)
 {
-	if (p->ranked && (r == -EACCES || r == -EPROTO))
+	if (p->n_ports > 1 && (r == -EACCES || r == -EPROTO))
 		return true;
 	return r == -ECONNREFUSED || r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNRESET ||
 	       r == -ETIMEDOUT || r == -EADDRNOTAVAIL;
@@ -177,7 +195,7 @@ static int try_places(struct kv_bench_part *p, const kv_peer_places *places, int
 		r = kv_peer_connect(&places->v[i], &p->auth, KV_PEER_CONTROL, kv_peer_now() + part,
 				    &p->session.control, err);
 		p->session.place = places->v[i];
-		if (r == 0 || (r == -EACCES && !p->ranked))
+		if (r == 0 || (r == -EACCES && p->n_ports == 1))
 			return r;
 	}
 	return r;
@@ -223,7 +241,7 @@ static int try_until(const struct kv_opts *o, struct kv_bench_part *p, int64_t e
 
 int kv_bench_part_reach(const struct kv_opts *o, struct kv_bench_part *p, json_t *self)
 {
-	int64_t end = kv_peer_now() + (int64_t)o->deadline_s * 1000;
+	int64_t end = kv_peer_now() + (p->by_token ? wait_s(o, p) : o->deadline_s) * 1000;
 	struct kv_err err = { 0 };
 	int r;
 
@@ -251,11 +269,6 @@ int kv_bench_part_reach(const struct kv_opts *o, struct kv_bench_part *p, json_t
 }
 
 /* ---- the target ---- */
-
-static int64_t wait_s(const struct kv_opts *o, const struct kv_bench_part *p)
-{
-	return p->ranked || o->deadline_given ? o->deadline_s : WAIT_S;
-}
 
 /* The first of its ports that is free. */
 static int listen_somewhere(const struct kv_opts *o, struct kv_bench_part *p, struct kv_err *err)

@@ -13,7 +13,8 @@ struct kv_bench_part {
 	const char *host;               /* of the target; NULL: every address of this host */
 	uint16_t ports[KV_RANKS_PORTS]; /* where it listens: the first that is free */
 	size_t n_ports;
-	bool ranked; /* a task of a step of Slurm, which nobody told its role */
+	bool ranked;   /* a task of a step of Slurm, which nobody told its role */
+	bool by_token; /* the ports follow from the token */
 	struct kv_ranks ranks;
 	struct kv_ranks_opener opener;
 	struct kv_peer_auth auth;

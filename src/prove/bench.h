@@ -23,6 +23,9 @@ struct kv_bench_request {
 	/* How many runs are measured, as it goes on; may be NULL. */
 	void (*progress)(void *arg, size_t runs);
 	void *progress_arg;
+	/* The target's engines have no other place for what their libraries say; may be NULL. */
+	void (*took_log)(void *arg, const char *log);
+	void *took_log_arg;
 };
 
 /* One engine's part of the result. */

@@ -278,6 +278,8 @@ static int serve_run(struct kv_arena *a, struct kv_bench_session *s, struct kv_p
 	if (r < 0) {
 		e.cause = "environment";
 		e.error = kv_strdup(a, err->msg);
+	} else if (req->took_log) {
+		req->took_log(req->took_log_arg, e.log);
 	}
 	r = kv_peer_send(&s->control, result_json(&e), in_seconds(TALK_S), err);
 	json_decref(e.runs);

@@ -123,6 +123,27 @@ gone() {
 	target_ended 0
 }
 
+@test "auto: the port follows from the token; another listener there is passed over" {
+	local first squatter i
+	target auto
+	first=$port
+	kill -KILL "$target"
+	wait "$target" || true
+	(KVPATH_TOKEN=another-token-of-someone-else on a "$KVPATH" bench --listen "$first") >/dev/null 2>"$BATS_TEST_TMPDIR/squatter" 3>&- &
+	squatter=$!
+	jobs_+=("$squatter")
+	for ((i = 0; i < 600; i++)); do
+		! grep -qs listens "$BATS_TEST_TMPDIR/squatter" || break
+		sleep 0.05
+	done
+	target auto
+	[ "$port" != "$first" ] || fail "two listen on one port"
+	initiator 10.77.0.1:auto --json --engine tcp --shape 1x4096 --iters 5
+	ended 0
+	target_ended 0
+	json --arg at "10.77.0.1:$port" '.peer.address == $at and .runs[0].intact'
+}
+
 @test "a plugin that loads on one side only: that the other one's does not is what counts" {
 	container
 	fabric=$(find "$("$top/tests/roots/fabric" F1 2>/dev/null)" -type f -name 'libfabric.so.1.*' | head -n 1)

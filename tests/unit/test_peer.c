@@ -343,6 +343,7 @@ static void ranks(void **state)
 {
 	struct kv_arena *a = kv_arena_new();
 	struct kv_env none = { 0 };
+	struct kv_peer_key key;
 	struct kv_ranks r, s;
 	struct kv_err err;
 
@@ -364,6 +365,14 @@ static void ranks(void **state)
 	assert_int_equal(read_ranks(a, "3", "3", "1", &r), -EINVAL);
 	assert_int_equal(read_ranks(a, "4", "2", "1", &r), -EINVAL);
 	assert_int_equal(read_ranks(a, "2", "2", "x", &r), 0);
+	/* So do two that share a token. */
+	kv_peer_key_make("0123456789abcdef", 16, &key);
+	kv_ranks_ports_of_key(&key, r.ports);
+	kv_ranks_ports_of_key(&key, s.ports);
+	assert_memory_equal(r.ports, s.ports, sizeof(r.ports));
+	kv_peer_key_make("0123456789abcdeg", 16, &key);
+	kv_ranks_ports_of_key(&key, s.ports);
+	assert_memory_not_equal(r.ports, s.ports, sizeof(r.ports));
 	kv_arena_free(a);
 }
 
