@@ -111,7 +111,7 @@ static void take_log(void *arg, const char *log)
 {
 	const struct kv_opts *o = arg;
 
-	if (o->verbose)
+	if (o->verbose && *log)
 		fprintf(stderr, "%s\n", kv_printable_text(o->arena, log));
 }
 

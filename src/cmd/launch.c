@@ -5,6 +5,7 @@
 #include "cmd/launch.h"
 #include "cmd/screen.h"
 #include "launch/render.h"
+#include "prove/sweep_run.h"
 
 #include <sys/stat.h>
 
@@ -39,6 +40,7 @@ static int choose_place(const struct kv_opts *o, struct kv_launch_how *how)
 	how->backend = o->backend;
 	how->repair = o->repair;
 	how->check = !o->no_check;
+	how->one_node = getenv("SLURM_JOB_ID") && kv_streq(getenv("SLURM_JOB_NUM_NODES"), "1");
 	how->fabrics = o->fabrics;
 	add_check_options(o, &how->check_options);
 	return KV_STATUS_OK;
@@ -174,6 +176,21 @@ static int make_logs(struct kv_launching *g)
 	return KV_STATUS_OK;
 }
 
+/* What the two sides of a transfer know each other by. */
+static int make_token(struct kv_launching *g)
+{
+	struct kv_arena *a = g->o->arena;
+	char token[KV_SWEEP_TOKEN_HEX + 1];
+
+	if (!g->r.launch->job->paired)
+		return KV_STATUS_OK;
+	if (kv_sweep_random(token) < 0)
+		return kv_fail(KV_STATUS_UNKNOWN, "the kernel gives no random bytes");
+	kv_env_put(a, &g->env, kv_strf(a, KV_LAUNCH_TOKEN "=%s", token));
+	kv_vec_push(a, &g->r.masked, kv_strdup(a, token));
+	return KV_STATUS_OK;
+}
+
 static void add_masks(struct kv_launching *g)
 {
 	extern char **environ;
@@ -236,6 +253,9 @@ static int inside(struct kv_launching *g)
 		return r;
 	add_masks(g);
 	kv_launch_env(g->r.launch, &addresses, g->r.logs, &g->env);
+	r = make_token(g);
+	if (r != KV_STATUS_OK)
+		return r;
 	kv_screen_begin(g->terminal);
 	r = kv_launching_check(g);
 	if (r == KV_STATUS_OK && g->r.end == KV_LAUNCH_DONE)
@@ -244,8 +264,10 @@ static int inside(struct kv_launching *g)
 	free(g->text);
 	if (r != KV_STATUS_OK)
 		return r;
-	if (g->r.end != KV_LAUNCH_REFUSED)
+	if (g->r.end != KV_LAUNCH_REFUSED) {
 		log_status = judge(g);
+		kv_launch_measured(&g->r);
+	}
 	if (g->o->json)
 		r = kv_print_json(kv_json_launch(&g->r));
 	else

@@ -263,7 +263,9 @@ static bool look(struct kv_launching *g, size_t known)
 		else if (!s->said)
 			kv_launching_say(g, "%s ended with status %d", s->name, s->status);
 		s->said = true;
-		if (!bad && (s->state != KV_STEP_DONE || !may_end(s)))
+		/* One that was killed is no consequence of another's end. */
+		if ((!bad || (bad->status <= 128 && s->status > 128)) &&
+		    (s->state != KV_STEP_DONE || !may_end(s)))
 			bad = s;
 	}
 	if (bad)
@@ -311,10 +313,14 @@ static void add_wait(struct kv_launching *g, const char *name, const char *what,
 static void clear_logs(struct kv_launching *g)
 {
 	/* A log of an earlier launch in the same directory is none of this one. */
-	for (size_t i = 0; i < g->r.launch->steps.n; i++)
-		for (size_t k = 0; k < g->r.launch->steps.v[i].logs.n; k++)
-			(void)unlink(kv_strf(g->o->arena, "%s/%s", g->r.logs,
-					     g->r.launch->steps.v[i].logs.v[k]));
+	for (size_t i = 0; i < g->r.launch->steps.n; i++) {
+		const struct kv_step *s = &g->r.launch->steps.v[i];
+
+		for (size_t k = 0; k < s->logs.n; k++)
+			(void)unlink(kv_join(g->o->arena, g->r.logs, s->logs.v[k]));
+		if (s->document)
+			(void)unlink(kv_join(g->o->arena, g->r.logs, s->document));
+	}
 }
 
 int kv_launching_run(struct kv_launching *g)

@@ -1,7 +1,7 @@
 /* Reads a recipe: what the dialects share. */
 #include <limits.h>
 
-#include "launch/job.h"
+#include "launch/backend.h"
 #include "launch/recipe.h"
 #include "launch/render.h"
 
@@ -255,6 +255,8 @@ int kv_job_read(struct kv_arena *a, const char *path, struct kv_job *ret, struct
 	if (r == 0)
 		r = kv_streq(j.dialect, kv_dialect_dynamo.name) ? kv_job_dynamo(&j, root, err)
 								: kv_job_srtctl(&j, root, err);
+	if (r == 0)
+		r = kv_job_pair(&j, err);
 	if (r == 0)
 		*ret = j;
 	return r;

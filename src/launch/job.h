@@ -28,6 +28,10 @@ struct kv_role {
 	const char *preamble; /* bash in front of the command; NULL */
 	const char *command;  /* a line of bash, with places in braces (kv_job_place) */
 	struct kv_env env;    /* the recipe's, of this role */
+	/* Of a stand-in (backend_bench.c); else NULL and false. */
+	const struct kv_worker_spec *spec;
+	const char *peer; /* the role whose worker of the same number is the other side */
+	bool measures;    /* what it prints is a document of kvpath bench */
 };
 
 struct kv_job {
@@ -41,6 +45,7 @@ struct kv_job {
 	const char *served; /* the model's name at the frontend; NULL */
 	unsigned port;      /* of the frontend; 0 where there is none */
 	unsigned attempts, interval_s;
+	bool paired; /* workers are two sides of transfers, and share a token */
 };
 
 /*
@@ -92,18 +97,8 @@ void kv_job_options(struct kv_job *j, const struct kv_yaml *map, const char *at,
 void kv_job_mounts(struct kv_job *j, const struct kv_yaml *map);
 int kv_job_health(struct kv_job *j, const struct kv_yaml *root, struct kv_err *err);
 
-/* A worker of a backend. */
-struct kv_worker_spec {
-	const char *backend;            /* "sglang" */
-	const char *mode;               /* "prefill" */
-	const char *model, *served;     /* NULL where the flags have them */
-	const struct kv_yaml *flags[2]; /* a later one wins; NULL */
-	const struct kv_yaml *at;       /* of the backend's name */
-};
-/* Fills command, ends of a role. -ENOTSUP for a backend that launch does not know. */
-int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		  struct kv_err *err);
-/* Flags of a program: " --key value". again: a list repeats its flag. */
+/* Flags of a program: " --key value". A later map wins. without: names between spaces. again: a
+ * list repeats its flag. */
 const char *kv_job_flags(const struct kv_job *j, const struct kv_yaml *const flags[2],
 			 const char *without, bool again);
 /* etcd and nats on the first node, unless the job's environment names others. */

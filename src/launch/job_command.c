@@ -1,11 +1,9 @@
 /*
- * The commands of a job's roles. Of the backends SGLang under Dynamo is known, from its public
- * documents and srtctl's source (NVIDIA/srt-slurm, src/srtctl/backends/sglang.py, 2026-08), and
- * kvpath-bench, a stand-in that moves bytes of a KV cache's shape where there is no model.
+ * The commands of a job's roles: the flags of a recipe as words of bash, which backend a worker is
+ * (backend_*.c), and what stands around the workers under Dynamo.
  */
-#include "launch/job.h"
+#include "launch/backend.h"
 
-#define DIST_PORT "5757" /* as srtctl has it */
 #define ETCD_PORT "2379"
 #define NATS_PORT "4222"
 
@@ -74,8 +72,7 @@ const char *kv_job_flags(const struct kv_job *j, const struct kv_yaml *const fla
 	return line;
 }
 
-static const char *flag_text(const struct kv_job *j, const struct kv_worker_spec *w,
-			     const char *name)
+const char *kv_job_flag(const struct kv_job *j, const struct kv_worker_spec *w, const char *name)
 {
 	const struct kv_yaml *y = find_flag(j, w->flags[1], name);
 
@@ -83,59 +80,15 @@ static const char *flag_text(const struct kv_job *j, const struct kv_worker_spec
 	return y && y->kind == KV_YAML_SCALAR && *y->text ? y->text : NULL;
 }
 
-static int sglang(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		  struct kv_err *err)
-{
-	static const char handled[] = " model-path served-model-name disaggregation-mode "
-				      "dist-init-addr nnodes node-rank ";
-	const char *model = flag_text(j, w, "model-path"),
-		   *served = flag_text(j, w, "served-model-name");
-	struct kv_arena *a = j->arena;
-	const char *line;
-
-	model = model ? model : w->model;
-	served = served ? served : w->served;
-	if (!model)
-		return kv_err(err, -EINVAL, "%s: no model is named for the %s workers", j->path,
-			      w->mode);
-	line = kv_strf(a, "python3 -m dynamo.sglang --model-path %s", kv_job_word(j, model));
-	if (served) {
-		line = kv_strf(a, "%s --served-model-name %s", line, kv_job_word(j, served));
-		j->served = j->served ? j->served : served;
-	}
-	if (!kv_streq(w->mode, "aggregated"))
-		line = kv_strf(a, "%s --disaggregation-mode %s", line, w->mode);
-	if (ret->nodes > 1)
-		line = kv_strf(a,
-			       "%s --dist-init-addr \"$KVPATH_LEADER:" DIST_PORT
-			       "\" --nnodes %u --node-rank \"$SLURM_NODEID\"",
-			       line, ret->nodes);
-	ret->command = kv_cat(a, line, kv_job_flags(j, w->flags, handled, false));
-	return 0;
-}
-
-static int bench(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		 struct kv_err *err)
-{
-	(void)err;
-	ret->ends = true;
-	ret->command = kv_strf(j->arena, "\"$KVPATH_PROGRAM\" bench%s",
-			       kv_job_flags(j, w->flags, " disaggregation-mode ", true));
-	return 0;
-}
-
 int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
 		  struct kv_err *err)
 {
-	static const struct {
-		const char *name;
-		int (*make)(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-			    struct kv_err *err);
-	} backends[] = { { "sglang", sglang }, { "kvpath-bench", bench } };
+	static const struct kv_backend *const backends[] = { &kv_backend_sglang,
+							     &kv_backend_bench };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
-		if (kv_streq(backends[i].name, w->backend))
-			return backends[i].make(j, w, ret, err);
+		if (kv_streq(backends[i]->name, w->backend))
+			return backends[i]->make(j, w, ret, err);
 	return kv_err(err, -ENOTSUP,
 		      "%s:%u: backend %s: kvpath launch starts sglang (and kvpath-bench, a "
 		      "stand-in); start this one with its own launcher, under srun --kvpath=fix or "

@@ -2,7 +2,7 @@
  * A recipe of dynamo.tools as a job. Its launcher is not public: the keys are those of the one
  * public recipe (dialect_dynamo.c), and what a key does there is taken from its name.
  */
-#include "launch/job.h"
+#include "launch/backend.h"
 
 /* The one template that is filled when the recipe is read. */
 static const char *fill(const struct kv_job *j, const struct kv_yaml *root, const char *text)

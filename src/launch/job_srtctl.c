@@ -3,7 +3,7 @@
  * cluster's srtslurm.yaml says where there is one: $SRTSLURM_CONFIG, the working directory, or up
  * to two directories above.
  */
-#include "launch/job.h"
+#include "launch/backend.h"
 #include "launch/recipe.h"
 
 #define MAX_CLUSTER ((size_t)8 << 20)
@@ -127,10 +127,10 @@ static int add_workers(struct reading *rd, const char *mode, const char *full, s
 	if (r < 0 || !role.count)
 		return r;
 	w.backend = backend ? backend : "sglang";
-	w.flags[0] =
+	w.flags[1] =
 		kv_job_get(kv_job_get(rd->root, kv_strf(a, "backend.%s_config", w.backend)), full);
 	if (kv_streq(w.backend, "kvpath-bench"))
-		w.flags[0] = kv_job_get(rd->root, kv_strf(a, "backend.config.%s", full));
+		w.flags[1] = kv_job_get(rd->root, kv_strf(a, "backend.config.%s", full));
 	w.model = model && kv_starts(model, "hf:") ? model + 3 : "/model";
 	w.served = model ? kv_basename(model) : NULL;
 	role.image = rd->image;

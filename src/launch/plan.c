@@ -58,16 +58,29 @@ static void add_step(struct kv_launch *l, const struct kv_role *r, unsigned i, u
 		kv_vec_push(a, &s->logs,
 			    s->nodes > 1 ? kv_strf(a, "%s.%u.out", s->name, t)
 					 : kv_strf(a, "%s.out", s->name));
-	kv_plan_srun(l, s, s->nodes > 1 ? kv_strf(a, "%s.%%t.out", s->name) : s->logs.v[0]);
+	if (r->measures) {
+		s->document = kv_strf(a, "%s.json", s->name);
+		kv_plan_srun(l, s, s->document);
+		kv_plan_put(l, s, kv_strf(a, "--error=" KV_LOGS_MARK "/%s", s->logs.v[0]));
+	} else {
+		kv_plan_srun(l, s, s->nodes > 1 ? kv_strf(a, "%s.%%t.out", s->name) : s->logs.v[0]);
+	}
 	kv_plan_put(l, s, "--kill-on-bad-exit=1");
 	if (r->nodes > 1) {
 		/* exec is the end of a list: in braces behind a preamble. */
 		command = kv_strf(a, "{ KVPATH_LEADER=\"$%s\"; exec %s; }",
 				  worker_variable(a, r->name, i), command);
+	} else if (r->peer) {
+		s->peer = kv_strf(a, "%s_%u", r->peer, i);
+		/* A token of its own for each pair: theirs are other ports, and no other's. */
+		command = kv_strf(a,
+				  "{ KVPATH_PEER=\"$%s\"; " KV_LAUNCH_TOKEN "=\"$" KV_LAUNCH_TOKEN
+				  ".%u\"; exec %s; }",
+				  worker_variable(a, r->peer, i), i, command);
 	} else if (r->kind == KV_ROLE_WORKER || r->kind == KV_ROLE_FRONTEND) {
 		command = kv_cat(a, "exec ", command);
 	}
-	kv_plan_command(l, s, kv_plan_bash(l, r, command, "&&"));
+	kv_plan_command(l, s, kv_plan_bash(l, r, command, r->measures ? ">&2 &&" : "&&"));
 }
 
 static void add_check(struct kv_launch *l, const struct kv_role *r, unsigned first, unsigned nodes)
@@ -95,11 +108,11 @@ static void add_check(struct kv_launch *l, const struct kv_role *r, unsigned fir
 /* Workers of one kind: as many on a node as its GPUs allow, or several nodes for each. */
 static void add_workers(struct kv_launch *l, const struct kv_role *r)
 {
-	unsigned first = l->nodes, n = beside(l->job, r);
+	unsigned first = l->shared ? 0 : l->nodes, n = beside(l->job, r);
 
 	for (unsigned i = 0; i < r->count; i++)
-		add_step(l, r, i, first + i / n * r->nodes, i % n * r->gpus);
-	l->nodes = first + nodes_of_all(l->job, r);
+		add_step(l, r, i, l->shared ? 0 : first + i / n * r->nodes, i % n * r->gpus);
+	l->nodes = l->shared ? 1 : first + nodes_of_all(l->job, r);
 	if (l->how.check)
 		add_check(l, r, first, l->nodes - first);
 }
@@ -120,7 +133,7 @@ static void name_places(struct kv_job *j, const struct kv_launch_how *how)
 int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_launch *ret,
 		   struct kv_err *err)
 {
-	struct kv_launch l = { .job = j, .how = *how };
+	struct kv_launch l = { .job = j, .how = *how, .shared = j->paired && how->one_node };
 	unsigned workers = 0;
 	bool has_client = false;
 
@@ -145,8 +158,8 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 		if (r->kind == KV_ROLE_WORKER)
 			continue;
 		has_client |= r->kind == KV_ROLE_CLIENT;
-		add_step(&l, r, 0, r->on_head ? 0 : l.nodes, 0);
-		l.nodes += !r->on_head;
+		add_step(&l, r, 0, r->on_head || l.shared ? 0 : l.nodes, 0);
+		l.nodes += !r->on_head && !l.shared;
 	}
 	l.services = kv_plan_services(&l);
 	if (has_client && j->port)
@@ -181,7 +194,7 @@ void kv_launch_env(const struct kv_launch *l, const kv_strv *addresses, const ch
 		if (r->kind != KV_ROLE_WORKER)
 			continue;
 		for (unsigned k = 0; k < r->count; k++) {
-			unsigned at = first + k / beside(l->job, r) * r->nodes;
+			unsigned at = l->shared ? 0 : first + k / beside(l->job, r) * r->nodes;
 
 			kv_env_put(a, ret,
 				   kv_strf(a, "%s=%s", worker_variable(a, r->name, k),

@@ -19,10 +19,14 @@ struct kv_launch_how {
 	const char *root;    /* of KV_PLACE_ROOT */
 	const char *program; /* this kvpath, absolute; the nodes have it at the same place */
 	const char *backend;
-	bool repair; /* workers get the environment of kvpath run */
-	bool check;  /* every node before the start */
+	bool repair;   /* workers get the environment of kvpath run */
+	bool check;    /* every node before the start */
+	bool one_node; /* the allocation has no more: both sides of a pair are on it */
 	kv_strv check_options, fabrics;
 };
+
+/* The secret of a job with pairs: exported by who starts the steps, never an argument. */
+#define KV_LAUNCH_TOKEN "KVPATH_TOKEN"
 
 /* In an argument: the directory of the logs. */
 #define KV_LOGS_MARK "\x01"
@@ -37,12 +41,15 @@ struct kv_step {
 	kv_strv secrets;   /* names of variables that the recipe gives in clear: in env, never shown
 			    */
 	kv_strv logs;      /* of its tasks, below the directory of the logs */
+	const char *peer;  /* the step that is the other side of its transfers; NULL */
+	const char *document; /* what it prints, kvpath.bench, below the same directory; NULL */
 };
 
 struct kv_launch {
 	const struct kv_job *job;
 	struct kv_launch_how how;
 	unsigned nodes;
+	bool shared;                          /* all steps on the first one */
 	KV_VEC(struct kv_step) checks, steps; /* steps: the client is the last one */
 	const char *services;                 /* bash that waits for the services; NULL */
 	const char *ready;                    /* the same for the frontend and all workers */

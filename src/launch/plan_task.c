@@ -90,6 +90,8 @@ static void put_pyxis(const struct kv_launch *l, struct kv_step *s)
 		kv_env_put(a, &env, s->env.pairs.v[i]);
 	for (size_t i = 0; i < env.pairs.n; i++)
 		names = kv_strf(a, "%s%s%s", names, i ? "," : "", kv_pair_name(a, env.pairs.v[i]));
+	if (s->peer)
+		names = kv_strf(a, "%s," KV_LAUNCH_TOKEN, names);
 	kv_plan_put(l, s, kv_strf(a, "--container-image=%s", s->role->image));
 	kv_plan_put(l, s, "--no-container-entrypoint");
 	kv_plan_put(l, s, "--no-container-mount-home");

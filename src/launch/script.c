@@ -22,7 +22,7 @@ static const char *arg_word(struct kv_arena *a, const char *arg)
 static bool breaks_before(const char *arg)
 {
 	return kv_starts(arg, "--container-") || kv_starts(arg, "--output=") ||
-	       kv_streq(arg, "bash");
+	       kv_starts(arg, "--error=") || kv_streq(arg, "bash");
 }
 
 static void put_words(FILE *out, struct kv_arena *a, const kv_strv *argv)
@@ -107,6 +107,10 @@ static void put_secrets(FILE *out, const struct kv_launch *l)
 {
 	kv_strv seen = { 0 };
 
+	if (l->job->paired)
+		fputs("# The two sides of a transfer know each other by it.\n" KV_LAUNCH_TOKEN
+		      "=$(head -c 32 /dev/urandom | base64)\nexport " KV_LAUNCH_TOKEN "\n",
+		      out);
 	for (size_t i = 0; i < l->steps.n; i++)
 		for (size_t k = 0; k < l->steps.v[i].secrets.n; k++) {
 			char *name = l->steps.v[i].secrets.v[k];

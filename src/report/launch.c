@@ -10,7 +10,7 @@
 
 static const char *const end_name[_KV_LAUNCH_END_COUNT] = { "done", "refused", "died", "stopped" };
 
-const char *kv_masked(const struct kv_launch_result *r, const char *line)
+const char *kv_unsecret(const struct kv_launch_result *r, const char *line)
 {
 	for (size_t i = 0; i < r->masked.n; i++) {
 		const char *secret = r->masked.v[i], *at;
@@ -19,7 +19,12 @@ const char *kv_masked(const struct kv_launch_result *r, const char *line)
 			line = kv_strf(r->arena, "%.*s***%s", (int)(at - line), line,
 				       at + strlen(secret));
 	}
-	return kv_printable(r->arena, line);
+	return line;
+}
+
+const char *kv_masked(const struct kv_launch_result *r, const char *line)
+{
+	return kv_printable(r->arena, kv_unsecret(r, line));
 }
 
 const char *kv_checked_verdict(const struct kv_checked *c)
@@ -110,7 +115,7 @@ void kv_text_checked(FILE *out, const struct kv_launch_result *r, bool all, stru
 
 /* ---- steps ---- */
 
-static const char *nodes_of(const struct kv_launch_result *r, const struct kv_step *s)
+const char *kv_launch_nodes(const struct kv_launch_result *r, const struct kv_step *s)
 {
 	const char *first = s && s->first < r->nodes.n ? r->nodes.v[s->first] : "";
 
@@ -171,7 +176,8 @@ static void put_steps(FILE *out, const struct kv_launch_result *r)
 
 		fprintf(out, "%-16s %-16s %-8s %6s %02u:%02u:%02u  %s\n",
 			kv_printable(r->arena, s->name),
-			kv_printable(r->arena, nodes_of(r, s->step)), kv_step_state_name[s->state],
+			kv_printable(r->arena, kv_launch_nodes(r, s->step)),
+			kv_step_state_name[s->state],
 			ended ? kv_strf(r->arena, "%d", s->status) : "-", t / 3600, t / 60 % 60,
 			t % 60, kv_printable(r->arena, paths_of(r, s->step)));
 	}
@@ -211,7 +217,7 @@ static void put_culprit(FILE *out, const struct kv_launch_result *r, struct kv_s
 	       r->dead_node ? kv_strf(r->arena, "node %s failed, and %s was on it", r->dead_node,
 				      s->name)
 			    : kv_strf(r->arena, "%s on %s ended with status %d", s->name,
-				      nodes_of(r, s->step), s->status));
+				      kv_launch_nodes(r, s->step), s->status));
 	fprintf(out, "; the last lines of %s:\n", kv_printable(r->arena, path));
 	put_tail(out, r, path, TAIL);
 	if (s->step) {
@@ -245,6 +251,7 @@ void kv_text_launch(FILE *out, const struct kv_launch_result *r, struct kv_style
 		kv_text_launch_now(out, r);
 		fputs("\n", out);
 		put_client(out, r, st);
+		kv_text_measured(out, r, st);
 	}
 	put_culprit(out, r, st);
 	for (size_t i = 0; i < r->report.findings.list.n && !st.quiet; i++)
@@ -326,16 +333,17 @@ json_t *kv_json_launch(const struct kv_launch_result *r)
 		json_array_append_new(steps, step_json(r, &r->steps.v[i]));
 	for (size_t i = 0; i < r->report.findings.list.n; i++)
 		json_array_append_new(findings, kv_json_finding(a, &r->report.findings.list.v[i]));
-	return json_pack(
-		"{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
-		"schema", "kvpath.launch/1", "version", KVPATH_VERSION, "recipe",
-		kv_json_text(a, j->path), "dialect", j->dialect, "name", kv_json_text(a, j->name),
-		"job", kv_json_text(a, r->job_id), "logs", kv_json_text(a, r->logs), "nodes",
-		kv_json_texts(a, &r->nodes), "end", end_name[r->end], "died",
-		kv_json_text(a, r->culprit ? r->culprit->name : NULL), "dead_node",
-		kv_json_text(a, r->dead_node), "verdict",
-		r->end == KV_LAUNCH_REFUSED ? "off-fabric"
-					    : kv_verdict_name[r->report.findings.verdict],
-		"left_out", kv_json_texts(a, &j->left), "checks", checks_json(r), "steps", steps,
-		"findings", findings);
+	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, "
+			 "s:o, s:o, s:o}",
+			 "schema", "kvpath.launch/1", "version", KVPATH_VERSION, "recipe",
+			 kv_json_text(a, j->path), "dialect", j->dialect, "name",
+			 kv_json_text(a, j->name), "job", kv_json_text(a, r->job_id), "logs",
+			 kv_json_text(a, r->logs), "nodes", kv_json_texts(a, &r->nodes), "end",
+			 end_name[r->end], "died",
+			 kv_json_text(a, r->culprit ? r->culprit->name : NULL), "dead_node",
+			 kv_json_text(a, r->dead_node), "verdict",
+			 r->end == KV_LAUNCH_REFUSED ? "off-fabric"
+						     : kv_verdict_name[r->report.findings.verdict],
+			 "left_out", kv_json_texts(a, &j->left), "checks", checks_json(r), "steps",
+			 steps, "findings", findings, "measured", kv_json_measured(r));
 }

@@ -12,6 +12,12 @@ struct kv_checked {
 	const char *error; /* why not */
 };
 
+/* What the two sides of a transfer measured. */
+struct kv_measured {
+	const struct kv_running *from; /* the step that has the result */
+	json_t *doc;                   /* kvpath.bench; NULL where there is none */
+};
+
 enum kv_launch_end {
 	KV_LAUNCH_DONE,
 	KV_LAUNCH_REFUSED, /* a check stopped it before the start */
@@ -27,6 +33,7 @@ struct kv_launch_result {
 	kv_strv nodes;
 	KV_VEC(struct kv_checked) checked; /* the image first, where it is a file */
 	KV_VEC(struct kv_running) steps;
+	KV_VEC(struct kv_measured) measured;
 	enum kv_launch_end end;
 	const struct kv_running *culprit; /* of KV_LAUNCH_DIED */
 	const char *dead_node;            /* Slurm calls it down; NULL */
@@ -35,6 +42,13 @@ struct kv_launch_result {
 	kv_strv masked; /* values that are never shown */
 };
 
+/* Reads what the steps measured, once they have ended. */
+void kv_launch_measured(struct kv_launch_result *r);
+/* For the text, and for the document. */
+void kv_text_measured(FILE *out, const struct kv_launch_result *r, struct kv_style st);
+json_t *kv_json_measured(const struct kv_launch_result *r);
+/* The nodes of a step, "n3" or "n3..n5". */
+const char *kv_launch_nodes(const struct kv_launch_result *r, const struct kv_step *s);
 /* "off-fabric", or "unknown" where there is no document. */
 const char *kv_checked_verdict(const struct kv_checked *c);
 /* Nodes with what was found on them; those that are alike together. all: healthy ones too. */
@@ -43,7 +57,8 @@ void kv_text_launch(FILE *out, const struct kv_launch_result *r, struct kv_style
 /* The table of a run that goes on. */
 void kv_text_launch_now(FILE *out, const struct kv_launch_result *r);
 json_t *kv_json_launch(const struct kv_launch_result *r);
-/* A line of a log without the values of secrets, fit for a terminal. */
+/* Without the values of secrets; and as a line that is fit for a terminal. */
+const char *kv_unsecret(const struct kv_launch_result *r, const char *text);
 const char *kv_masked(const struct kv_launch_result *r, const char *line);
 
 #endif

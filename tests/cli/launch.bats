@@ -65,7 +65,7 @@ nothing_left() {
 	fail "left: $(squeue --noheader --steps) $(grep -ls "$cluster/bin/kvpath" /proc/[0-9]*/cmdline)"
 }
 
-# recipe CLIENT [COUNT [SHAPES]]: stand-in workers of each kind, that move bytes for a minute and more, and a client.
+# recipe CLIENT [COUNT [SHAPES]]: pairs of stand-in workers that move bytes for a minute and more, and a client.
 recipe() {
 	cat >"$BATS_TEST_TMPDIR/r.yaml" <<-END
 		name: test
@@ -188,6 +188,27 @@ words() {
 	grep -q -- '--container-mounts=/models/glm:/model,/a:/b:ro,' "$BATS_TEST_TMPDIR/decode_0.words"
 }
 
+@test "dry-run: a pair of stand-ins; what only one side can say; a recipe that joins them itself" {
+	local r=$BATS_TEST_TMPDIR/r.yaml head='common: {served_model_name: glm-4.7, workers: {prefill: {count: 2, gpus: 4}, decode: {count: 2, gpus: 4}}}'
+	printf 'backend_type: kvpath-bench\n%s\nbackend:\n  shared_config: {tokens: 256, deadline: 9}\n  worker_configs: {decode: {\n    op: read}}\n' \
+		"$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 0
+	says "bench --json --verbose --connect \"\$KVPATH_PEER:auto\" --model glm-4.7 --tokens 256 --deadline 9;" \
+		'KVPATH_PEER="$KVPATH_DECODE_1"; KVPATH_TOKEN="$KVPATH_TOKEN.1"' 'bench --verbose --listen auto --deadline 9;' \
+		'r.yaml:6: op: of a pair the prefill worker says'
+	[ "$(grep -c '^KVPATH_TOKEN=' <<<"$out")" = 1 ]
+	shellcheck - <<<"$out"
+	# In a container pyxis has to be told of it.
+	sed 's/common: {/&dynamo_container_image: i, /' "$r" >"$r.2"
+	kv launch --dry-run "$r.2"
+	[ "$(grep -c -- '--container-env=.*,KVPATH_TOKEN' <<<"$out")" = 4 ] || fail "the token does not come in"
+	printf 'backend_type: kvpath-bench\n%s\nbackend: {worker_configs: {prefill: {connect: "{decode_0}:7"}, decode: {listen: 7}}}\n' "$head" >"$r"
+	kv launch --no-container --dry-run "$r"
+	says 'bench --connect "$KVPATH_DECODE_0:7"' 'bench --listen 7'
+	[[ $out != *KVPATH_TOKEN* ]] || fail "a token of its own"
+}
+
 @test "what launch does not understand is named with its line" {
 	printf 'name: x\nbackend_type: sglang\ncommon:\n  cpus_per_node: 144\n  model_path: /m\n  workers: {prefill: {count: 1}}\noutput:\n  s3: {a: b}\nauxiliary_containers: []\n' \
 		>"$BATS_TEST_TMPDIR/r.yaml"
@@ -215,6 +236,10 @@ words() {
 	kv launch --no-container --dry-run "$r"
 	ended 3
 	one_line trtllm 'kvpath run'
+	printf 'backend_type: kvpath-bench\ncommon: {workers: {prefill: {count: 2}, decode: {count: 1}}}\n' >"$r"
+	kv launch --no-container --dry-run "$r"
+	ended 2
+	one_line '2 prefill and 1 decode' 'as many'
 	printf 'backend_type: sglang\n%s\nenvironment: &e {A: b}\nx: *e\n' "$head" >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 2
@@ -260,13 +285,61 @@ words() {
 		{"name": "decode_0", "state": "done", "status": 0, "nodes": ["n1"]},
 		{"name": "client", "state": "done", "status": 0, "nodes": ["n0"]}]'
 	json '.steps[2].tail | map(select(test("a request +5.66 GB"))) | length == 1'
-	grep -q 'tcp' "$logs/prefill_0.out"
+	# The model's shape between the two: 92 layers, keys and values, four pages.
+	json '(.measured | length) == 1 and (.measured[0] | .from == "prefill_0" and .to == "decode_0")'
+	json '.measured[0].bench | .schema == "kvpath.bench/1" and .engines[0].good and (.peer.address | startswith("127.0.0.1:"))
+		and (.runs | length) == 1 and (.runs[0] | .intact and .count == 736 and .size == 16384 and .bytes_per_s > 0)'
+	grep -q 'bench listens on' "$logs/decode_0.out"
 	nothing_left
+}
+
+@test "two nodes: one of them alone has both sides, and the summary says what they measured" {
+	on "$TWO"
+	into salloc --nodes=1 "$cluster/bin/kvpath" launch -o "$logs" --no-container --no-check "$example/stand-in.yaml"
+	ended 0
+	says 'prefill_0 on n0 -> decode_0 on n0: GLM-4.7, 256 tokens, one of 4 ranks, fp8' '  tcp ' '736 x 16 KiB' 'GB/s'
+	nothing_left
+}
+
+# bench_of listen|connect: the pid of that side, once its transfers go on.
+bench_of() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		pid=$(pgrep -f "^$cluster/bin/kvpath bench .*--$1 ") || true
+		# What is below the program moves the bytes.
+		[ -z "$pid" ] || [ -z "$(pgrep -P "$pid")" ] || return 0
+		sleep 0.05
+	done
+	fail "no bench --$1 that runs"
+}
+
+@test "two nodes: a side that dies ends the other one; its token is on no command line" {
+	local side step token
+	on "$TWO"
+	recipe true 1
+	for side in listen connect; do
+		[ "$side" = listen ] && step=decode_0 || step=prefill_0
+		timeout 60 "$cluster/bin/kvpath" launch --no-container --no-check -o "$logs-$side" "$BATS_TEST_TMPDIR/r.yaml" \
+			>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+		bench_of "$side"
+		token=$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^KVPATH_TOKEN=\(.*\)\.0$/\1/p')
+		[ "${#token}" -ge 32 ] || fail "no token"
+		! grep -lF "$token" /proc/[0-9]*/cmdline 2>/dev/null || fail "it is on a command line"
+		kill -KILL "$pid"
+		status=0
+		wait $! || status=$?
+		out=$(cat "$BATS_TEST_TMPDIR/out") err=$(cat "$BATS_TEST_TMPDIR/err") ran="launch, $step killed"
+		ended 1
+		says "$step on n" 'ended with status 137'
+		! grep -rlF "$token" "$logs-$side" || fail "it is written"
+		[[ $out$err != *"$token"* ]] || fail "it is shown"
+		nothing_left
+	done
 }
 
 @test "two nodes: the real NIXL moves the bytes, and its log tells the provider" {
 	on "$TWO"
-	sed 's/engine: tcp/engine: nixl:LIBFABRIC/; s/tokens: .*/tokens: 64/; s/iters: .*/verbose: true/' "$example/stand-in.yaml" \
+	sed 's/engine: tcp/engine: nixl:LIBFABRIC/; s/tokens: .*/tokens: 64/' "$example/stand-in.yaml" \
 		>"$BATS_TEST_TMPDIR/r.yaml"
 	launch "${in_target[@]}" "$cluster/target" --json "$BATS_TEST_TMPDIR/r.yaml"
 	ended 1
@@ -274,7 +347,8 @@ words() {
 	json '[.checks[] | select(.role != "image") | .verdict] == ["ready", "ready"]'
 	json '[.steps[] | select(.role == "prefill" or .role == "decode") | .paths[0]] == [
 		{"backends": "LIBFABRIC", "provider": "tcp", "verdict": "off-fabric"},
-		{"backends": "LIBFABRIC", "provider": "tcp", "verdict": "off-fabric"}]'
+		{"backends": null, "provider": "tcp", "verdict": "off-fabric"}]'
+	json '.measured[0].bench | .engines[0].provider == "tcp" and .engines[0].peer_provider == "tcp" and .runs[0].intact'
 	[[ $err == *"prefill_0, by its log: KV301 error"* ]] || fail "it is not said as it comes"
 	nothing_left
 }
@@ -287,7 +361,16 @@ words() {
 	KVPATH_LOG_DIR=$logs into sbatch --wait --output="$cluster/script.out" "$cluster/script.sh"
 	ended 0
 	grep -q 'a request' "$logs/client.out" || fail "no client: $(cat "$cluster/script.out")"
-	[ -s "$logs/prefill_0.out" ] && [ -s "$logs/decode_0.out" ] || fail "no worker"
+	jq -e '.runs[0].intact' "$logs/prefill_0.json" >/dev/null || fail "nothing was measured"
+	# By itself, without kvpath launch, a side ends when the other one does, and says why.
+	recipe true 1
+	into "$cluster/bin/kvpath" launch --no-container --no-check --dry-run "$BATS_TEST_TMPDIR/r.yaml"
+	echo "$out" >"$cluster/script.sh"
+	KVPATH_LOG_DIR=$logs-2 timeout 60 sbatch --wait --output="$cluster/script.out" "$cluster/script.sh" >/dev/null 3>&- &
+	bench_of listen
+	kill -KILL "$pid"
+	! wait $! || fail "the script ended well"
+	grep -q 'initiator: .*; and the target, on .*, says nothing more' "$logs-2/prefill_0.json" || fail "$(cat "$logs-2"/prefill_0.*)"
 	nothing_left
 }
 

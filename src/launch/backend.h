@@ -1,0 +1,35 @@
+/*
+ * What a worker is, as a recipe names it: one file for each, which makes the command of it.
+ */
+#ifndef KV_LAUNCH_BACKEND_H
+#define KV_LAUNCH_BACKEND_H
+
+#include "launch/job.h"
+
+/* A worker of a backend. */
+struct kv_worker_spec {
+	const char *backend;            /* "sglang" */
+	const char *mode;               /* "prefill" */
+	const char *model, *served;     /* NULL where the flags have them */
+	const struct kv_yaml *flags[2]; /* of all workers, and of this mode, which win; NULL */
+	const struct kv_yaml *at;       /* of the backend's name */
+};
+
+struct kv_backend {
+	const char *name; /* in recipes */
+	/* Fills command, ends of a role that has all else. */
+	int (*make)(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+		    struct kv_err *err);
+};
+
+extern const struct kv_backend kv_backend_sglang, kv_backend_bench;
+
+/* The backend that is named. -ENOTSUP for one that launch does not know. */
+int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
+		  struct kv_err *err);
+/* A flag's text; NULL where it has none. name: with dashes. */
+const char *kv_job_flag(const struct kv_job *j, const struct kv_worker_spec *w, const char *name);
+/* Stand-ins of prefill and decode become the two sides of transfers. */
+int kv_job_pair(struct kv_job *j, struct kv_err *err);
+
+#endif
