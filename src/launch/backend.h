@@ -17,16 +17,15 @@ struct kv_worker_spec {
 
 struct kv_backend {
 	const char *name; /* in recipes */
-	/* Fills command, ends of a role that has all else. */
-	int (*make)(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		    struct kv_err *err);
+	/* Fills command, ends of a role that has all else, once the job has all its workers. */
+	int (*make)(struct kv_job *j, struct kv_role *role, struct kv_err *err);
 };
 
 extern const struct kv_backend kv_backend_sglang, kv_backend_bench;
 
-/* The backend that is named. -ENOTSUP for one that launch does not know. */
-int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		  struct kv_err *err);
+void kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *role);
+/* What all these workers start. -ENOTSUP for a backend that launch does not know. */
+int kv_job_workers(struct kv_job *j, struct kv_err *err);
 /* A flag's text; NULL where it has none. name: with dashes. */
 const char *kv_job_flag(const struct kv_job *j, const struct kv_worker_spec *w, const char *name);
 /* Stand-ins of prefill and decode become the two sides of transfers. */

@@ -21,17 +21,14 @@ static const char *model_of(const struct kv_job *j, const struct kv_worker_spec 
 	return kv_strf(j->arena, " --model %s", kv_job_word(j, name));
 }
 
-static int make(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		struct kv_err *err)
+static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 {
-	struct kv_worker_spec *copy = kv_alloc(j->arena, sizeof(*copy));
+	const struct kv_worker_spec *w = role->spec;
 
 	(void)err;
-	*copy = *w;
-	ret->ends = true;
-	ret->spec = copy;
-	ret->command = kv_strf(j->arena, "\"$KVPATH_PROGRAM\" bench%s%s", model_of(j, w),
-			       kv_job_flags(j, w->flags, " disaggregation-mode ", true));
+	role->ends = true;
+	role->command = kv_strf(j->arena, "\"$KVPATH_PROGRAM\" bench%s%s", model_of(j, w),
+				kv_job_flags(j, w->flags, " disaggregation-mode ", true));
 	return 0;
 }
 
@@ -42,7 +39,9 @@ const struct kv_backend kv_backend_bench = { "kvpath-bench", make };
 static struct kv_role *find(struct kv_job *j, const char *mode)
 {
 	for (size_t i = 0; i < j->roles.n; i++)
-		if (j->roles.v[i].spec && kv_streq(j->roles.v[i].spec->mode, mode))
+		if (j->roles.v[i].spec &&
+		    kv_streq(j->roles.v[i].spec->backend, kv_backend_bench.name) &&
+		    kv_streq(j->roles.v[i].spec->mode, mode))
 			return &j->roles.v[i];
 	return NULL;
 }

@@ -6,9 +6,9 @@
 
 #define DIST_PORT "5757" /* as srtctl has it */
 
-static int make(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		struct kv_err *err)
+static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 {
+	const struct kv_worker_spec *w = role->spec;
 	static const char handled[] = " model-path served-model-name disaggregation-mode "
 				      "dist-init-addr nnodes node-rank ";
 	const char *model = kv_job_flag(j, w, "model-path"),
@@ -28,12 +28,12 @@ static int make(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role
 	}
 	if (!kv_streq(w->mode, "aggregated"))
 		line = kv_strf(a, "%s --disaggregation-mode %s", line, w->mode);
-	if (ret->nodes > 1)
+	if (role->nodes > 1)
 		line = kv_strf(a,
 			       "%s --dist-init-addr \"$KVPATH_LEADER:" DIST_PORT
 			       "\" --nnodes %u --node-rank \"$SLURM_NODEID\"",
-			       line, ret->nodes);
-	ret->command = kv_cat(a, line, kv_job_flags(j, w->flags, handled, false));
+			       line, role->nodes);
+	role->command = kv_cat(a, line, kv_job_flags(j, w->flags, handled, false));
 	return 0;
 }
 

@@ -80,20 +80,39 @@ const char *kv_job_flag(const struct kv_job *j, const struct kv_worker_spec *w, 
 	return y && y->kind == KV_YAML_SCALAR && *y->text ? y->text : NULL;
 }
 
-int kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *ret,
-		  struct kv_err *err)
+void kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *role)
+{
+	struct kv_worker_spec *copy = kv_alloc(j->arena, sizeof(*copy));
+
+	*copy = *w;
+	role->spec = copy;
+	kv_vec_push(j->arena, &j->roles, *role);
+}
+
+static int make_worker(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 {
 	static const struct kv_backend *const backends[] = { &kv_backend_sglang,
 							     &kv_backend_bench };
+	const struct kv_worker_spec *w = role->spec;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
 		if (kv_streq(backends[i]->name, w->backend))
-			return backends[i]->make(j, w, ret, err);
+			return backends[i]->make(j, role, err);
 	return kv_err(err, -ENOTSUP,
 		      "%s:%u: backend %s: kvpath launch starts sglang (and kvpath-bench, a "
 		      "stand-in); start this one with its own launcher, under srun --kvpath=fix or "
 		      "kvpath run",
 		      j->path, w->at ? w->at->line : 1, w->backend);
+}
+
+int kv_job_workers(struct kv_job *j, struct kv_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < j->roles.n; i++)
+		if (j->roles.v[i].spec)
+			r = make_worker(j, &j->roles.v[i], err);
+	return r;
 }
 
 /* ---- what stands around the workers ---- */

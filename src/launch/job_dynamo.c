@@ -68,10 +68,8 @@ static int add_workers(struct kv_job *j, const struct kv_yaml *root, const struc
 		kv_env_put(j->arena, &role.env, env->pairs.v[i]);
 	kv_job_env(j, kv_job_get(at, "environment"), &role.env);
 	kv_job_rest(j, at, kv_strf(j->arena, "common.workers.%s", mode), "count gpus environment");
-	r = kv_job_worker(j, &w, &role, err);
-	if (r == 0)
-		kv_vec_push(j->arena, &j->roles, role);
-	return r;
+	kv_job_worker(j, &w, &role);
+	return 0;
 }
 
 static void add_client(struct kv_job *j, const struct kv_yaml *root, const struct kv_env *env)
@@ -150,6 +148,8 @@ int kv_job_dynamo(struct kv_job *j, const struct kv_yaml *root, struct kv_err *e
 		       "nodes output error", &j->batch);
 	for (const struct kv_yaml *c = r == 0 ? workers->first : NULL; r == 0 && c; c = c->next)
 		r = add_workers(j, root, c, &env, err);
+	if (r == 0)
+		r = kv_job_workers(j, err);
 	if (r < 0)
 		return r;
 	if (is_served(j)) {

@@ -139,10 +139,8 @@ static int add_workers(struct reading *rd, const char *mode, const char *full, s
 		   &role.env);
 	for (size_t i = 0; i < rd->env.pairs.n; i++)
 		kv_env_put(a, &role.env, rd->env.pairs.v[i]);
-	r = kv_job_worker(rd->job, &w, &role, err);
-	if (r == 0)
-		kv_vec_push(a, &rd->job->roles, role);
-	return r;
+	kv_job_worker(rd->job, &w, &role);
+	return 0;
 }
 
 /* What stands in front of a worker's command: the cluster's text, then the recipe's script. */
@@ -296,6 +294,8 @@ int kv_job_srtctl(struct kv_job *j, const struct kv_yaml *root, struct kv_err *e
 	if (r == 0 && !j->roles.n)
 		r = kv_err(err, -EINVAL, "%s: no workers under resources: nothing to start",
 			   j->path);
+	if (r == 0)
+		r = kv_job_workers(j, err);
 	if (r == 0)
 		r = add_front(&rd, err);
 	if (r < 0)
