@@ -1,8 +1,9 @@
-"""nixl_loop.py MODULE BACKEND SIZE N: NIXL's own Python API, as a serving process uses it, timed.
+"""nixl_loop.py MODULE BACKEND SIZE N [none]: NIXL's own Python API, as a serving process uses it, timed.
 
 Runs inside a container: two agents in two processes, one request of one block with a notification,
 posted N times, or for 3 s. As in `kvpath bench`, a transfer ends when the target has taken its notification,
-which it says in memory that both share. Prints the mean time of a transfer, us.
+which it says in memory that both share. With `none` the agents have no progress thread, which the
+process's threads must bear out. Prints the mean time of a transfer, us.
 """
 import ctypes
 import importlib
@@ -13,13 +14,23 @@ import sys
 import time
 
 MODULE, BACKEND, SIZE, N = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+THREAD = sys.argv[5:] != ["none"]
 WARMUP, LONGEST_S = 20, 3
 taken = ctypes.c_uint64.from_buffer(mmap.mmap(-1, 4096))
 
 
+def unnamed_threads():
+    """NIXL's has no name of its own; that of UCX has."""
+    names = [open(f"/proc/self/task/{t}/comm", encoding="ascii").read() for t in os.listdir("/proc/self/task")]
+    return sum(n != "async\n" for n in names)
+
+
 def agent(name):
     api = importlib.import_module(MODULE + "._api")
-    made = api.nixl_agent(name, api.nixl_agent_config(backends=[BACKEND]))
+    before = unnamed_threads()
+    made = api.nixl_agent(name, api.nixl_agent_config(enable_prog_thread=THREAD, backends=[BACKEND]))
+    if (unnamed_threads() > before) != THREAD:
+        raise RuntimeError(f"a progress thread: asked for {THREAD}, and it is not so")
     region = (ctypes.c_char * SIZE)()
     base = ctypes.addressof(region)
     made.register_memory(made.get_reg_descs([(base, SIZE, 0, "")], "DRAM"))

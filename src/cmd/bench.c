@@ -36,6 +36,17 @@ static void choose_engines(const struct kv_opts *o, const struct kv_nixl *n, kv_
 	add_engine(o, ret, "tcp");
 }
 
+/* Of the others nobody has such a thread. */
+static int check_progress(const struct kv_opts *o, const kv_strv *engines)
+{
+	for (size_t i = 0; i < engines->n; i++)
+		if (kv_starts(engines->v[i], "nixl:"))
+			return KV_STATUS_OK;
+	return o->progress ? kv_fail(KV_STATUS_USAGE, "bench: --progress is about NIXL, and no "
+						      "engine of it is measured")
+			   : KV_STATUS_OK;
+}
+
 /* The descriptors that one rank's KV cache of a request has; the data, not the scales. */
 static int model_shape(const struct kv_opts *o, struct kv_bench_request *req, const char **ret_text)
 {
@@ -185,6 +196,7 @@ static void fill(const struct kv_opts *o, const struct kv_target *t, const struc
 		.env = &t->env,
 	};
 	req->op = o->op ? o->op : "write";
+	req->nixl_progress = o->progress;
 	req->iters = o->iters;
 	req->took_log = take_log;
 	req->took_log_arg = (void *)(uintptr_t)o;
@@ -260,6 +272,9 @@ static int run(struct kv_opts *o)
 	if (part.role == KV_BENCH_TARGET)
 		return kv_bench_part_serve(o, &part, &req, self(o, &t, n));
 	choose_engines(o, n, &engines);
+	r = check_progress(o, &engines);
+	if (r != KV_STATUS_OK)
+		return r;
 	if (part.role == KV_BENCH_INITIATOR)
 		r = kv_bench_part_reach(o, &part, self(o, &t, n));
 	if (r != KV_STATUS_OK)
@@ -275,7 +290,7 @@ const struct kv_command kv_cmd_bench = {
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "measure transfers in KV shapes: NIXL's backends and plain TCP, side by side",
 	.options = "mount env fabric engine before after shape model tokens page tp dtype layout "
-		   "op mem "
+		   "op mem progress "
 		   "iters deadline listen connect token-file json quiet verbose color",
 	.help = "Engines: nixl:BACKEND, through NIXL's own C API in the target, and tcp, plain "
 		"sockets; and raw, to compare NIXL with:\n"
@@ -289,7 +304,11 @@ const struct kv_command kv_cmd_bench = {
 		"the raw ones a transfer ends when the\n"
 		"target has taken its notification. us/xfer is the mean; p50 to max are "
 		"microseconds.\n"
-		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.\n\n"
+		"--mem is dram unless vram is asked for: then from GPU 0 to GPU 1.\n"
+		"NIXL's agents have a thread that moves transfers on, as serving engines make "
+		"them. --progress none makes them without:\n"
+		"what the library takes by itself, and no thread to wait for. The result says "
+		"which it was.\n\n"
 		"Two hosts: kvpath bench --listen PORT on the one that receives, kvpath bench "
 		"--connect HOST:PORT on the other one, which\n"
 		"says what is measured and prints it. Both need the same token of at least 16 "

@@ -99,6 +99,7 @@ static const char *initiators(const struct kv_opts *o)
 	if (o->shapes.n || o->model || o->tokens)
 		return "--shape and --model";
 	return o->op          ? "--op"
+	       : o->progress  ? "--progress"
 	       : o->iters     ? "--iters"
 	       : o->mem_given ? "--mem"
 	       : o->json      ? "--json"

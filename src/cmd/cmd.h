@@ -30,8 +30,8 @@ struct kv_opts {
 	bool anyway, as_is;                  /* of run */
 	bool no_container, no_check, repair; /* of launch, as is root */
 	const char *root;
-	const char *dtype, *layout, *model; /* of a KV cache */
-	const char *before, *after, *op;    /* of bench, as the next ones */
+	const char *dtype, *layout, *model;         /* of a KV cache */
+	const char *before, *after, *op, *progress; /* of bench, as the next ones */
 	const char *listen, *connect, *token_file;
 	kv_strv engines, shapes;
 	uint64_t iters;

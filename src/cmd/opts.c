@@ -234,6 +234,8 @@ const struct kv_option kv_options[] = {
 	  LIST(shapes, is_shape) },
 	{ "op", "write|read|both", "who moves the bytes: write pushes (default), read pulls",
 	  TEXT(op) },
+	{ "progress", "thread|none", "of NIXL: with its progress thread (default), or without",
+	  TEXT(progress) },
 	{ "iters", "N", "at most N transfers of each shape (default 1000, or 2 s)",
 	  NUMBER(iters, 10000000) },
 	{ "model", "CONFIG.json", "take the shape from a model's KV cache (see kvpath size)",

@@ -33,6 +33,8 @@ int capi_open(struct capi *api, const char *path, struct probe_report *rep)
 			return probe_fail(rep, PROBE_CAUSE_NIXL, "dlsym: %s", dlerror());
 		memcpy((char *)api + functions[i].offset, &sym, sizeof(sym));
 	}
+	sym = dlsym(lib, "nixl_capi_create_configured_agent");
+	memcpy(&api->create_configured_agent, &sym, sizeof(sym));
 	sym = dlsym(lib, "nixl_capi_is_stub");
 	memcpy(&is_stub, &sym, sizeof(sym));
 	if (is_stub && is_stub())

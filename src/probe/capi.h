@@ -1,7 +1,7 @@
 /*
  * NIXL's C API, by dlsym only (facts: nixl.md section 4). No header of NIXL is used and no struct
- * of it is laid out here: nixl_capi_create_agent takes none, so a later change of agent_config
- * cannot hurt.
+ * of it is laid out here: nixl_capi_create_agent takes none, and nixl_capi_create_configured_agent
+ * is given zeros only, so a later change of agent_config cannot hurt.
  */
 #ifndef KV_PROBE_CAPI_H
 #define KV_PROBE_CAPI_H
@@ -55,7 +55,16 @@ struct capi {
 #define X(name, args) int(*name) args;
 	CAPI_FUNCTIONS(X)
 #undef X
+	/* May be NULL; every wheel with a C API up to 1.5.1 has it. */
+	int (*create_configured_agent)(const char *, const void *, void **);
 };
+
+/*
+ * Room for an agent_config, all zeros: no progress thread, no listener and no port, no locks, no
+ * telemetry, no delays. Up to 1.5.1 its port is an int, and announced as 16 bits, which moves all
+ * behind it; zeros say the same of both, and of any order.
+ */
+#define CAPI_CONFIG_ROOM 256
 
 /* dlopen's path and finds every function; a failure is recorded in rep. */
 int capi_open(struct capi *api, const char *path, struct probe_report *rep);

@@ -123,6 +123,7 @@ static char **arguments(struct kv_arena *a, const struct kv_bench_request *req, 
 	add(a, &argv, "--capi", req->where.capi);
 	add(a, &argv, "--fabric", req->fabric);
 	add(a, &argv, "--ucp", req->ucp);
+	add(a, &argv, "--progress", req->nixl_progress);
 	kv_vec_push(a, &argv, NULL);
 	return argv.v;
 }

@@ -16,7 +16,9 @@ struct kv_bench_request {
 		*ucp;   /* libfabric.so.1 and libucp.so.0 as the target has them; NULL: by name */
 	const char *op; /* "write", "read", "both" */
 	kv_strv shapes; /* "64x65536" */
-	uint64_t iters; /* 0: the probe's default */
+	const char *
+		nixl_progress; /* of NIXL's agents: "thread", "none"; NULL: its default, a thread */
+	uint64_t iters;        /* 0: the probe's default */
 	unsigned gpu, peer_gpu;
 	const char *remote; /* "target" or "initiator", where the other one is on another host */
 	int link;           /* to that one */

@@ -41,6 +41,8 @@ static void add_run(struct kv_arena *a, const struct kv_docs *docs, const json_t
 				 !kv_streq(r.engine, r.provider)
 			 ? kv_strf(a, "%s %s", r.engine, r.provider)
 			 : r.engine;
+	if (kv_streq(kv_json_str(o, "progress"), "none"))
+		r.name = kv_strf(a, "%s, no progress thread", r.name);
 	r.main = (backend && strcasecmp(backend + 1, docs->backend) == 0) ||
 		 kv_streq(r.provider, "efa");
 	kv_vec_push(a, list, r);

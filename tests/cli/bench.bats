@@ -31,6 +31,25 @@ teardown() {
 	json '.nixl == "1.5.0"'
 }
 
+@test "NIXL with its progress thread and without: which one it was is seen in the process, not believed" {
+	container
+	bench=(bench --json --engine nixl:UCX --mem dram --shape 1x4096 --iters 5)
+	kv "${bench[@]}" "$container"
+	ended 0
+	json 'all(.runs[]; .intact and .progress == "thread")'
+	kv "${bench[@]}" --progress none --op both "$container"
+	ended 0
+	json '(.runs | length) == 2 and all(.runs[]; .intact and .progress == "none" and .notified == "timed")'
+	# UCX's thread without its name could be NIXL's.
+	printf 'int pthread_setname_np(unsigned long t, const char *n) { (void)t; return !n; }\n' >"$BATS_TEST_TMPDIR/nameless.c"
+	gcc -shared -fPIC -o "$BATS_TEST_TMPDIR/nameless.so" "$BATS_TEST_TMPDIR/nameless.c"
+	kv "${bench[@]}" --progress none --mount "$BATS_TEST_TMPDIR:/nameless" --env LD_PRELOAD=/nameless/nameless.so "$container"
+	ended 3
+	json '.runs == [] and (.engines[0].error | contains("has threads that are not known (1)")) and .engines[0].cause == "environment"'
+	kv bench --engine tcp --progress none
+	ended 2
+}
+
 @test "a plugin that does not load: the loader's words, status 1, the other engine all the same" {
 	container
 	kv bench --engine nixl:LIBFABRIC --engine tcp --shape 1x4096 --iters 5 "$container"

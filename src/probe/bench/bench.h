@@ -34,6 +34,7 @@ struct bench_test {
 struct bench_spec {
 	char engine[64]; /* "ofi:tcp" */
 	uint64_t seed, buffer, deadline_s, vram, n_tests;
+	uint64_t no_thread; /* NIXL's agents are made without a progress thread */
 	struct bench_test test[BENCH_MAX_TESTS];
 };
 
@@ -105,6 +106,7 @@ struct bench_side {
 	unsigned rails;
 	double prep_us;       /* the making of one request, where that is a step of its own */
 	const char *notified; /* "timed", "counted", or NULL where the engine has none */
+	const char *progress; /* "thread", "none", NULL where that is not known, or not NIXL */
 };
 
 struct bench_engine {
@@ -167,6 +169,11 @@ void bench_mem_close(struct bench_side *s);
 socklen_t bench_own_address(const struct bench_side *s, struct sockaddr_storage *ret);
 /* The interface that has the address, as the rail. */
 void bench_name_rail(struct bench_side *s, const struct sockaddr_storage *a);
+
+/* ---- threads.c ---- */
+
+/* Threads of this process besides its first one that no known library named; -1: not known. */
+int bench_threads(void);
 
 /* ---- worker.c ---- */
 

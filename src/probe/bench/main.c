@@ -193,6 +193,13 @@ static void add_ops(struct job *j, const char *s)
 		probe_number(s, 1, 0, "--op");
 }
 
+static void take_progress(struct job *j, const char *s)
+{
+	j->spec.no_thread = strcmp(s, "none") == 0;
+	if (!j->spec.no_thread && strcmp(s, "thread") != 0)
+		probe_number(s, 1, 0, "--progress");
+}
+
 static void take_remote(struct job *j, const char *s)
 {
 	j->remote = true;
@@ -233,6 +240,8 @@ static void take(struct job *j, int c, const char *v)
 		j->libs.fabric = v;
 	else if (c == 'u')
 		j->libs.ucp = v;
+	else if (c == 'p')
+		take_progress(j, v);
 	else if (c == 'r')
 		take_remote(j, v);
 }
@@ -277,6 +286,7 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "capi", required_argument, NULL, 'c' },
 		{ "fabric", required_argument, NULL, 'f' },
 		{ "ucp", required_argument, NULL, 'u' },
+		{ "progress", required_argument, NULL, 'p' },
 		{ "remote", required_argument, NULL, 'r' },
 		{ 0 },
 	};
@@ -309,7 +319,7 @@ int probe_bench(int argc, char **argv, FILE *out)
 		      "[--ms N] [--buffer BYTES]\n"
 		      "                          [--deadline SECONDS] [--capi PATH] [--fabric "
 		      "PATH] "
-		      "[--ucp PATH] [--remote target|initiator <SOCKET]\n",
+		      "[--ucp PATH] [--progress thread|none] [--remote target|initiator <SOCKET]\n",
 		      stderr);
 		return PROBE_EXIT_USAGE;
 	}

@@ -21,6 +21,7 @@ struct nixl {
 	size_t n_req;
 	uint64_t current, expected;
 	bool complete;
+	int threads; /* before there was an agent */
 };
 
 static int check(struct bench_side *s, const char *call, int status)
@@ -37,13 +38,48 @@ static int check(struct bench_side *s, const char *call, int status)
 	(bench_doing((s), "nixl_capi_" #fn), check((s), "nixl_capi_" #fn, (x)->api.fn(__VA_ARGS__)))
 #define FAST(s, x, fn, ...) check((s), "nixl_capi_" #fn, (x)->api.fn(__VA_ARGS__))
 
-static int open_backend(struct bench_side *s, struct nixl *x)
+/* With a progress thread, as serving engines have it by NIXL's default; or without. */
+static int make_agent(struct bench_side *s, struct nixl *x)
 {
 	const char *name = s->role == PROBE_TARGET ? "kvpath-target" : "kvpath-initiator";
+	static const uint64_t config[CAPI_CONFIG_ROOM / sizeof(uint64_t)];
+
+	x->threads = bench_threads();
+	if (!s->spec.no_thread)
+		return NIXL(s, x, create_agent, name, &x->agent);
+	if (!x->api.create_configured_agent || x->threads < 0)
+		return bench_fail(s, PROBE_CAUSE_ENVIRONMENT,
+				  "an agent without a progress thread cannot be made here: %s",
+				  x->threads < 0 ? "/proc does not list this process's threads"
+						 : "this NIXL's C API has no "
+						   "nixl_capi_create_configured_agent");
+	return NIXL(s, x, create_configured_agent, name, config, &x->agent);
+}
+
+/* What was asked for is no proof; the threads that came since are. */
+static int see_progress(struct bench_side *s, const struct nixl *x)
+{
+	int n = bench_threads(), came = n < 0 || x->threads < 0 ? -1 : n - x->threads;
+
+	if (s->spec.no_thread && came != 0)
+		return bench_fail(s, PROBE_CAUSE_ENVIRONMENT,
+				  "nixl:%s has threads that are not known (%d), though none was to "
+				  "move its transfers: what is measured could not be named",
+				  s->arg, came);
+	s->progress = s->spec.no_thread ? "none" : came > 0 ? "thread" : NULL;
+	if (s->progress)
+		snprintf(s->detail, sizeof(s->detail), "%s",
+			 came ? "NIXL's progress thread beside the caller"
+			      : "no progress thread: NIXL moves on when it is called");
+	return 0;
+}
+
+static int open_backend(struct bench_side *s, struct nixl *x)
+{
 	void *mems = NULL, *params = NULL;
 	int r;
 
-	if (NIXL(s, x, create_agent, name, &x->agent) < 0 ||
+	if (make_agent(s, x) < 0 ||
 	    NIXL(s, x, get_plugin_params, x->agent, s->arg, &mems, &params) < 0)
 		return -1;
 	s->rep->loads = true;
@@ -99,6 +135,11 @@ static int nixl_meet(struct bench_side *s, const void *blob, size_t n)
 	struct nixl *x = s->state;
 
 	return NIXL(s, x, load_remote_md, x->agent, blob, n, &x->peer);
+}
+
+static int nixl_ready(struct bench_side *s)
+{
+	return see_progress(s, s->state);
 }
 
 static void drop_requests(struct nixl *x)
@@ -256,6 +297,7 @@ const struct bench_engine bench_nixl = {
 	.open = nixl_open,
 	.hello = nixl_hello,
 	.meet = nixl_meet,
+	.ready = nixl_ready,
 	.prepare = nixl_prepare,
 	.post = nixl_post,
 	.poll = nixl_poll,

@@ -142,6 +142,8 @@ void bench_print_run(struct bench_side *s, const struct bench_order *order,
 	if (*s->rail_names)
 		put_list(out, "rail_names", s->rail_names);
 	put_str(out, "notified", s->notified);
+	if (s->progress)
+		put_str(out, "progress", s->progress);
 	fprintf(out, ",\"checksum\":\"crc32c %s\",\"intact\":true}\n", bench_crc_name());
 	fflush(out);
 	atomic_fetch_add_explicit(&s->shared->finished, 1, memory_order_relaxed);
