@@ -13,21 +13,30 @@ struct kv_worker_spec {
 	const char *model, *served;     /* NULL where the flags have them */
 	const struct kv_yaml *flags[2]; /* of all workers, and of this mode, which win; NULL */
 	const struct kv_yaml *at;       /* of the backend's name */
+	const struct kv_yaml *settings; /* what the recipe says of the backend itself; NULL */
+	const char *gpu_type;           /* NULL */
 };
 
 struct kv_backend {
-	const char *name; /* in recipes */
+	const char *name;    /* in recipes */
+	const char *dialect; /* of those alone that say how it is started; NULL: of all */
 	/* Fills command, ends of a role that has all else, once the job has all its workers. */
 	int (*make)(struct kv_job *j, struct kv_role *role, struct kv_err *err);
 };
 
-extern const struct kv_backend kv_backend_sglang, kv_backend_bench;
+extern const struct kv_backend kv_backend_sglang, kv_backend_vllm, kv_backend_trtllm,
+	kv_backend_bench;
 
 void kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_role *role);
 /* What all these workers start. -ENOTSUP for a backend that launch does not know. */
 int kv_job_workers(struct kv_job *j, struct kv_err *err);
 /* A flag's text; NULL where it has none. name: with dashes. */
 const char *kv_job_flag(const struct kv_job *j, const struct kv_worker_spec *w, const char *name);
+/* The same as a number of at least 1; `other` where it has none. */
+int kv_job_flag_number(const struct kv_job *j, const struct kv_worker_spec *w, const char *name,
+		       unsigned other, unsigned *ret, struct kv_err *err);
+/* Names those of the flags `own` that the recipe has: launch sets them. */
+void kv_job_flags_own(struct kv_job *j, const struct kv_worker_spec *w, const char *own);
 /* Stand-ins of prefill and decode become the two sides of transfers. */
 int kv_job_pair(struct kv_job *j, struct kv_err *err);
 

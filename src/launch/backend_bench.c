@@ -32,7 +32,7 @@ static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 	return 0;
 }
 
-const struct kv_backend kv_backend_bench = { "kvpath-bench", make };
+const struct kv_backend kv_backend_bench = { "kvpath-bench", NULL, make };
 
 /* ---- pairs ---- */
 

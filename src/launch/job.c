@@ -239,6 +239,7 @@ int kv_job_read(struct kv_arena *a, const char *path, struct kv_job *ret, struct
 		r = kv_yaml_parse(a, path, text, &docs, err);
 	if (r < 0)
 		return r;
+	j.text = text;
 	root = docs.n ? docs.v[0] : NULL;
 	if (!root || root->kind != KV_YAML_MAP)
 		return kv_err(err, -EINVAL, "%s: no recipe: no keys in it", path);

@@ -16,6 +16,12 @@ enum kv_role_kind {
 };
 extern const char *const kv_role_kind_name[_KV_ROLE_KIND_COUNT];
 
+/* A variable that is a port of the worker alone: `base`, and its first GPU's number on the node. */
+struct kv_role_port {
+	const char *name;
+	unsigned base;
+};
+
 struct kv_role {
 	const char *name; /* "prefill" */
 	enum kv_role_kind kind;
@@ -28,6 +34,11 @@ struct kv_role {
 	const char *preamble; /* bash in front of the command; NULL */
 	const char *command;  /* a line of bash, with places in braces (kv_job_place) */
 	struct kv_env env;    /* the recipe's, of this role */
+	const char *setup;    /* bash in front of the command, which the check has not; NULL */
+	unsigned tasks;       /* on each of its nodes; 0: one */
+	bool every_node;      /* each of its nodes serves, not the first one alone */
+	kv_strv srun;         /* options for its step */
+	KV_VEC(struct kv_role_port) ports;
 	/* Of a stand-in (backend_bench.c); else NULL and false. */
 	const struct kv_worker_spec *spec;
 	const char *peer; /* the role whose worker of the same number is the other side */
@@ -37,6 +48,7 @@ struct kv_role {
 struct kv_job {
 	struct kv_arena *arena;
 	const char *path, *dialect, *name;
+	struct kv_span text;          /* of the recipe */
 	KV_VEC(struct kv_role) roles; /* in the order in which they are started */
 	kv_strv mounts;               /* "HOST:GUEST" */
 	kv_strv srun, batch;          /* "--mpi=pmix" */

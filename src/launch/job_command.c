@@ -89,20 +89,79 @@ void kv_job_worker(struct kv_job *j, const struct kv_worker_spec *w, struct kv_r
 	kv_vec_push(j->arena, &j->roles, *role);
 }
 
+int kv_job_flag_number(const struct kv_job *j, const struct kv_worker_spec *w, const char *name,
+		       unsigned other, unsigned *ret, struct kv_err *err)
+{
+	const char *text = kv_job_flag(j, w, name);
+	char *end;
+	long v;
+
+	*ret = other;
+	if (!text)
+		return 0;
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || *end || v < 1 || v > 1000000)
+		return kv_err(err, -EINVAL,
+			      "%s: %s of the %s workers: a number from 1 on is expected", j->path,
+			      name, w->mode);
+	*ret = (unsigned)v;
+	return 0;
+}
+
+void kv_job_flags_own(struct kv_job *j, const struct kv_worker_spec *w, const char *own)
+{
+	for (size_t i = 0; i < 2; i++)
+		for (const struct kv_yaml *c = w->flags[i] && w->flags[i]->kind == KV_YAML_MAP
+						       ? w->flags[i]->first
+						       : NULL;
+		     c; c = c->next)
+			if (strstr(own, kv_strf(j->arena, " %s ", flag_name(j->arena, c->key))))
+				kv_job_left(j, c, c->key, "kvpath launch sets this itself");
+}
+
+/* A flag has a text, or a list of them. */
+static int refuse_maps(const struct kv_job *j, const struct kv_worker_spec *w, struct kv_err *err)
+{
+	for (size_t i = 0; i < 2; i++)
+		for (const struct kv_yaml *c = w->flags[i] && w->flags[i]->kind == KV_YAML_MAP
+						       ? w->flags[i]->first
+						       : NULL;
+		     c; c = c->next)
+			if (c->kind == KV_YAML_MAP || (c->kind == KV_YAML_LIST && c->first &&
+						       c->first->kind != KV_YAML_SCALAR))
+				return kv_err(err, -EINVAL,
+					      "%s:%u:%u: %s: a flag can be no map: give it as a "
+					      "text, JSON in quotes",
+					      j->path, c->value_line, c->value_column, c->key);
+	return 0;
+}
+
 static int make_worker(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 {
-	static const struct kv_backend *const backends[] = { &kv_backend_sglang,
+	static const struct kv_backend *const backends[] = { &kv_backend_sglang, &kv_backend_vllm,
+							     &kv_backend_trtllm,
 							     &kv_backend_bench };
 	const struct kv_worker_spec *w = role->spec;
+	const struct kv_backend *b = NULL;
+	int r;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
 		if (kv_streq(backends[i]->name, w->backend))
-			return backends[i]->make(j, role, err);
-	return kv_err(err, -ENOTSUP,
-		      "%s:%u: backend %s: kvpath launch starts sglang (and kvpath-bench, a "
-		      "stand-in); start this one with its own launcher, under srun --kvpath=fix or "
-		      "kvpath run",
-		      j->path, w->at ? w->at->line : 1, w->backend);
+			b = backends[i];
+	if (!b || (b->dialect && !kv_streq(b->dialect, j->dialect)))
+		return kv_err(
+			err, -ENOTSUP,
+			"%s:%u: backend %s: %s; start it with its own launcher, under srun "
+			"--kvpath=fix or kvpath run",
+			j->path, w->at ? w->at->line : 1, w->backend,
+			b ? kv_strf(j->arena,
+				    "what a recipe of %s means by it is not public, and kvpath "
+				    "launch starts it from recipes of %s alone",
+				    j->dialect, b->dialect)
+			  : "kvpath launch does not know it");
+	r = b == &kv_backend_trtllm ? 0 : refuse_maps(j, w, err);
+	return r < 0 ? r : b->make(j, role, err);
 }
 
 int kv_job_workers(struct kv_job *j, struct kv_err *err)

@@ -120,7 +120,12 @@ static int add_workers(struct reading *rd, const char *mode, const char *full, s
 	struct kv_arena *a = rd->job->arena;
 	const char *backend = kv_job_text(rd->root, "backend.type"),
 		   *model = alias(rd, "model_paths", kv_job_text(rd->root, "model.path"));
-	struct kv_worker_spec w = { .mode = full, .at = kv_job_get(rd->root, "backend.type") };
+	struct kv_worker_spec w = {
+		.mode = full,
+		.at = kv_job_get(rd->root, "backend.type"),
+		.settings = kv_job_get(rd->root, "backend"),
+		.gpu_type = kv_job_text(rd->root, "resources.gpu_type"),
+	};
 	struct kv_role role = { .name = mode, .kind = KV_ROLE_WORKER };
 	int r = count_workers(rd, mode, &role, err);
 
@@ -227,6 +232,7 @@ static void add_client(struct reading *rd)
 static void name_rest(struct reading *rd)
 {
 	const struct kv_yaml *root = rd->root, *install = kv_job_get(root, "dynamo");
+	const char *backend = kv_job_text(root, "backend.type");
 	struct kv_job *j = rd->job;
 
 	kv_job_rest(j, root, "",
@@ -239,8 +245,15 @@ static void name_rest(struct reading *rd)
 		    "decode_workers agg_workers gpus_per_prefill gpus_per_decode gpus_per_agg");
 	kv_job_rest(j, kv_job_get(root, "slurm"), "slurm", "account partition time_limit");
 	kv_job_rest(j, kv_job_get(root, "backend"), "backend",
-		    "type prefill_environment decode_environment aggregated_environment "
-		    "sglang_config config");
+		    kv_strf(j->arena,
+			    "type prefill_environment decode_environment aggregated_environment "
+			    "%s_config %s",
+			    backend ? backend : "sglang",
+			    !backend                      ? ""
+			    : kv_streq(backend, "vllm")   ? "connector"
+			    : kv_streq(backend, "trtllm") ? "served_model_name numa_memory_bind"
+			    : kv_streq(backend, "kvpath-bench") ? "config"
+								: ""));
 	kv_job_rest(j, kv_job_get(root, "frontend"), "frontend", "type args env");
 	kv_job_rest(j, kv_job_get(root, "infra"), "infra", "etcd_nats_dedicated_node");
 	kv_job_rest(j, kv_job_get(root, "benchmark"), "benchmark",

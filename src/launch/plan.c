@@ -37,6 +37,28 @@ static const char *worker_variable(struct kv_arena *a, const char *role, unsigne
 	return name;
 }
 
+/* What one task runs, in place of its shell. */
+static const char *task_of(const struct kv_launch *l, const struct kv_role *r, unsigned i,
+			   const char *command)
+{
+	struct kv_arena *a = l->job->arena;
+	const char *first = r->setup ? r->setup : "";
+
+	if (r->kind != KV_ROLE_WORKER && r->kind != KV_ROLE_FRONTEND)
+		return command;
+	if (strstr(command, "$KVPATH_LEADER"))
+		first = kv_strf(a, "KVPATH_LEADER=\"$%s\"; %s", worker_variable(a, r->name, i),
+				first);
+	/* A token of its own for each pair: theirs are other ports, and no other's. */
+	if (r->peer)
+		first = kv_strf(a,
+				"KVPATH_PEER=\"$%s\"; " KV_LAUNCH_TOKEN "=\"$" KV_LAUNCH_TOKEN
+				".%u\"; %s",
+				worker_variable(a, r->peer, i), i, first);
+	/* exec is the end of a list: in braces behind a preamble. */
+	return *first ? kv_strf(a, "{ %sexec %s; }", first, command) : kv_cat(a, "exec ", command);
+}
+
 static void add_step(struct kv_launch *l, const struct kv_role *r, unsigned i, unsigned first,
 		     unsigned gpu)
 {
@@ -44,6 +66,7 @@ static void add_step(struct kv_launch *l, const struct kv_role *r, unsigned i, u
 	struct kv_arena *a = j->arena;
 	struct kv_step *s = kv_vec_add(a, &l->steps);
 	const char *command = r->kind == KV_ROLE_CLIENT ? kv_job_line(j, r->command) : r->command;
+	unsigned tasks = r->tasks ? r->tasks : 1;
 
 	s->role = r;
 	s->name = r->kind == KV_ROLE_WORKER ? kv_strf(a, "%s_%u", r->name, i) : r->name;
@@ -54,32 +77,24 @@ static void add_step(struct kv_launch *l, const struct kv_role *r, unsigned i, u
 	if (r->gpus && r->gpus < j->gpus_per_node)
 		kv_env_put(a, &s->env,
 			   kv_strf(a, "CUDA_VISIBLE_DEVICES=%s", gpu_list(a, gpu, r->gpus)));
-	for (unsigned t = 0; t < s->nodes; t++)
+	for (unsigned t = 0; t < s->nodes * tasks; t++)
 		kv_vec_push(a, &s->logs,
-			    s->nodes > 1 ? kv_strf(a, "%s.%u.out", s->name, t)
-					 : kv_strf(a, "%s.out", s->name));
+			    s->nodes * tasks > 1 ? kv_strf(a, "%s.%u.out", s->name, t)
+						 : kv_strf(a, "%s.out", s->name));
+	for (size_t k = 0; k < r->ports.n; k++)
+		kv_env_put(a, &s->env,
+			   kv_strf(a, "%s=%u", r->ports.v[k].name, r->ports.v[k].base + gpu));
 	if (r->measures) {
 		s->document = kv_strf(a, "%s.json", s->name);
 		kv_plan_srun(l, s, s->document);
 		kv_plan_put(l, s, kv_strf(a, "--error=" KV_LOGS_MARK "/%s", s->logs.v[0]));
 	} else {
-		kv_plan_srun(l, s, s->nodes > 1 ? kv_strf(a, "%s.%%t.out", s->name) : s->logs.v[0]);
+		kv_plan_srun(l, s,
+			     s->logs.n > 1 ? kv_strf(a, "%s.%%t.out", s->name) : s->logs.v[0]);
 	}
 	kv_plan_put(l, s, "--kill-on-bad-exit=1");
-	if (r->nodes > 1) {
-		/* exec is the end of a list: in braces behind a preamble. */
-		command = kv_strf(a, "{ KVPATH_LEADER=\"$%s\"; exec %s; }",
-				  worker_variable(a, r->name, i), command);
-	} else if (r->peer) {
-		s->peer = kv_strf(a, "%s_%u", r->peer, i);
-		/* A token of its own for each pair: theirs are other ports, and no other's. */
-		command = kv_strf(a,
-				  "{ KVPATH_PEER=\"$%s\"; " KV_LAUNCH_TOKEN "=\"$" KV_LAUNCH_TOKEN
-				  ".%u\"; exec %s; }",
-				  worker_variable(a, r->peer, i), i, command);
-	} else if (r->kind == KV_ROLE_WORKER || r->kind == KV_ROLE_FRONTEND) {
-		command = kv_cat(a, "exec ", command);
-	}
+	s->peer = r->peer ? kv_strf(a, "%s_%u", r->peer, i) : NULL;
+	command = task_of(l, r, i, command);
 	kv_plan_command(l, s, kv_plan_bash(l, r, command, r->measures ? ">&2 &&" : "&&"));
 }
 
@@ -134,7 +149,7 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 		   struct kv_err *err)
 {
 	struct kv_launch l = { .job = j, .how = *how, .shared = j->paired && how->one_node };
-	unsigned workers = 0;
+	unsigned workers = 0, serving = 0;
 	bool has_client = false;
 
 	for (size_t i = 0; i < j->roles.n; i++) {
@@ -148,6 +163,7 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 				      "--no-container starts them without one",
 				      j->path, r->name);
 		workers += r->count;
+		serving += r->count * (r->every_node ? r->nodes : 1);
 		if (workers > 100000)
 			return kv_err(err, -EINVAL, "%s: more than 100000 workers", j->path);
 		add_workers(&l, r);
@@ -163,7 +179,7 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 	}
 	l.services = kv_plan_services(&l);
 	if (has_client && j->port)
-		l.ready = kv_plan_ready(j, workers);
+		l.ready = kv_plan_ready(j, serving);
 	name_places(j, how);
 	*ret = l;
 	return 0;

@@ -149,6 +149,8 @@ const char *kv_plan_bash(const struct kv_launch *l, const struct kv_role *r, con
 
 void kv_plan_command(const struct kv_launch *l, struct kv_step *s, const char *bash)
 {
+	for (size_t i = 0; !s->is_check && i < s->role->srun.n; i++)
+		kv_plan_put(l, s, s->role->srun.v[i]);
 	for (size_t i = 0; i < l->job->srun.n; i++)
 		kv_plan_put(l, s, l->job->srun.v[i]);
 	if (l->how.place == KV_PLACE_PYXIS && s->role->image) {
@@ -168,6 +170,7 @@ void kv_plan_command(const struct kv_launch *l, struct kv_step *s, const char *b
 
 void kv_plan_srun(const struct kv_launch *l, struct kv_step *s, const char *output)
 {
+	unsigned tasks = !s->is_check && s->role->tasks ? s->role->tasks : 1;
 	struct kv_arena *a = l->job->arena;
 
 	kv_plan_put(l, s, "srun");
@@ -175,8 +178,8 @@ void kv_plan_srun(const struct kv_launch *l, struct kv_step *s, const char *outp
 	kv_plan_put(l, s, kv_strf(a, "--job-name=kvpath.%s", s->name));
 	kv_plan_put(l, s, kv_strf(a, "--relative=%u", s->first));
 	kv_plan_put(l, s, kv_strf(a, "--nodes=%u", s->nodes));
-	kv_plan_put(l, s, kv_strf(a, "--ntasks=%u", s->nodes));
-	kv_plan_put(l, s, "--ntasks-per-node=1");
+	kv_plan_put(l, s, kv_strf(a, "--ntasks=%u", s->nodes * tasks));
+	kv_plan_put(l, s, kv_strf(a, "--ntasks-per-node=%u", tasks));
 	kv_plan_put(l, s, "--export=ALL");
 	kv_plan_put(l, s, "--input=none");
 	kv_plan_put(l, s, kv_strf(a, "--output=" KV_LOGS_MARK "/%s", output));

@@ -66,7 +66,7 @@ static void put_head(FILE *out, const struct kv_launch *l, const kv_strv *self)
 	kv_launch_salloc(l, self, &salloc);
 	put_words(out, a, &salloc);
 	fputs("\n", out);
-	fputs("# shellcheck disable=SC2016 # for the shells of the tasks\n", out);
+	fputs("# shellcheck disable=SC1003,SC2016 # for the shells of the tasks\n", out);
 	for (size_t i = 0; i < j->left.n; i++)
 		fprintf(out, "# left out: %s\n", kv_printable(a, j->left.v[i]));
 }

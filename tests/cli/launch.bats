@@ -188,6 +188,81 @@ words() {
 	grep -q -- '--container-mounts=/models/glm:/model,/a:/b:ro,' "$BATS_TEST_TMPDIR/decode_0.words"
 }
 
+# srtctl_backend TYPE: a recipe of srtctl whose workers are that, from the two modes on the standard input.
+srtctl_backend() {
+	{
+		printf 'name: s\nmodel: {path: /models/glm, container: /i.sqsh, precision: fp4}\nbenchmark: {type: manual}\n'
+		printf 'resources: {gpu_type: gb200, gpus_per_node: 4, prefill_nodes: 1, prefill_workers: 2, decode_nodes: 2, decode_workers: 1}\n'
+		printf 'backend:\n  type: %s\n' "$1"
+		cat
+	} >"$BATS_TEST_TMPDIR/s.yaml"
+	kv launch --dry-run --no-check "$BATS_TEST_TMPDIR/s.yaml"
+}
+
+@test "dry-run: vLLM as srtctl starts it: connector, ports, replicas, several nodes" {
+	srtctl_backend vllm <<-'END'
+		  connector: nixl
+		  vllm_config:
+		    prefill: {served-model-name: glm, tensor_parallel_size: 2, node-rank: 3}
+		    decode: {data-parallel-size: 8, kv-transfer-config: '{"kv_connector":"X"}'}
+	END
+	ended 0
+	shellcheck - <<<"$out"
+	says 's.yaml:9: node-rank: kvpath launch sets this itself'
+	words
+	grep -qxF 'exec python3 -m dynamo.vllm --model /model --served-model-name glm --disaggregation-mode prefill --kv-transfer-config '\''{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'\'' --tensor-parallel-size 2' \
+		"$BATS_TEST_TMPDIR/prefill_0.words"
+	# Two on a node: each has its GPUs, and ports that are not the other's.
+	grep -qx VLLM_NIXL_SIDE_CHANNEL_PORT=6550 "$BATS_TEST_TMPDIR/prefill_0.words"
+	grep -qx VLLM_NIXL_SIDE_CHANNEL_PORT=6552 "$BATS_TEST_TMPDIR/prefill_1.words"
+	grep -qx DYN_VLLM_KV_EVENT_PORT=5552 "$BATS_TEST_TMPDIR/prefill_1.words"
+	grep -q -- '--container-env=.*,VLLM_NIXL_SIDE_CHANNEL_PORT' "$BATS_TEST_TMPDIR/prefill_1.words"
+	grep -q -- '--served-model-name glm --disaggregation-mode decode --data-parallel-hybrid-lb --data-parallel-size-local 4 --data-parallel-start-rank "$((SLURM_NODEID \* 4))" --data-parallel-address "$KVPATH_LEADER" --data-parallel-rpc-port "${KVPATH_DP_PORT}" --data-parallel-size 8 --kv-transfer-config .{"kv_connector":"X"}.; }$' \
+		"$BATS_TEST_TMPDIR/decode_0.words"
+	srtctl_backend vllm <<-'END'
+		  connector: null
+		  vllm_config: {decode: {tensor-parallel-size: 8}}
+	END
+	words
+	grep -q -- '--served-model-name glm --disaggregation-mode decode --master-addr "$KVPATH_LEADER" --nnodes 2 --node-rank "$SLURM_NODEID" $( ((SLURM_NODEID)) && echo --headless) --tensor-parallel-size 8; }$' \
+		"$BATS_TEST_TMPDIR/decode_0.words"
+}
+
+@test "dry-run: TensorRT-LLM as srtctl starts it: a task for each GPU, the engine's file as it is written" {
+	srtctl_backend trtllm <<-'END'
+		  served_model_name: glm
+		  trtllm_config:
+		    prefill:
+		      kv_cache_config:
+		        dtype: "fp8" # a text
+		        free_gpu_memory_fraction: 0.6
+		      note: '1'
+		    decode: {enable_attention_dp: true, tensor_parallel_size: 8}
+	END
+	ended 0
+	shellcheck - <<<"$out"
+	says '--nodes=1 --ntasks=2 --ntasks-per-node=2' '--nodes=2 --ntasks=8 --ntasks-per-node=4' '--mpi=pmix --oversubscribe'
+	words
+	grep -qx CUDA_VISIBLE_DEVICES=2,3 "$BATS_TEST_TMPDIR/prefill_1.words"
+	# The task itself, with what it starts replaced: which arguments, and which file.
+	mkdir "$BATS_TEST_TMPDIR/fake"
+	printf '#!/bin/sh\necho "$@"; while [ "$1" != --extra-engine-args ]; do shift; done; cat "$2"\n' >"$BATS_TEST_TMPDIR/fake/numactl"
+	chmod +x "$BATS_TEST_TMPDIR/fake/numactl"
+	local role
+	for role in prefill decode; do
+		sed -n '/^-c$/,$p' "$BATS_TEST_TMPDIR/${role}_0.words" | tail -n +2 >"$BATS_TEST_TMPDIR/task"
+		PATH=$BATS_TEST_TMPDIR/fake:$PATH KVPATH_LOGS=$BATS_TEST_TMPDIR SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_JOB_ID=1 \
+			bash "$BATS_TEST_TMPDIR/task" >"$BATS_TEST_TMPDIR/$role.said"
+		[[ $(head -n 1 "$BATS_TEST_TMPDIR/$role.said") == "-m 0,1 trtllm-llmapi-launch python3 -m dynamo.trtllm --model-path /model --served-model-name glm --disaggregation-mode $role --extra-engine-args "* ]]
+	done
+	python3 - "$BATS_TEST_TMPDIR" <<-'END'
+		import sys, yaml
+		read = lambda role: yaml.safe_load("".join(open(f"{sys.argv[1]}/{role}.said").readlines()[1:]))
+		assert read("prefill") == {"kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.6}, "note": "1"}, read("prefill")
+		assert read("decode") == {"enable_attention_dp": True, "tensor_parallel_size": 8}, read("decode")
+	END
+}
+
 @test "dry-run: a pair of stand-ins; what only one side can say; a recipe that joins them itself" {
 	local r=$BATS_TEST_TMPDIR/r.yaml head='common: {served_model_name: glm-4.7, workers: {prefill: {count: 2, gpus: 4}, decode: {count: 2, gpus: 4}}}'
 	printf 'backend_type: kvpath-bench\n%s\nbackend:\n  shared_config: {tokens: 256, deadline: 9}\n  worker_configs: {decode: {\n    op: read}}\n' \
@@ -235,7 +310,22 @@ words() {
 	printf 'backend_type: trtllm\n%s\n' "$head" >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 3
-	one_line trtllm 'kvpath run'
+	one_line trtllm 'recipes of srtctl alone' 'kvpath run'
+	srtctl_backend mocker </dev/null
+	ended 3
+	one_line mocker 'kvpath run'
+	srtctl_backend vllm <<<'  vllm_config: {decode: {data-parallel-size: 2, tensor-parallel-size: 2}}'
+	ended 2
+	one_line 'data-parallel-size 2' '4 GPUs on each of 2 nodes'
+	srtctl_backend vllm <<<'  vllm_config: {decode: {data-parallel-size: 1, tensor-parallel-size: 8}}'
+	ended 3
+	one_line 'larger than a node'
+	srtctl_backend vllm <<<'  connector: other'
+	ended 3
+	one_line 'connector other'
+	srtctl_backend sglang <<<'  sglang_config: {decode: {json-model-override-args: {a: 1}}}'
+	ended 2
+	one_line 's.yaml:7:' 'no map'
 	printf 'backend_type: kvpath-bench\ncommon: {workers: {prefill: {count: 2}, decode: {count: 1}}}\n' >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 2
