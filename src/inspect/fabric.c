@@ -14,18 +14,15 @@ const char *const kv_source_name[_KV_SOURCE_COUNT] = { "target", "mount", "fabri
  * built in (libfabric prov/<name>/src: fi_param_define). Provider names themselves do not:
  * libfabric's core lists them all.
  */
-#define MARKER(provider, parameter)                                                                \
-	{                                                                                          \
-		provider, parameter, sizeof(parameter) - 1                                         \
-	}
+#define PARAMETER(name) name, sizeof(name) - 1
 
 static const struct {
 	const char *provider, *parameter;
 	size_t length;
 } markers[] = {
-	MARKER("efa", "use_device_rdma"), MARKER("tcp", "prefetch_rbuf_size"),
-	MARKER("sockets", "pe_waittime"), MARKER("shm", "disable_cma"),
-	MARKER("verbs", "gid_idx"),       MARKER("cxi", "rdzv_threshold"),
+	{ "efa", PARAMETER("use_device_rdma") }, { "tcp", PARAMETER("prefetch_rbuf_size") },
+	{ "sockets", PARAMETER("pe_waittime") }, { "shm", PARAMETER("disable_cma") },
+	{ "verbs", PARAMETER("gid_idx") },       { "cxi", PARAMETER("rdzv_threshold") },
 };
 
 /* What the strings of a libfabric tell. */

@@ -172,19 +172,20 @@ PUBLIC int kvpath_check(const char *target, const kvpath_options *o, kvpath_resu
 			char **error)
 {
 	size_t n = o ? o->n : 0, argc = 0;
-	char *program = find_program(o), **argv = calloc(n + 6, sizeof(*argv));
+	char *program = find_program(o);
+	const char **argv = calloc(n + 6, sizeof(*argv));
 	struct kv_run run = { 0 };
 	int r = -ENOMEM;
 
 	if (program && argv) {
 		argv[argc++] = program;
-		argv[argc++] = (char *)(uintptr_t) "check";
-		argv[argc++] = (char *)(uintptr_t) "--json";
+		argv[argc++] = "check";
+		argv[argc++] = "--json";
 		for (size_t i = 0; i < n; i++)
 			argv[argc++] = o->words[i];
-		argv[argc++] = (char *)(uintptr_t) "--";
-		argv[argc] = (char *)(uintptr_t)(target ? target : "/");
-		r = kv_program_run(argv, o ? o->deadline_s : 300, &run);
+		argv[argc++] = "--";
+		argv[argc] = target ? target : "/";
+		r = kv_program_run((char **)(uintptr_t)argv, o ? o->deadline_s : 300, &run);
 		r = r < 0 ? r : take(&run, ret);
 	}
 	if (r < 0)

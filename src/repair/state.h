@@ -36,9 +36,7 @@ struct kv_state {
 
 /* None of it open. */
 #define KV_STATE_CLOSED                                                                            \
-	{                                                                                          \
-		.root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF                      \
-	}
+	((struct kv_state){ .root = -EBADF, .dir = -EBADF, .lock = -EBADF, .file = -EBADF })
 
 /* Locks the target and reads its state; finishes an interrupted making or removal first. */
 int kv_state_open(struct kv_state *s, struct kv_arena *a, int root_fd, struct kv_err *err);

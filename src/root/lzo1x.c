@@ -203,22 +203,20 @@ struct plain {
 	uint8_t length, down, took;
 };
 
-#define FAR(op)   ((op) < 64)
-#define FIELD(op) ((op) < 32 ? (op)&7 : (op)&31)
-#define PLAIN(op)                                                                                  \
-	{                                                                                          \
-		.base = FAR(op) ? (op) < 32 ? 16384 + (((op)&8) << 11) : 1 : 1 + ((op) >> 2 & 7),  \
-		.mask = FAR(op) ? 0xffff : 0xff,                                                   \
-		.length = (uint8_t)(!FAR(op)    ? ((op) >> 5) + 1                                  \
-				    : FIELD(op) ? FIELD(op) + 2                                    \
-						: 0),                                              \
-		.down = FAR(op) ? 5 : 0, .took = FAR(op) ? 3 : 2,                                  \
-	}
-#define PLAIN4(op)  PLAIN(op), PLAIN((op) + 1), PLAIN((op) + 2), PLAIN((op) + 3)
-#define PLAIN16(op) PLAIN4(op), PLAIN4((op) + 4), PLAIN4((op) + 8), PLAIN4((op) + 12)
-#define PLAIN64(op) PLAIN16(op), PLAIN16((op) + 16), PLAIN16((op) + 32), PLAIN16((op) + 48)
+#define FAR(op)    ((op) < 64)
+#define FIELD(op)  ((op) < 32 ? (op) % 8 : (op) % 32)
+#define BASE(op)   (!FAR(op) ? 1 + ((op) >> 2 & 7) : (op) < 32 ? 16384 * (1 + ((op) >> 3 & 1)) : 1)
+#define MASK(op)   (FAR(op) ? 0xffff : 0xff)
+#define LENGTH(op) ((uint8_t)(!FAR(op) ? ((op) >> 5) + 1 : FIELD(op) ? FIELD(op) + 2 : 0))
+#define DOWN(op)   (FAR(op) ? 5 : 0)
+#define TOOK(op)   (FAR(op) ? 3 : 2)
+#define PLAIN(op)  BASE(op), MASK(op), LENGTH(op), DOWN(op), TOOK(op)
+/* Each with the comma that follows it. */
+#define PLAIN4(op)  { PLAIN(op) }, { PLAIN((op) + 1) }, { PLAIN((op) + 2) }, { PLAIN((op) + 3) },
+#define PLAIN16(op) PLAIN4(op) PLAIN4((op) + 4) PLAIN4((op) + 8) PLAIN4((op) + 12)
+#define PLAIN64(op) PLAIN16(op) PLAIN16((op) + 16) PLAIN16((op) + 32) PLAIN16((op) + 48)
 
-static const struct plain plains[256] = { PLAIN64(0), PLAIN64(64), PLAIN64(128), PLAIN64(192) };
+static const struct plain plains[256] = { PLAIN64(0) PLAIN64(64) PLAIN64(128) PLAIN64(192) };
 
 /* How many bytes of the input the match takes; 0 for one with a long length, and the end. */
 static inline size_t plain_match(const struct lzo *z, const uint8_t *p, struct match *ret,

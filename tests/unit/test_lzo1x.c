@@ -14,13 +14,17 @@
 #define MAX_PACKED (MAX_BLOCK + MAX_BLOCK / 16 + 67) /* liblzo2's worst case */
 #define N_BLOCKS   100000
 
-static struct {
+struct memory {
 	uint8_t plain[MAX_BLOCK], packed[MAX_PACKED], bad[MAX_PACKED], out[MAX_BLOCK],
 		ref[MAX_BLOCK];
 	uint8_t elf[1 << 20];
 	size_t elf_n;
 	_Alignas(16) uint8_t work[LZO1X_999_MEM_COMPRESS];
-} * m;
+};
+
+static struct memory *m;
+
+static const char often[] = "etaoin shrdlu";
 
 static uint64_t seed = 1;
 
@@ -42,7 +46,7 @@ static void fill(size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 		m->plain[i] = (uint8_t)(kind == 0       ? any(256)
-					: kind == 1     ? (uint32_t) "etaoin shrdlu"[any(13)]
+					: kind == 1     ? (uint32_t)often[any(13)]
 					: i && any(200) ? m->plain[i - 1]
 							: any(256));
 }

@@ -292,6 +292,8 @@ static void test_maps(void **state)
 
 /* ---- the verdict ---- */
 
+static char device_d[] = "d";
+
 struct verdict_case {
 	uint64_t efa, tcp; /* bytes of the second */
 	bool has_efa, nixl, open;
@@ -336,7 +338,7 @@ static void test_verdicts(void **state)
 			p = process(b, 10, "/x/libplugin_LIBFABRIC.so");
 			tcp(b, p, 100, 1, c->tcp, 0);
 			if (c->open)
-				kv_vec_push(arena, &p->efa, (char *)(uintptr_t) "d");
+				kv_vec_push(arena, &p->efa, device_d);
 		}
 		if (path_of(a, b) != c->path)
 			fail_msg("case %zu: %s", i, kv_watch_path_name[path_of(a, b)]);
@@ -352,7 +354,7 @@ static void test_not_known(void **state)
 	(void)state;
 	process(a, 10, "/x/libplugin_LIBFABRIC.so");
 	p = process(b, 10, "/x/libplugin_LIBFABRIC.so");
-	kv_vec_push(arena, &p->efa, (char *)(uintptr_t) "d");
+	kv_vec_push(arena, &p->efa, device_d);
 	device(a, "d", 1, 5000, 0);
 	device(b, "d", 2, 0, 0);
 	assert_int_equal(path_of(a, b), KV_WATCH_UNKNOWN);
