@@ -71,19 +71,34 @@ static void set_begins(struct strings *ret)
 	ret->begins['/'] = ret->begins['l'] = true;
 }
 
+#define SHORTEST 5 /* bytes of a text that is sought */
+
+/* How many bytes there are up to the last NUL among so many; 0: none is one. */
+static size_t up_to_nul(const uint8_t *p, size_t n)
+{
+	while (n && p[n - 1])
+		n--;
+	return n;
+}
+
 static void take_segment(struct kv_arena *a, const struct kv_elf *e,
 			 const struct kv_elf_segment *seg, struct strings *ret)
 {
 	struct kv_span s = kv_elf_read_at(e, a, seg->offset, seg->filesz);
-	size_t len;
+	const uint8_t *end;
+	size_t n;
 
-	for (size_t at = 0; at < s.n; at += len + 1) {
-		/* Most of what lies between texts is zeros. */
-		const uint8_t *end = s.p[at] ? memchr(s.p + at, 0, s.n - at) : s.p + at;
-
-		len = end ? (size_t)(end - s.p) - at : s.n - at;
-		if (len >= 5 && end && ret->begins[s.p[at]])
-			take_string(a, (const char *)s.p + at, len, ret);
+	for (size_t at = 0; s.n - at > SHORTEST; at += n) {
+		/* Most of what lies between texts is full of NULs, and none begins before one. */
+		n = up_to_nul(s.p + at, SHORTEST);
+		if (n)
+			continue;
+		end = memchr(s.p + at, 0, s.n - at);
+		if (!end)
+			return;
+		n = (size_t)(end - s.p) - at;
+		if (ret->begins[s.p[at]])
+			take_string(a, (const char *)s.p + at, n, ret);
 	}
 }
 

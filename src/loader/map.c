@@ -68,8 +68,8 @@ static struct kv_object *map_opened(struct kv_process *p, const char *name, stru
 
 	for (size_t i = 0; i < p->loaded.n; i++) {
 		o = p->loaded.v[i];
-		if (o->elf && !o->has_no_id && o->elf->st.dev == elf->st.dev &&
-		    o->elf->st.ino == elf->st.ino) {
+		/* Each inode is read once, so that an elf stands for one. */
+		if (o->elf == elf && !o->has_no_id) {
 			kv_object_add_name(p, o, name);
 			return o;
 		}
