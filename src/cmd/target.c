@@ -256,6 +256,7 @@ void kv_target_close(struct kv_target *t)
 
 static struct kv_facts *collect(struct kv_target *t, bool brief)
 {
+	char cwd[PATH_MAX];
 	struct kv_inspect in = {
 		.root = t->root,
 		.path = t->path,
@@ -269,6 +270,9 @@ static struct kv_facts *collect(struct kv_target *t, bool brief)
 		.sysroot = t->sysroot,
 	};
 
+	/* `run` starts its command where it is. */
+	if (brief && kv_root_is_live(t->root) && getcwd(cwd, sizeof(cwd)) && cwd[0] == '/')
+		in.cwd = kv_strdup(kv_root_arena(t->root), cwd);
 	kv_scan(t->root, &t->scan);
 	/* Of a recorded walk only what it led to is there. */
 	if (t->recording)

@@ -151,8 +151,13 @@ void kv_find_config(struct kv_facts *f)
 	} else if (kv_root_stat(f->root, "/etc/nixl.cfg", 0, &st) == 0) {
 		c->path = "/etc/nixl.cfg";
 	}
-	if (!c->path || (*c->path && *c->path != '/'))
-		return; /* a relative one: the job's directory is not known */
+	if (!c->path)
+		return;
+	if (*c->path && *c->path != '/' && f->cwd)
+		c->path = kv_join(f->arena, f->cwd, c->path);
+	c->untold = *c->path && *c->path != '/';
+	if (c->untold)
+		return;
 	r = *c->path ? kv_root_slurp(f->root, c->path, MAX_CONFIG, &s) : -ENOENT;
 	if (r == -ENOENT || r == -ENOTDIR)
 		c->error = "there is no such file";

@@ -160,6 +160,7 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->scan = scan;
 	f->env = in->env;
 	f->path = in->path;
+	f->cwd = in->cwd;
 	f->backend = in->backend;
 	f->vram = in->vram;
 	f->live = kv_root_is_live(in->root) && !in->image;
@@ -183,6 +184,7 @@ static struct kv_facts *begin_again(const struct kv_facts *old)
 		.scan = old->scan,
 		.env = old->env,
 		.path = old->path,
+		.cwd = old->cwd,
 		.backend = old->backend,
 		.vram = old->vram,
 		.live = old->live,

@@ -95,12 +95,13 @@ struct kv_nixl {
 	const char *lib_dir;    /* directory of libnixl.so, resolved */
 	const char *plugin_dir; /* as NIXL spells it */
 	bool plugin_dir_from_env;
-	const char *plugin_dir_file;           /* the configuration file that names it; NULL */
-	bool reads_config;                     /* this libnixl reads such a file (since 1.1.0) */
-	const char *capi;                      /* libnixl_capi.so; NULL */
-	struct kv_process *proc;               /* after its imports, before any plugin */
-	struct kv_mark imported;               /* it as such */
-	const struct kv_object *caller;        /* libnixl in it, which opens the plugins */
+	bool plugin_dir_untold;         /* a relative path, and the job's directory is not known */
+	const char *plugin_dir_file;    /* the configuration file that names it; NULL */
+	bool reads_config;              /* this libnixl reads such a file (since 1.1.0) */
+	const char *capi;               /* libnixl_capi.so; NULL */
+	struct kv_process *proc;        /* after its imports, before any plugin */
+	struct kv_mark imported;        /* it as such */
+	const struct kv_object *caller; /* libnixl in it, which opens the plugins */
 	const struct kv_object *fabric_before; /* libfabric.so.1 in it; NULL */
 	struct kv_load start;                  /* process up to and including libnixl */
 	kv_plugins plugins;
@@ -128,6 +129,7 @@ struct kv_config {
 	const char *error;      /* for which NIXL makes no agent; NULL */
 	const char *plugin_dir; /* its NIXL_PLUGIN_DIR; NULL */
 	bool unfollowed;        /* it has TOML that is not followed here: nothing is known */
+	bool untold;            /* a relative path, and the job's directory is not known */
 	unsigned line;          /* of that, or of the error; 0 */
 };
 
@@ -159,6 +161,7 @@ struct kv_facts {
 	bool brief;          /* see kv_inspect */
 	bool live;
 	const char *path; /* of the target, as given */
+	const char *cwd;  /* in which the job starts; NULL where that is not known */
 	const char *arch, *libc, *os;
 	kv_nixls nixls;
 	kv_fabrics fabrics; /* of the target and of the sources offered */
@@ -184,6 +187,7 @@ struct kv_inspect {
 	struct kv_root *root;
 	const char *path;
 	const struct kv_env *env;
+	const char *cwd; /* in which the job starts, of the root; NULL where that is not known */
 	const char *backend;
 	bool vram;
 	bool image; /* look at a live root as at an image: the driver's libraries assumed */

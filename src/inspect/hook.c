@@ -10,19 +10,15 @@ extern const char kv_launch_sitecustomize_py[];
 
 bool kv_has_hook(struct kv_facts *f)
 {
-	const char *path = kv_env_get(f->env, "PYTHONPATH");
+	struct kv_pythonpath p = kv_pythonpath(f);
 
-	while (path && *path) {
-		size_t n = strcspn(path, ":");
-		const char *dir = kv_strndup(f->arena, path, n);
+	while (kv_pythonpath_next(f, &p)) {
 		struct kv_span text;
 
-		path += n + (path[n] == ':');
-		/* A relative one depends on where the process is. */
-		if (n && dir[0] != '/')
+		if (!p.dir && *p.text)
 			return false;
-		if (n && kv_root_slurp(f->root, kv_join(f->arena, dir, "sitecustomize.py"),
-				       MAX_HOOK, &text) == 0)
+		if (p.dir && kv_root_slurp(f->root, kv_join(f->arena, p.dir, "sitecustomize.py"),
+					   MAX_HOOK, &text) == 0)
 			return text.n == strlen(kv_launch_sitecustomize_py) &&
 			       memcmp(text.p, kv_launch_sitecustomize_py, text.n) == 0;
 	}

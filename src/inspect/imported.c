@@ -20,7 +20,7 @@ struct way {
 	bool sure;       /* false for a user's directory, where it is not known who runs the job */
 };
 
-static bool same_dir(struct kv_facts *f, const char *a, const char *b)
+bool kv_same_dir(struct kv_facts *f, const char *a, const char *b)
 {
 	const char *x, *y;
 
@@ -60,20 +60,15 @@ static const char *python_of_path(struct kv_facts *f)
 	return NULL;
 }
 
-/* Where a relative entry leads depends on where the job is: one that may be meant is not sure. */
+/* One that may be meant by a relative part is not sure. */
 static bool on_pythonpath(struct kv_facts *f, const char *site, struct way *ret)
 {
-	const char *list = kv_env_get(f->env, "PYTHONPATH");
+	struct kv_pythonpath p = kv_pythonpath(f);
 
-	for (unsigned place = 0; list && *list; place++) {
-		size_t n = strcspn(list, ":");
-		const char *dir = kv_strndup(f->arena, list, n);
-
-		list += n + (list[n] == ':');
-		if (*dir == '/' ? !same_dir(f, dir, site)
-				: !*dir || !kv_ends(site, kv_strf(f->arena, "/%s", dir)))
+	while (kv_pythonpath_next(f, &p)) {
+		if (p.dir ? !kv_same_dir(f, p.dir, site) : !kv_pythonpath_may_be(&p, site))
 			continue;
-		*ret = (struct way){ ON_PYTHONPATH, place, NULL, *dir == '/' };
+		*ret = (struct way){ ON_PYTHONPATH, p.place, NULL, p.dir != NULL };
 		return true;
 	}
 	return false;
@@ -129,7 +124,7 @@ static struct way way_of_place(struct kv_facts *f, const char *site)
 			return w;
 		home = kv_env_get(f->env, "HOME");
 		w.rank = OF_USER;
-		w.sure = home && same_dir(f, kv_dirname(f->arena, prefix), home);
+		w.sure = home && kv_same_dir(f, kv_dirname(f->arena, prefix), home);
 		w.bin = system_bin(f, "/usr", site);
 		if (w.bin && python_of_site(f, site) &&
 		    !kv_root_is_file(f->root, kv_join(f->arena, w.bin, python_of_site(f, site))))
@@ -163,10 +158,62 @@ static bool adds(struct kv_facts *f, const char *of, const char *dir)
 			const char *path = kv_strndup(f->arena, line, n);
 
 			if (n &&
-			    same_dir(f, *path == '/' ? path : kv_join(f->arena, of, path), dir))
+			    kv_same_dir(f, *path == '/' ? path : kv_join(f->arena, of, path), dir))
 				return true;
 			line += n + (line[n] != '\0');
 		}
+	}
+	return false;
+}
+
+/* ---- code that python runs at its start ---- */
+
+static bool text_names(struct kv_facts *f, const char *file, bool is_pth, const char *dir)
+{
+	struct kv_span s;
+
+	if (kv_root_slurp(f->root, file, MAX_PTH, &s) < 0)
+		return false;
+	/* Of a .pth file the lines that begin so are run. */
+	for (const char *line = (const char *)s.p; *line;) {
+		size_t n = strcspn(line, "\r\n");
+
+		if ((!is_pth || kv_starts(line, "import ") || kv_starts(line, "import\t")) &&
+		    strstr(kv_strndup(f->arena, line, n), dir))
+			return true;
+		line += n + (line[n] != '\0');
+	}
+	return false;
+}
+
+static bool code_in_names(struct kv_facts *f, const char *of, const char *dir)
+{
+	return text_names(f, kv_join(f->arena, of, "sitecustomize.py"), false, dir) ||
+	       text_names(f, kv_join(f->arena, of, "usercustomize.py"), false, dir);
+}
+
+/* It may put the directory anywhere on the path, and need not: that is not sure. */
+static bool named_by_code(struct kv_facts *f, const char *dir)
+{
+	struct kv_pythonpath p = kv_pythonpath(f);
+
+	while (kv_pythonpath_next(f, &p))
+		if (p.dir && code_in_names(f, p.dir, dir))
+			return true;
+	for (size_t i = 0; i < f->scan->sites.n; i++) {
+		const char *site = f->scan->sites.v[i];
+		kv_dirents list = { 0 };
+		const struct kv_dirent *d;
+
+		if (code_in_names(f, site, dir) ||
+		    code_in_names(f, kv_dirname(f->arena, site), dir))
+			return true;
+		if (kv_root_list(f->root, site, &list) < 0)
+			continue;
+		kv_vec_each (d, &list)
+			if (kv_ends(d->name, ".pth") &&
+			    text_names(f, kv_join(f->arena, site, d->name), true, dir))
+				return true;
 	}
 	return false;
 }
@@ -185,6 +232,8 @@ static struct way way_to(struct kv_facts *f, const char *site)
 		w = of;
 		w.rank = BY_PTH;
 	}
+	if (w.rank == NOWHERE && named_by_code(f, site))
+		return (struct way){ ON_PYTHONPATH, 0, NULL, false };
 	return w;
 }
 
@@ -212,7 +261,7 @@ static const char *only_python(struct kv_facts *f, const struct way *ways)
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		if (!ways[i].bin)
 			continue;
-		if (!ways[i].sure || (bin && !same_dir(f, bin, ways[i].bin)))
+		if (!ways[i].sure || (bin && !kv_same_dir(f, bin, ways[i].bin)))
 			return NULL;
 		bin = ways[i].bin;
 	}
@@ -234,8 +283,8 @@ static const struct kv_nixl *first_of(struct kv_facts *f, const struct way *ways
 		const struct kv_nixl *n = &f->nixls.v[i];
 
 		if (is_bare(n) || !n->active ||
-		    (ways[i].bin &&
-		     (!bin || !same_dir(f, ways[i].bin, bin) || is_other_version(f, bin, n->site))))
+		    (ways[i].bin && (!bin || !kv_same_dir(f, ways[i].bin, bin) ||
+				     is_other_version(f, bin, n->site))))
 			continue;
 		if (!ways[i].sure)
 			unsure = is_before(&ways[i], unsure) ? &ways[i] : unsure;
@@ -327,7 +376,7 @@ void kv_find_imported(struct kv_facts *f)
 		if (n != first && !is_bare(n) &&
 		    (kv_streq(n->module, first->module) ||
 		     (ways[i].bin && ways[first - f->nixls.v].bin &&
-		      !same_dir(f, ways[i].bin, ways[first - f->nixls.v].bin))))
+		      !kv_same_dir(f, ways[i].bin, ways[first - f->nixls.v].bin))))
 			n->active = false;
 	}
 	doubt(f);

@@ -23,6 +23,23 @@ bool kv_fabric_know(const char *path, const struct kv_elf *e, struct kv_fabric *
 void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
 		   struct kv_stack *ret);
 
+/* Whether both paths lead to one place. */
+bool kv_same_dir(struct kv_facts *f, const char *a, const char *b);
+
+/* The parts of PYTHONPATH, in order. */
+struct kv_pythonpath {
+	const char *text; /* as written */
+	const char *dir;  /* NULL where it depends on the job's directory, which is not known */
+	unsigned place;   /* from 1 */
+	const char *rest;
+};
+
+struct kv_pythonpath kv_pythonpath(const struct kv_facts *f);
+bool kv_pythonpath_next(struct kv_facts *f, struct kv_pythonpath *p);
+/* Whether a relative part may mean dir: that a job starts in a directory of packages is not
+ * assumed. */
+bool kv_pythonpath_may_be(const struct kv_pythonpath *p, const char *dir);
+
 /* "Key: value" of a METADATA file; NULL. */
 const char *kv_package_metadata(struct kv_facts *f, const char *file, const char *key);
 /* The dist-info directory of a module among the entries of its site directory; NULL. */
@@ -52,9 +69,9 @@ void kv_read_default(struct kv_facts *f, struct kv_nixl *n);
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 
-/* Compiled python that is run whatever its source says, and whether it was made of this source. */
 /* Whether the environment has the import hook of kvpath run in front. */
 bool kv_has_hook(struct kv_facts *f);
+/* Compiled python that is run whatever its source says, and whether it was made of this source. */
 bool kv_pyc_is_unchecked(struct kv_span pyc);
 bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
 

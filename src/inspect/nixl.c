@@ -59,7 +59,8 @@ static void find_plugins(struct kv_facts *f, struct kv_nixl *n)
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
 
-	if (!n->plugin_dir || !*n->plugin_dir || kv_root_list(f->root, n->plugin_dir, &list) < 0)
+	if (!n->plugin_dir || !*n->plugin_dir || n->plugin_dir_untold ||
+	    kv_root_list(f->root, n->plugin_dir, &list) < 0)
 		return;
 	kv_vec_each (d, &list) {
 		struct kv_plugin *p;
@@ -140,6 +141,11 @@ static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *li
 	} else if (libnixl_spelled) {
 		n->plugin_dir = kv_join(f->arena, kv_dirname(f->arena, libnixl_spelled), "plugins");
 	}
+	if (!n->plugin_dir || !*n->plugin_dir || *n->plugin_dir == '/')
+		return;
+	n->plugin_dir_untold = !f->cwd;
+	if (f->cwd)
+		n->plugin_dir = kv_join(f->arena, f->cwd, n->plugin_dir);
 }
 
 static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spelled)

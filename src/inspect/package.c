@@ -112,11 +112,23 @@ static bool has_module(struct kv_facts *f, const char *dir, const char *module)
 	       kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.py", dir, module));
 }
 
+/* One that hides those of its name further on; a directory without an __init__ does not. */
+static bool has_regular(struct kv_facts *f, const char *dir, const char *module)
+{
+	static const char *const forms[] = { "/__init__.py", "/__init__.pyc", ".py", ".pyc" };
+	const char *path = kv_join(f->arena, dir, module);
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(forms); i++)
+		if (kv_root_is_file(f->root, kv_strf(f->arena, "%s%s", path, forms[i])))
+			return true;
+	return false;
+}
+
 /* In any directory that some python has on its path, as far as that is seen; python's own library
  * is above its site directory. */
 static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char *module)
 {
-	const char *path = kv_env_get(f->env, "PYTHONPATH");
+	struct kv_pythonpath p = kv_pythonpath(f);
 
 	if (n->python && has_module(f, kv_strf(f->arena, "/usr/lib/python%s", n->python), module))
 		return true;
@@ -127,14 +139,44 @@ static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char 
 	for (size_t i = 0; i < f->scan->packages.n; i++)
 		if (has_module(f, f->scan->packages.v[i], module))
 			return true;
-	while (path && *path) {
-		size_t len = strcspn(path, ":");
-
-		if (len && has_module(f, kv_strndup(f->arena, path, len), module))
+	while (kv_pythonpath_next(f, &p))
+		if (p.dir && has_module(f, p.dir, module))
 			return true;
-		path += len + (path[len] == ':');
-	}
 	return false;
+}
+
+/*
+ * What python takes for the package, as it comes before it on PYTHONPATH: one of its name without a
+ * binding. *ret_sure: nor does it lead to the package itself.
+ */
+static const char *shadow_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
+{
+	struct kv_pythonpath p = kv_pythonpath(f);
+
+	while (kv_pythonpath_next(f, &p)) {
+		struct kv_span s;
+		const char *dir;
+		bool other;
+
+		if (!p.dir)
+			continue;
+		if (kv_same_dir(f, p.dir, n->site))
+			return NULL;
+		dir = kv_join(f->arena, p.dir, n->module);
+		if (!has_regular(f, p.dir, n->module))
+			continue;
+		if (kv_package_bindings(f, p.dir, dir, &other))
+			return NULL; /* a NIXL of its own */
+		*ret_sure = kv_root_slurp(f->root, kv_join(f->arena, dir, "__init__.py"), MAX_TEXT,
+					  &s) == 0 &&
+			    !strstr((const char *)s.p, "__path__") &&
+			    !strstr((const char *)s.p, "sys.");
+		return kv_strf(f->arena,
+			       "python can not import %s from %s: %s comes first on PYTHONPATH and "
+			       "has no _bindings",
+			       n->module, n->site, dir);
+	}
+	return NULL;
 }
 
 /* A python whose library is not where PYTHONHOME says does not start. */
@@ -151,11 +193,17 @@ static const char *home_fault(struct kv_facts *f, const struct kv_nixl *n)
 		       n->python);
 }
 
-/* .pth files, PYTHONPATH and other roots of packages bring what is not looked for here. */
+/* .pth files, archives and what depends on the job's directory bring what is not looked for here.
+ */
 static bool path_is_plain(struct kv_facts *f)
 {
-	if (kv_env_get(f->env, "PYTHONPATH") || f->scan->stopped || f->scan->unreadable.n)
+	struct kv_pythonpath p = kv_pythonpath(f);
+
+	if (f->scan->stopped || f->scan->unreadable.n)
 		return false;
+	while (kv_pythonpath_next(f, &p))
+		if (!p.dir || kv_root_is_file(f->root, p.dir))
+			return false;
 	for (size_t i = 0; i < f->scan->sites.n; i++) {
 		kv_dirents list = { 0 };
 		const struct kv_dirent *d;
@@ -174,7 +222,7 @@ static bool path_is_plain(struct kv_facts *f)
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
 	static const char *const modules[] = { "numpy", "torch" };
-	const char *home;
+	const char *fault;
 
 	*ret_sure = true;
 	if (!n->bindings)
@@ -186,9 +234,11 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 			       n->bindings, n->site);
 	if (n->start.loads != KV_LOADS_YES)
 		return NULL;
-	home = home_fault(f, n);
-	if (home)
-		return home;
+	fault = home_fault(f, n);
+	if (!fault)
+		fault = shadow_fault(f, n, ret_sure);
+	if (fault)
+		return fault;
 	if (!n->api_py)
 		return kv_strf(f->arena, "python can not import %s: %s has no _api.py", n->module,
 			       n->path);

@@ -234,6 +234,20 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+static void report_relative(const struct kv_facts *f, struct kv_findings *out,
+			    const struct kv_nixl *n)
+{
+	struct kv_finding *fi =
+		kv_find(out, KV_WARNING,
+			"NIXL_PLUGIN_DIR=%s is a relative path: which plugins %s has depends on "
+			"the directory in which the job starts",
+			n->plugin_dir, kv_nixl_label(f, n));
+
+	fi->cannot_tell = n->active;
+	kv_show(out, fi, "NIXL_PLUGIN_DIR", "%s", n->plugin_dir);
+	kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR, or set it to an absolute path");
+}
+
 void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < f->nixls.n; i++) {
@@ -242,6 +256,10 @@ void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
 
 		if (!n->plugin_dir_from_env || n->plugins.n)
 			continue;
+		if (n->plugin_dir_untold) {
+			report_relative(f, out, n);
+			return;
+		}
 		fi = kv_find(out, kv_severity_of(n),
 			     "NIXL_PLUGIN_DIR=%s replaces NIXL's own plugin directory and holds "
 			     "no plugin",
@@ -276,7 +294,15 @@ static void check_config(const struct kv_facts *f, struct kv_findings *out, cons
 	const struct kv_config *c = &f->config;
 	struct kv_finding *fi;
 
-	if (c->unfollowed)
+	if (c->untold || n->plugin_dir_untold)
+		fi = kv_find(out, KV_WARNING,
+			     "%s: %s is a relative path: which plugins it has depends on the "
+			     "directory in which the job starts",
+			     kv_nixl_label(f, n),
+			     c->untold ? "NIXL_CONFIG_FILE"
+				       : kv_strf(f->arena, "%s, which %s names,", n->plugin_dir,
+						 c->path));
+	else if (c->unfollowed)
 		fi = kv_find(
 			out, KV_WARNING,
 			"%s: its configuration file %s has more of TOML than is followed here: "
@@ -293,7 +319,7 @@ static void check_config(const struct kv_facts *f, struct kv_findings *out, cons
 			"no libplugin_%s.so",
 			kv_nixl_label(f, n), c->path, *n->plugin_dir ? n->plugin_dir : "\"\"",
 			f->backend);
-	fi->cannot_tell = c->unfollowed;
+	fi->cannot_tell = c->unfollowed || c->untold || n->plugin_dir_untold;
 	kv_show(out, fi, c->path, "%s%s", c->line ? kv_strf(f->arena, "line %u", c->line) : "taken",
 		*c->from ? kv_strf(f->arena, ", found by %s", c->from) : "");
 	kv_mend(out, fi, false, "correct the file, or unset what leads to it");
@@ -305,7 +331,8 @@ void kv_rule_config(const struct kv_facts *f, struct kv_findings *out)
 		const struct kv_nixl *n = &f->nixls.v[i];
 
 		if (n->active && n->reads_config &&
-		    (f->config.error || (f->config.unfollowed && !n->plugin_dir_from_env) ||
+		    (f->config.error || f->config.untold ||
+		     (f->config.unfollowed && !n->plugin_dir_from_env) ||
 		     (n->plugin_dir_file && !n->wanted)))
 			check_config(f, out, n);
 	}
