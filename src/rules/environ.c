@@ -48,13 +48,13 @@ static bool any(const struct kv_facts *f, const char *v)
 }
 
 /* "efa", "tcp,efa", "^tcp"; "^efa" and lists without it, also the empty one, leave efa out (core:
- * ofi_create_filter()). */
+ * ofi_create_filter()). "efa;ofi_rxd" names a provider above efa, and not efa itself. */
 static bool leaves_efa_out(const struct kv_facts *f, const char *v)
 {
 	(void)f;
 	if (v[0] == '^')
-		return lists(v + 1, ",;", "efa");
-	return !lists(v, ",;", "efa");
+		return lists(v + 1, ",", "efa");
+	return !lists(v, ",", "efa");
 }
 
 /* Names that no usable device of this host has. Without a host nothing is known. */
@@ -116,21 +116,35 @@ static bool has_rdma(const char *v)
 
 	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',')
 		for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
-			if (!strncmp(p, names[i], strlen(names[i])))
+			if (!strncmp(p + (*p == '\\'), names[i], strlen(names[i])))
 				return true;
+	return false;
+}
+
+/* UCX tells capitals from small letters; "\\tcp" is the transport alone, without what helps it. */
+static bool has_tcp(const char *v)
+{
+	for (const char *p = v; v[0] != '^' && *p; p += strcspn(p, ","), p += *p == ',') {
+		size_t n;
+
+		p += *p == '\\';
+		n = strcspn(p, ",");
+		if (n == 3 && !strncmp(p, "tcp", n))
+			return true;
+	}
 	return false;
 }
 
 static bool has_tcp_alone(const struct kv_facts *f, const char *v)
 {
 	(void)f;
-	return v[0] != '^' && lists(v, ",", "tcp") && !has_rdma(v);
+	return has_tcp(v) && !has_rdma(v);
 }
 
 static bool has_tcp_too(const struct kv_facts *f, const char *v)
 {
 	(void)f;
-	return v[0] != '^' && lists(v, ",", "tcp") && has_rdma(v);
+	return has_tcp(v) && has_rdma(v);
 }
 
 static bool is_another_backend(const struct kv_facts *f, const char *v)
