@@ -210,6 +210,25 @@ probe_ended() {
 	held=
 }
 
+@test "what bench adds to libfabric's calls is measured by turns, and refused where that cannot be" {
+	kv_probe() {
+		out=$("$probe" bench --shape 1x65536 --iters 8 "$@" 2>/dev/null) && status=0 || status=$?
+		err='' ran="probe $*"
+	}
+	for engine in ofi:tcp ofi:shm; do
+		kv_probe --engine "$engine" --overhead 3
+		ended 0
+		json -s '.[0] | .kind == "overhead" and .n == 8 and (.engine_ns, .bare_ns | length == 6 and all(.[]; . > 0))'
+		json -s '.[1] | .kind == "end" and .good and .clean_end and .finished == 1'
+	done
+	for wrong in "--engine tcp" "--engine ofi:shm --op read"; do
+		# shellcheck disable=SC2086
+		kv_probe $wrong --overhead 3
+		ended 1
+		json '.kind == "end" and (.error | contains("--overhead is for"))'
+	done
+}
+
 @test "a worker that is killed, of every engine: said so, and nothing is left" {
 	for engine in tcp ofi:tcp ofi:shm ucx; do
 		for which in 0 1; do

@@ -49,6 +49,7 @@ enum bench_frame {
 
 struct bench_batch {
 	uint64_t test, batch, n, total; /* n iterations in this one, total with all before it */
+	uint64_t bare;                  /* by the engine's bare() */
 };
 
 struct bench_fail {
@@ -121,10 +122,16 @@ struct bench_engine {
 	int (*post)(struct bench_side *s, uint64_t slot);
 	int (*poll)(struct bench_side *s); /* 1 where what was posted is complete, 0 not yet */
 	/* Called again and again while the other side works. One that sleeps must wake where the
-	 * link becomes readable, and says 1 then. */
+	 * link becomes readable, and says 1 then, and where it has slept for nothing. */
 	int (*progress)(struct bench_side *s);
 	/* The target, at the end of a batch: 1 once `total` transfers have arrived; may be NULL. */
 	int (*arrived)(struct bench_side *s, uint64_t total);
+	/*
+	 * n transfers from the first slot on, with nothing around the library's calls: no clock, no
+	 * deadline, no engine. Only to measure what all that adds; may be NULL. The target: until
+	 * they have come.
+	 */
+	int (*bare)(struct bench_side *s, uint64_t n);
 	void (*close)(struct bench_side *s);
 };
 
@@ -189,8 +196,9 @@ int bench_alive(struct bench_side *s);
 /* What the initiator is to measure; results go to out, a JSON object a line. */
 struct bench_order {
 	uint64_t iters, warmup;
-	uint64_t again; /* a transfer is made so often before its data are checked; mostly 1 */
-	double seconds; /* for one test, once it has had a batch */
+	uint64_t again;    /* a transfer is made so often before its data are checked; mostly 1 */
+	uint64_t overhead; /* instead of results: rounds of the engine beside its bare() */
+	double seconds;    /* for one test, once it has had a batch */
 	FILE *out;
 };
 
@@ -220,5 +228,8 @@ uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent);
 void bench_stats_make(uint64_t *v, uint64_t n, struct bench_stats *ret);
 void bench_print_run(struct bench_side *s, const struct bench_order *order,
 		     const struct bench_stats *st);
+/* Of each block of transfers, in their order: ns for all of its n. */
+void bench_print_overhead(struct bench_side *s, const struct bench_order *order, uint64_t n,
+			  const uint64_t *engine, const uint64_t *bare);
 
 #endif

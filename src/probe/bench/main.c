@@ -226,6 +226,8 @@ static void take(struct job *j, int c, const char *v)
 		j->order.iters = probe_number(v, 1, BENCH_MAX_ITERS, "--iters");
 	else if (c == 'a')
 		j->order.again = probe_number(v, 1, BENCH_MAX_ITERS, "--again");
+	else if (c == 'O')
+		j->order.overhead = probe_number(v, 1, 100000, "--overhead");
 	else if (c == 'w')
 		j->order.warmup = probe_number(v, 0, BENCH_MAX_ITERS, "--warmup");
 	else if (c == 'S')
@@ -280,6 +282,7 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "iters", required_argument, NULL, 'i' },
 		{ "warmup", required_argument, NULL, 'w' },
 		{ "again", required_argument, NULL, 'a' },
+		{ "overhead", required_argument, NULL, 'O' },
 		{ "ms", required_argument, NULL, 'S' },
 		{ "buffer", required_argument, NULL, 'b' },
 		{ "deadline", required_argument, NULL, 'd' },
@@ -315,7 +318,7 @@ int probe_bench(int argc, char **argv, FILE *out)
 		      "write|read|"
 		      "both] [--mem dram|vram]\n"
 		      "                          [--gpu N] [--peer-gpu N] [--iters N] [--warmup N] "
-		      "[--again N] "
+		      "[--again N] [--overhead ROUNDS] "
 		      "[--ms N] [--buffer BYTES]\n"
 		      "                          [--deadline SECONDS] [--capi PATH] [--fabric "
 		      "PATH] "

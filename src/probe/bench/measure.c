@@ -8,9 +8,11 @@
 
 #include "probe/bench/bench.h"
 
-#define POLLS_PER_LOOK    1024 /* at the clock and the link, while something is under way */
-#define POLLS_PER_REST    16
-#define PROGRESS_PER_LOOK 32
+#define POLLS_PER_LOOK 1024 /* at the clock and the link, while something is under way */
+#define POLLS_PER_REST 16
+/* A look is a system call: where it comes while data come, those wait for it. */
+#define PROGRESS_PER_LOOK 256
+#define PROGRESS_PER_REST 32
 #define NAP_NS            5000
 
 struct run {
@@ -18,6 +20,8 @@ struct run {
 	const struct bench_order *order;
 	uint64_t *times, *local, n; /* local: until it was complete for the initiator */
 	uint64_t test, batch, total;
+	bool bare;
+	uint64_t bare_ns; /* of the last batch */
 };
 
 /*
@@ -63,15 +67,18 @@ static int await(struct bench_side *s, unsigned kind, void **ret, size_t *ret_n)
 	while (!link_poll(s->link, 0)) {
 		int r = 0;
 
-		for (unsigned i = 0; i < PROGRESS_PER_LOOK && r == 0; i++)
+		for (unsigned i = 1; i <= PROGRESS_PER_LOOK && r == 0; i++) {
 			r = s->engine->progress(s);
+			if (i % PROGRESS_PER_REST)
+				continue;
+			if (s->events != seen) {
+				seen = s->events;
+				since = probe_now_ns();
+			}
+			rest(s, since);
+		}
 		if (r < 0)
 			return -1;
-		if (s->events != seen) {
-			seen = s->events;
-			since = probe_now_ns();
-		}
-		rest(s, since);
 		if (!probe_left_ms(&s->plan, 1))
 			break;
 	}
@@ -119,33 +126,45 @@ static int batch_check(struct bench_side *s, const struct bench_batch *b, const 
 	return await(s, BENCH_CHECKED, NULL, NULL);
 }
 
+static int transfers(struct run *r, uint64_t n, bool timed, uint64_t *kept)
+{
+	if (r->bare) {
+		uint64_t start = probe_now_ns();
+		int ret = r->s->engine->bare(r->s, n);
+
+		r->bare_ns = probe_now_ns() - start;
+		return ret;
+	}
+	for (uint64_t i = 0; i < n * r->order->again; i++) {
+		uint64_t local = 0, ns = transfer(r->s, i % n, &local);
+
+		if (!ns)
+			return -1;
+		if (!timed || *kept == r->order->iters)
+			continue;
+		r->local[*kept] = local;
+		r->times[(*kept)++] = ns;
+	}
+	return 0;
+}
+
 static int batch_run(struct run *r, uint64_t n, bool timed)
 {
-	struct bench_batch b = { .test = r->test, .batch = r->batch++, .n = n };
+	struct bench_batch b = { .test = r->test, .batch = r->batch++, .n = n, .bare = r->bare };
 	struct bench_side *s = r->s;
 	uint64_t kept = r->n;
 	void *sums = NULL;
 	size_t n_sums = 0;
 	int ret = -1;
 
-	b.total = r->total += n * r->order->again;
+	b.total = r->total += r->bare ? n : n * r->order->again;
 	if (batch_fill(s, &b, &sums, &n_sums) < 0)
 		return -1;
 	bench_doing(s, "a transfer");
-	for (uint64_t i = 0; i < n * r->order->again; i++) {
-		uint64_t local = 0, ns = transfer(s, i % n, &local);
-
-		if (!ns)
-			goto out;
-		if (!timed || kept == r->order->iters)
-			continue;
-		r->local[kept] = local;
-		r->times[kept++] = ns;
-	}
-	ret = batch_check(s, &b, sums, n_sums);
+	if (transfers(r, n, timed, &kept) == 0)
+		ret = batch_check(s, &b, sums, n_sums);
 	if (ret == 0)
 		r->n = kept;
-out:
 	free(sums);
 	return ret;
 }
@@ -184,6 +203,53 @@ static int warm_up(struct run *r)
 	return 0;
 }
 
+/* One block of transfers, and the time that all of them took. */
+static int block_run(struct run *r, uint64_t n, bool bare, uint64_t *ret_ns)
+{
+	int ret;
+
+	r->n = 0;
+	r->bare = bare;
+	ret = batch_run(r, n, true);
+	*ret_ns = r->bare_ns;
+	if (!bare)
+		*ret_ns = 0;
+	for (uint64_t i = 0; i < r->n; i++)
+		*ret_ns += r->times[i];
+	r->bare = false;
+	return ret;
+}
+
+/*
+ * What the engine adds to the library: the same transfers of the same endpoints and memory, by
+ * turns with the engine and bare, E B B E, so that what changes slowly is the same for both.
+ */
+static int overhead_run(struct run *r)
+{
+	const struct bench_order *o = r->order;
+	const uint64_t n = o->iters < r->s->test->slots ? o->iters : r->s->test->slots;
+	uint64_t *ns[2] = { calloc((size_t)o->overhead * 2, sizeof(**ns)),
+			    calloc((size_t)o->overhead * 2, sizeof(**ns)) };
+	int ret = 0;
+
+	if (!r->s->engine->bare || r->s->remote || r->s->test->read || r->s->test->count != 1)
+		ret = bench_fail(
+			r->s, PROBE_CAUSE_ENVIRONMENT,
+			"--overhead is for single blocks that libfabric writes on one host");
+	if (!ns[0] || !ns[1])
+		ret = bench_fail(r->s, PROBE_CAUSE_ENVIRONMENT, "out of memory");
+	for (uint64_t i = 0; i < o->overhead * 4 && ret == 0; i++) {
+		bool bare = i % 4 == 1 || i % 4 == 2;
+
+		ret = block_run(r, n, bare, &ns[bare][i / 2]);
+	}
+	if (ret == 0)
+		bench_print_overhead(r->s, o, n, ns[0], ns[1]);
+	free(ns[0]);
+	free(ns[1]);
+	return ret;
+}
+
 static int test_run(struct run *r)
 {
 	const struct bench_order *o = r->order;
@@ -194,6 +260,8 @@ static int test_run(struct run *r)
 		return -1;
 	if (warm_up(r) < 0)
 		return -1;
+	if (o->overhead)
+		return overhead_run(r);
 	start = probe_now_ns();
 	waited = bench_waited(r->s);
 	for (r->n = 0; r->n < o->iters;) {
@@ -246,6 +314,8 @@ static int serve_batch(struct bench_side *s, const struct bench_batch *b)
 		       s->test->read ? want : 0) < 0)
 		goto out;
 	bench_doing(s, "the wait for transfers");
+	if (b->bare && s->engine->bare(s, b->n) < 0)
+		goto out;
 	if (await(s, BENCH_SUMS, &sums, &n) < 0)
 		goto out;
 	bench_doing(s, "the wait for notifications");
@@ -274,7 +344,8 @@ out:
 static bool batch_ok(const struct bench_side *s, const struct bench_batch *b, size_t n)
 {
 	return n == sizeof(*b) && b->test < s->spec.n_tests && b->n &&
-	       b->n <= s->spec.test[b->test].slots && b->total >= b->n;
+	       (!b->bare || s->engine->bare) && b->n <= s->spec.test[b->test].slots &&
+	       b->total >= b->n;
 }
 
 int bench_serve(struct bench_side *s)

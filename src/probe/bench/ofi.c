@@ -303,5 +303,6 @@ const struct bench_engine bench_ofi = {
 	.poll = ofi_poll,
 	.progress = ofi_progress,
 	.arrived = ofi_arrived,
+	.bare = ofi_bare,
 	.close = ofi_close,
 };

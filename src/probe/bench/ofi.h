@@ -87,4 +87,8 @@ int ofi_rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsig
 /* What completed on all rails; counts it in x. */
 int ofi_reap(struct bench_side *s, struct ofi *x);
 
+/* ---- ofi_bare.c ---- */
+
+int ofi_bare(struct bench_side *s, uint64_t n);
+
 #endif

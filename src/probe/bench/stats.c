@@ -107,6 +107,30 @@ static void put_list(FILE *out, const char *key, const char *s)
 	fputc(']', out);
 }
 
+static void put_blocks(FILE *out, const char *key, const uint64_t *v, uint64_t n)
+{
+	fprintf(out, ",\"%s\":[", key);
+	for (uint64_t i = 0; i < n; i++)
+		fprintf(out, "%s%llu", i ? "," : "", (unsigned long long)v[i]);
+	fputc(']', out);
+}
+
+void bench_print_overhead(struct bench_side *s, const struct bench_order *order, uint64_t n,
+			  const uint64_t *engine, const uint64_t *bare)
+{
+	FILE *out = order->out;
+
+	fputs("{\"schema\":\"kvpath.probe-bench/1\",\"kind\":\"overhead\",\"engine\":", out);
+	probe_json_str(out, s->spec.engine);
+	fprintf(out, ",\"size\":%llu,\"n\":%llu", (unsigned long long)s->test->size,
+		(unsigned long long)n);
+	put_blocks(out, "engine_ns", engine, order->overhead * 2);
+	put_blocks(out, "bare_ns", bare, order->overhead * 2);
+	fputs("}\n", out);
+	fflush(out);
+	atomic_fetch_add_explicit(&s->shared->finished, 1, memory_order_relaxed);
+}
+
 void bench_print_run(struct bench_side *s, const struct bench_order *order,
 		     const struct bench_stats *st)
 {

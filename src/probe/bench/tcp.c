@@ -159,7 +159,7 @@ static int tcp_progress(struct bench_side *s)
 			       { .fd = t->fd, .events = POLLIN } };
 
 	if (poll(p, s->role == PROBE_TARGET ? 2 : 1, TCP_WAIT_MS) <= 0)
-		return 0;
+		return 1;
 	/* The link first: what comes after it on the data connection may be its end. */
 	if (p[0].revents)
 		return 1;
