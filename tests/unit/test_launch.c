@@ -23,6 +23,26 @@ static const char recipe[] = "name: x y\n"
 			     "benchmark: {command: 'c --url {nginx_url} {{x}}'}\n"
 			     "other: 1\n";
 
+/* Backends whose commands follow from more than their flags. */
+#define SRTCTL                                                                                     \
+	"name: s\nmodel: {path: /m, container: /i, precision: fp4}\n"                              \
+	"resources: {gpu_type: gb200, gpus_per_node: 4, prefill_nodes: 1, decode_nodes: 2, "       \
+	"decode_workers: 1}\n"
+static const char *const backends[] = {
+	SRTCTL "backend:\n"
+	       "  type: trtllm\n"
+	       "  trtllm_config:\n"
+	       "    prefill:\n"
+	       "      a: {b: \"c\"}\n"
+	       "      d: |\n"
+	       "        e\n"
+	       "      f: 'g' # h\n"
+	       "    decode: {a: 1}\n",
+	SRTCTL "backend: {type: vllm, connector: nixl, vllm_config: {prefill: {x: [1, 2]}, "
+	       "decode: {data-parallel-size: 8}}}\n",
+	SRTCTL "backend: {type: kvpath-bench, config: {prefill: {engine: tcp, tokens: 3}}}\n",
+};
+
 /* A file of this text; its name. */
 static const char *write_temp(struct kv_arena *a, const char *text, size_t n)
 {
@@ -227,25 +247,61 @@ static void test_bash_reads_the_words_back(void **state)
 	kv_arena_free(a);
 }
 
+/* Reads it, plans it and prints it, as far as it goes; what it says where it does not. */
+static void go_through(const char *text, size_t n)
+{
+	const struct kv_launch_how how = { .place = KV_PLACE_HOST,
+					   .program = "/k/bin/kvpath",
+					   .backend = "LIBFABRIC",
+					   .check = true };
+	struct kv_arena *a = kv_arena_new();
+	kv_strv self = { 0 };
+	struct kv_err err = { 0 };
+	struct kv_launch l;
+	struct kv_job job;
+	int r = read_text(a, text, n, &job, &err);
+
+	if (r == 0)
+		r = kv_launch_plan(&job, &how, &l, &err);
+	assert_true(r == 0 || (r < 0 && *err.msg));
+	if (r == 0) {
+		char *out = NULL;
+		size_t out_n;
+		FILE *f = open_memstream(&out, &out_n);
+
+		kv_launch_print(f, &l, &self);
+		fclose(f);
+		free(out);
+	}
+	kv_arena_free(a);
+}
+
 static void test_every_cut_of_a_recipe(void **state)
 {
 	(void)state;
-	for (size_t n = 0; n < strlen(recipe); n++) {
-		struct kv_arena *a = kv_arena_new();
-		const struct kv_launch_how how = { .place = KV_PLACE_HOST,
-						   .program = "/k/bin/kvpath",
-						   .backend = "LIBFABRIC",
-						   .check = true };
-		struct kv_err err = { 0 };
-		struct kv_launch l;
-		struct kv_job job;
-		int r = read_text(a, recipe, n, &job, &err);
+	for (size_t n = 0; n < strlen(recipe); n++)
+		go_through(recipe, n);
+	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
+		for (size_t n = strlen(SRTCTL); n <= strlen(backends[i]); n++)
+			go_through(backends[i], n);
+}
 
-		if (r == 0)
-			r = kv_launch_plan(&job, &how, &l, &err);
-		assert_true(r == 0 || (r < 0 && *err.msg));
-		kv_arena_free(a);
-	}
+/* The engine's file is what the recipe has, to the last key. */
+static void test_engine_of_trtllm(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_err err = { 0 };
+	struct kv_job job;
+
+	(void)state;
+	assert_int_equal(read_text(a, backends[0], strlen(backends[0]), &job, &err), 0);
+	assert_non_null(strstr(job.roles.v[0].setup, "      a: {b: \"c\"}\n"
+						     "      d: |\n"
+						     "        e\n"
+						     "      f: '\\''g'\\'' # h' >"));
+	assert_non_null(strstr(job.roles.v[1].setup, "'{a: 1}' >"));
+	assert_int_equal(job.roles.v[1].tasks, 4);
+	kv_arena_free(a);
 }
 
 int main(void)
@@ -257,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_names_of_secrets),
 		cmocka_unit_test(test_bash_reads_the_words_back),
 		cmocka_unit_test(test_every_cut_of_a_recipe),
+		cmocka_unit_test(test_engine_of_trtllm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
