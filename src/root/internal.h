@@ -29,6 +29,8 @@ struct kv_root {
 	struct kv_map *dirs;                /* see resolve.c */
 	struct kv_map *lists;               /* resolved path -> kv_dirents, sorted */
 	KV_VEC(struct kv_known_dev) devs;
+	struct kv_map *mounts; /* places of a live root's mounts; NULL where they are not known */
+	bool mounts_read;
 	struct kv_file *files;  /* opened and not closed yet */
 	struct kv_notes *notes; /* where answers are noted; NULL */
 	kv_strv denied;         /* see kv_root_denied() */
@@ -48,6 +50,9 @@ int kv_overlay_lstat(struct kv_root *r, const char *real, struct kv_stat *ret);
 int kv_overlay_readlink(struct kv_root *r, const char *real, const char **ret);
 int kv_overlay_list(struct kv_root *r, const char *real, bool walk, struct kv_arena *a,
 		    kv_dirents *ret);
+
+/* False where the directory of a live root is surely no mount's place. */
+bool kv_root_may_be_mount(struct kv_root *r, const char *real);
 
 /* Where the path leads, and what is there. 0 or -errno. */
 int kv_root_resolve(struct kv_root *r, const char *path, unsigned flags, const char **ret,

@@ -179,6 +179,9 @@ bool kv_root_is_local(struct kv_root *r, const char *guest)
 
 	if (base->ops->was_remote)
 		return !base->ops->was_remote(base, guest + 1);
+	/* It lies where its parent does, which a walk has come through. Noted is what is asked. */
+	if (!r->notes && !kv_root_may_be_mount(r, guest))
+		return true;
 	r->is_aside = true;
 	local = ask_local(r, guest);
 	r->is_aside = false;

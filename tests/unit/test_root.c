@@ -1,11 +1,13 @@
 /* Resolving inside a root: links, escapes, layers, mounts. */
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "root/root.h"
+#include "root/internal.h"
 
 #include <cmocka.h>
 
@@ -214,6 +216,50 @@ static void test_many_directories(void **state)
 	assert_string_equal(slurp("/d0/f"), "x");
 }
 
+/* Whether the kernel says so; false where it is older than the question (Linux 5.8). */
+static bool is_mount(const char *dir)
+{
+	struct statx st;
+
+	return statx(AT_FDCWD, dir, AT_SYMLINK_NOFOLLOW, 0, &st) == 0 &&
+	       (st.stx_attributes & st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT);
+}
+
+/* Every mount is known as one, also one whose name has what a line of mountinfo can not. */
+static void test_mounts_of_a_live_root(void **state)
+{
+	static const char *const below[] = { "a b", "back\\slash", "new\nline", "plain" };
+	struct kv_root *live;
+	kv_dirents list = { 0 };
+	struct kv_dirent *d;
+	bool own =
+		unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	char path[4096];
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(below); i++) {
+		snprintf(path, sizeof(path), "%s/%s", top, below[i]);
+		assert_int_equal(mkdir(path, 0755), 0);
+		own = own && mount("kvpath-test", path, "tmpfs", 0, NULL) == 0;
+	}
+	assert_int_equal(kv_root_open(arena, "/", &live, NULL), 0);
+	assert_int_equal(kv_root_list(live, "/", &list), 0);
+	kv_vec_each (d, &list) {
+		snprintf(path, sizeof(path), "/%s", d->name);
+		assert_true(!is_mount(path) || kv_root_may_be_mount(live, path));
+	}
+	for (size_t i = 0; i < KV_ARRAY_SIZE(below); i++) {
+		snprintf(path, sizeof(path), "%s/%s", top, below[i]);
+		assert_true(!own || kv_root_may_be_mount(live, path));
+		if (own)
+			umount(path);
+	}
+	assert_true(!live->mounts || !kv_root_may_be_mount(live, top));
+	kv_root_close(live);
+	/* Of any other root nothing is known. */
+	assert_true(kv_root_may_be_mount(root, "/"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +274,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_layers_of_a_plan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_list_is_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_directories, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mounts_of_a_live_root, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
