@@ -387,7 +387,7 @@ srtctl_backend() {
 	on "$TWO"
 	into salloc --nodes=1 "$cluster/bin/kvpath" launch -o "$logs" --no-container --no-check "$example/stand-in.yaml"
 	ended 0
-	says 'prefill_0 on n0 -> decode_0 on n0: GLM-4.7, 256 tokens, one of 4 ranks, fp8' '  tcp ' '736 x 16 KiB' 'GB/s'
+	says 'prefill_0 on n0 -> decode_0 on n0: GLM-4.7, 256 tokens, one of 4 ranks, fp8' '  tcp ' '736 x 16 KiB' 'B/s'
 	nothing_left
 }
 
