@@ -149,6 +149,7 @@ unset KVPATH_CRASH_STRIDE
 if [ "${built:-}" = yes ]; then
 	oracle
 	counted "scenarios" tests/scenarios/scenarios.py
+	counted "hosts that can not be read" tests/hosts/unreadable.py
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# A share of the points; `make kill-test` takes every one.
 	counted "killed at system calls" tests/kill.sh 37

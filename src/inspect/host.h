@@ -108,6 +108,7 @@ struct kv_host {
 	struct kv_modules modules;
 	KV_VEC(struct kv_cover) covers;
 	struct kv_limits limits;
+	const kv_untolds *untold;
 };
 
 struct kv_host *kv_host_collect(struct kv_sysroot *s);
@@ -117,6 +118,10 @@ size_t kv_host_efas(const struct kv_host *h);
 size_t kv_host_usable_efas(const struct kv_host *h);
 bool kv_verbs_is_efa(const struct kv_verbs *v);
 bool kv_verbs_usable(const struct kv_verbs *v);
+/* Whether something below one of these places, of which a NULL ends the list, could not be told. */
+bool kv_host_is_untold(const struct kv_host *h, const char *const *places);
+/* What of the devices could not be told may be one more, or why one is left out. */
+bool kv_host_hides_devices(const struct kv_host *h);
 /* Why it is not usable, in words; NULL where it is. */
 const char *kv_verbs_problem(const struct kv_verbs *v);
 

@@ -52,6 +52,9 @@ static bool exempt(struct kv_sysroot *s)
 	const char *caps = status ? after(status, "CapEff:") : NULL;
 	unsigned long inside, outside, n;
 
+	if (status && !caps)
+		kv_sysroot_odd(s, "/proc/self/status");
+
 	return caps && map && (strtoull(caps, NULL, 16) >> CAP_IPC_LOCK_BIT & 1) &&
 	       sscanf(map, "%lu %lu %lu", &inside, &outside, &n) == 3 && inside == 0 &&
 	       outside == 0 && n == UINT32_MAX;
@@ -62,8 +65,11 @@ static void find_memlock(struct kv_limits *l, struct kv_sysroot *s)
 	const char *text = kv_sysroot_value(s, "/proc/self", "limits");
 	const char *soft = text ? after(text, "Max locked memory") : NULL, *hard;
 
-	if (!soft || !amount(soft, &l->memlock))
+	if (!soft || !amount(soft, &l->memlock)) {
+		if (text)
+			kv_sysroot_odd(s, "/proc/self/limits");
 		return;
+	}
 	hard = soft + strcspn(soft, " ");
 	hard += strspn(hard, " ");
 	if (!amount(hard, &l->memlock_hard))
@@ -83,7 +89,9 @@ static void lowest(struct kv_sysroot *s, const char *top, const char *below, con
 		const char *text = kv_sysroot_value(s, dir, name);
 		uint64_t v;
 
-		if (text && amount(text, &v) && v < *ret) {
+		if (text && !amount(text, &v)) {
+			kv_sysroot_odd(s, kv_join(a, dir, name));
+		} else if (text && v < *ret) {
 			*ret = v;
 			*ret_file = kv_join(a, dir, name);
 		}

@@ -21,8 +21,10 @@ static bool number(struct kv_sysroot *s, const char *dir, const char *name, unsi
 	if (!text)
 		return false;
 	v = strtoul(text, &end, 16);
-	if (end == text || *end || v > UINT32_MAX)
+	if (end == text || *end || v > UINT32_MAX) {
+		kv_sysroot_odd(s, kv_join(kv_sysroot_arena(s), dir, name));
 		return false;
+	}
 	*ret = (unsigned)v;
 	return true;
 }
@@ -51,7 +53,7 @@ static void add(kv_pcis *list, struct kv_sysroot *s, const char *address, unsign
 	if (kv_sysroot_real(s, dir, &p->path) < 0)
 		p->path = NULL;
 	p->driver = kv_sysroot_target(s, kv_join(a, dir, "driver"));
-	p->numa = numa ? atoi(numa) : -1;
+	p->numa = numa && *numa >= '0' && *numa <= '9' ? atoi(numa) : -1;
 	if (!efa)
 		return;
 	p->uverbs = own_uverbs(s, dir);

@@ -84,10 +84,10 @@ const char *kv_verbs_problem(const struct kv_verbs *v)
 		return NULL;
 	if (!v->open.there)
 		return "the device node does not exist here";
-	if (!v->open.right)
-		return "what stands in the device node's place is not this device";
 	if (v->open.error == EACCES)
 		return "this user may not open it for reading and writing";
+	if (!v->open.right)
+		return "what stands in the device node's place is not this device";
 	if (v->open.error == EPERM)
 		return "open: Operation not permitted, as the device cgroup answers";
 	return strerror(v->open.error);

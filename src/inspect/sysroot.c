@@ -15,6 +15,7 @@ struct kv_sysroot {
 	struct kv_env env;
 	bool has_env, has_no_host;
 	kv_askeds asked;
+	kv_untolds untold;
 };
 
 /* ---- the index of a recorded tree ---- */
@@ -148,9 +149,29 @@ const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s)
 
 /* ---- files ---- */
 
+const kv_untolds *kv_sysroot_untold(const struct kv_sysroot *s)
+{
+	return &s->untold;
+}
+
+static void add_untold(struct kv_sysroot *s, const char *path, const char *why)
+{
+	for (size_t i = 0; i < s->untold.n; i++)
+		if (kv_streq(s->untold.v[i].path, path))
+			return;
+	kv_vec_push(s->arena, &s->untold, ((struct kv_untold){ kv_strdup(s->arena, path), why }));
+}
+
+void kv_sysroot_odd(struct kv_sysroot *s, const char *path)
+{
+	add_untold(s, path, "what it holds is not of its kind");
+}
+
 static int answer(struct kv_sysroot *s, enum kv_question question, const char *path, int error,
 		  const char *text)
 {
+	if (error < 0 && error != -ENOENT && error != -ENOTDIR && question != KV_ASKED_NODE)
+		add_untold(s, path, strerror(-error));
 	kv_vec_push(s->arena, &s->asked,
 		    ((struct kv_asked){ question, kv_strdup(s->arena, path), error, text, { 0 } }));
 	return error;
@@ -163,6 +184,9 @@ int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret)
 
 	if (e == 0)
 		e = kv_root_slurp(s->root, path, MAX_TEXT, &text);
+	/* No attribute of sysfs is less than a newline: a copy that got nothing of it. */
+	if (e == 0 && !text.n && s->path && kv_starts(path, "/sys/"))
+		e = -ENODATA;
 	if (e < 0)
 		return answer(s, KV_ASKED_TEXT, path, e, NULL);
 	if (text.n && text.p[text.n - 1] == '\n')
@@ -173,7 +197,7 @@ int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret)
 
 const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *name)
 {
-	const char *text;
+	const char *text = NULL;
 
 	return kv_sysroot_text(s, kv_join(s->arena, dir, name), &text) < 0 ? NULL : text;
 }

@@ -41,6 +41,14 @@ struct kv_asked {
 
 typedef KV_VEC(struct kv_asked) kv_askeds;
 
+/* What is there and tells nothing: it could not be read, or what it holds is not what stands there
+ * on any host. */
+struct kv_untold {
+	const char *path, *why;
+};
+
+typedef KV_VEC(struct kv_untold) kv_untolds;
+
 /* path: a recorded tree, a directory or a tar; NULL for this machine. */
 int kv_sysroot_open(struct kv_arena *a, const char *path, struct kv_sysroot **ret,
 		    struct kv_err *err);
@@ -52,6 +60,10 @@ const char *kv_sysroot_path(const struct kv_sysroot *s);
 struct kv_root *kv_sysroot_files(const struct kv_sysroot *s);
 /* What was asked so far, in order. */
 const kv_askeds *kv_sysroot_asked(const struct kv_sysroot *s);
+/* The questions so far that ended so, each path once. */
+const kv_untolds *kv_sysroot_untold(const struct kv_sysroot *s);
+/* Notes that the text of this file is not of its kind. */
+void kv_sysroot_odd(struct kv_sysroot *s, const char *path);
 /* False for a recording of a target that was on no host. */
 bool kv_sysroot_has_host(const struct kv_sysroot *s);
 /* The environment that was recorded; NULL where none was. */

@@ -60,7 +60,8 @@ static bool leaves_efa_out(const struct kv_facts *f, const char *v)
 /* Names that no usable device of this host has. Without a host nothing is known. */
 static bool names_no_device(const struct kv_facts *f, const char *v)
 {
-	if (!f->host || !kv_host_usable_efas(f->host) || kv_streq(v, "all"))
+	if (!f->host || !kv_host_usable_efas(f->host) || kv_streq(v, "all") ||
+	    kv_host_hides_devices(f->host))
 		return false;
 	for (size_t i = 0; i < f->host->verbs.n; i++)
 		if (kv_verbs_is_efa(&f->host->verbs.v[i]) &&

@@ -129,3 +129,32 @@ void kv_rule_huge_pages(const struct kv_facts *f, struct kv_findings *out)
 		"give the job huge pages (Kubernetes: hugepages-2Mi), or set "
 		"FI_EFA_USE_HUGE_PAGE=0 where fork fails for lack of memory");
 }
+
+#define MAX_SHOWN 8
+
+/* What only a warning rests on changes no verdict. */
+void kv_rule_untold_host(const struct kv_facts *f, struct kv_findings *out)
+{
+	static const char *const deciding[] = {
+		"/sys/class",         "/sys/bus",          "/sys/module",
+		"/sys/devices",       "/proc/self/limits", "/proc/self/status",
+		"/proc/self/uid_map", "/proc/driver",      NULL
+	};
+	struct kv_finding *fi;
+	bool decides;
+
+	if (!f->host || !f->host->untold->n)
+		return;
+	decides = kv_host_is_untold(f->host, deciding);
+	fi = kv_find(out, decides ? KV_WARNING : KV_INFO,
+		     "%zu places of this host could not be read, or hold what no host has there: "
+		     "what they would say is not known",
+		     f->host->untold->n);
+	fi->of_host = true;
+	fi->cannot_tell = decides;
+	for (size_t i = 0; i < f->host->untold->n && i < MAX_SHOWN; i++)
+		kv_show(out, fi, f->host->untold->v[i].path, "%s", f->host->untold->v[i].why);
+	kv_mend(out, fi, false,
+		"run kvpath as a user who can read them, or record the host anew: kvpath check "
+		"--record");
+}

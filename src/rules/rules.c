@@ -100,6 +100,24 @@ static void weaken(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+/* The same for the host: what a device is, and what its driver can, is read there. */
+static void weaken_host(const struct kv_facts *f, struct kv_findings *out)
+{
+	static const char *const devices[] = { "/sys/class", "/sys/bus", "/sys/module",
+					       "/proc/driver", NULL };
+	static const char *const process[] = { "/proc/self/status", "/proc/self/uid_map", NULL };
+
+	for (size_t i = 0; f->host && i < out->list.n; i++) {
+		struct kv_finding *fi = &out->list.v[i];
+
+		if (!fi->of_host || fi->severity != KV_ERROR || fi->cannot_tell ||
+		    !kv_host_is_untold(f->host, kv_streq(fi->id, "KV317") ? process : devices))
+			continue;
+		fi->severity = KV_WARNING;
+		fi->cannot_tell = true;
+	}
+}
+
 static enum kv_verdict draw_verdict(const struct kv_findings *out)
 {
 	enum kv_verdict v = KV_READY;
@@ -124,6 +142,7 @@ void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret)
 		rules[i].fn(f, ret);
 	}
 	weaken(f, ret);
+	weaken_host(f, ret);
 	kv_findings_sort(ret);
 	ret->verdict = draw_verdict(ret);
 }
