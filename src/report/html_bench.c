@@ -10,6 +10,7 @@
 struct run {
 	const char *engine, *provider, *op, *mem, *name;
 	double count, size, iters, p50, p90, p99, max, rate; /* seconds, bytes a second */
+	double link; /* bytes a second that this host's links can carry; 0: not known */
 	bool intact, main, busy;
 };
 typedef KV_VEC(struct run) run_list;
@@ -29,6 +30,7 @@ static void add_run(struct kv_arena *a, const struct kv_docs *docs, const json_t
 		.p99 = kv_json_num(o, "p99_us") / 1e6,
 		.max = kv_json_num(o, "max_us") / 1e6,
 		.rate = kv_json_num(o, "bytes_per_s"),
+		.link = kv_json_num(o, "link_bytes_per_s"),
 		.intact = json_is_true(json_object_get(o, "intact")),
 		.busy = kv_rate_busy(o),
 	};
@@ -132,6 +134,69 @@ static void put_bars(struct kv_html *h, const run_list *all)
 			kv_time_text(h->arena, r->p50), kv_bytes_text(h->arena, r->rate),
 			100 * r->p50 / same.v[0].p50,
 			i ? kv_strf(h->arena, "%.1f times", same.v[0].p50 / r->p50) : "");
+	}
+	kv_html_table_end(h);
+}
+
+/* ---- bars: of what the links can carry, each way's best ---- */
+
+static bool has_link(const struct run *r)
+{
+	return shown(r) && r->rate > 0 && r->link > 0;
+}
+
+static bool same_way(const struct run *a, const struct run *b)
+{
+	return kv_streq(a->name, b->name) && kv_streq(a->op, b->op) && kv_streq(a->mem, b->mem);
+}
+
+static void best_of_link(struct kv_arena *a, const run_list *all, run_list *ret)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		const struct run *r = &all->v[i];
+		size_t k = 0;
+
+		if (!has_link(r))
+			continue;
+		while (k < ret->n && !same_way(&ret->v[k], r))
+			k++;
+		if (k == ret->n)
+			kv_vec_push(a, ret, *r);
+		else if (r->rate / r->link > ret->v[k].rate / ret->v[k].link)
+			ret->v[k] = *r;
+	}
+}
+
+static void put_links(struct kv_html *h, const run_list *all)
+{
+	struct kv_arena *a = h->arena;
+	run_list best = { 0 };
+
+	best_of_link(a, all, &best);
+	if (!best.n)
+		return;
+	kv_html(h,
+		"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rate beside the "
+		"link\"><table class=\"bars\">\n<caption>Rate beside what this host's links can "
+		"carry: each way's best shape</caption>\n"
+		"<thead><tr><th scope=\"col\">Way</th><th scope=\"col\">Shape</th>"
+		"<th scope=\"col\" class=\"n\">Rate</th><th scope=\"col\" class=\"n\">Link</th>"
+		"<th scope=\"col\">Of the link</th><th scope=\"col\" class=\"n\">Share</th></tr>"
+		"</thead>\n<tbody>\n");
+	for (size_t i = 0; i < best.n && i < KV_HTML_ROWS; i++) {
+		const struct run *r = &best.v[i];
+		double share = 100 * r->rate / r->link;
+
+		kv_html(h,
+			"<tr%s><th scope=\"row\">%s</th><td>%s</td><td class=\"n\">%s/s</td>"
+			"<td class=\"n\">%s/s</td><td class=\"bar\"><svg aria-hidden=\"true\">"
+			"<rect x=\"0\" y=\"2\" height=\"14\" width=\"%.2f%%\"/></svg></td>"
+			"<td class=\"n\">%s</td></tr>\n",
+			r->main ? " class=main" : "",
+			r->busy ? kv_strf(a, "%s (busy machine)", r->name) : r->name,
+			shape_text(a, r), kv_bytes_text(a, r->rate), kv_bytes_text(a, r->link),
+			share < 100 ? share : 100,
+			share < 10 ? kv_strf(a, "%.1f%%", share) : kv_strf(a, "%.0f%%", share));
 	}
 	kv_html_table_end(h);
 }
@@ -306,6 +371,7 @@ void kv_html_bench(struct kv_html *h, const struct kv_docs *docs)
 	kv_html_section(h, "Measured");
 	put_busy(h, &all);
 	put_bars(h, &all);
+	put_links(h, &all);
 	put_plots(h, &all);
 	put_runs(h, &all);
 	kv_html_end(h);
