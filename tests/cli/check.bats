@@ -186,3 +186,45 @@ schema='
 	run bash -c '"$1" check "$2" 2>&1 >&- | head -c 2000; "$1" check "$2" 2>&1 | head -n 1 >/dev/null' _ "$KVPATH" "$container"
 	[[ $output != *"ore dumped"* && $output != *egmentation* ]]
 }
+
+# What is the same container looks the same: other names and mounts of its directory, other users and places that
+# kvpath is started from, files that have nothing to do with it, a library directory that is a link.
+@test "check: the same container says the same, wherever and however it lies" {
+	container
+	# shellcheck disable=SC2016
+	into env "TOP=$BATS_TEST_TMPDIR" "LOW=$container" "KV=$KVPATH" unshare --mount --propagation private bash -euc '
+		cd "$TOP"
+		mount -t tmpfs -o mode=755 kvpath-same .
+		cd "$TOP"
+		mkdir up work root "other näme" "other näme/ro"
+		said() {
+			"$@" >said.json || [ $? -eq 1 ]
+			jq -S "del(.target.path)" said.json | sed s,/srv/lib/python,/usr/local/lib/python,g
+		}
+		same() {
+			said "${@:2}" >this
+			cmp -s this first || { echo "$1:"; diff first this | head -n 20; exit 1; }
+		}
+		said "$KV" check --json "$LOW" >first
+		grep -q KV101 first
+		same "from within" env -C "$LOW" "$KV" check --json .
+		same "another locale" env LC_ALL=tr_TR.UTF-8 TZ=Asia/Tokyo "$KV" check --json "$LOW/"
+		mount --bind "$LOW" "other näme/ro"
+		mount -o remount,bind,ro "other näme/ro"
+		same "another name, read-only" "$KV" check --json "other näme/ro"
+		mount -t overlay -o "lowerdir=$LOW,upperdir=up,workdir=work" overlay root
+		ln -s root link
+		same "an overlay, through a link" "$KV" check --json link
+		chown -h 1234:1234 root
+		mkdir -p root/srv/data root/home/user/.cache
+		for i in {1..40}; do echo x >root/srv/data/lib$i.so; done
+		same "files besides, another owner" "$KV" check --json root
+		mkdir empty
+		same "mounts" "$KV" check --json --mount "$TOP/empty:/a" --mount "$TOP/up:/b" root
+		same "mounts in another order" "$KV" check --json --mount "$TOP/up:/b" --mount "$TOP/empty:/a" root
+		mv root/usr/local/lib root/srv/lib
+		ln -s /srv/lib root/usr/local/lib
+		same "its libraries through a link" "$KV" check --json root
+	'
+	ended 0
+}
