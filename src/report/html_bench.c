@@ -179,7 +179,7 @@ static void put_links(struct kv_html *h, const run_list *all)
 		"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rate beside the "
 		"link\"><table class=\"bars\">\n<caption>Rate beside what this host's links can "
 		"carry: each way's best shape</caption>\n"
-		"<thead><tr><th scope=\"col\">Way</th><th scope=\"col\">Shape</th>"
+		"<thead><tr><th scope=\"col\">Way</th><th scope=\"col\" class=\"n\">Shape</th>"
 		"<th scope=\"col\" class=\"n\">Rate</th><th scope=\"col\" class=\"n\">Link</th>"
 		"<th scope=\"col\">Of the link</th><th scope=\"col\" class=\"n\">Share</th></tr>"
 		"</thead>\n<tbody>\n");
@@ -188,7 +188,8 @@ static void put_links(struct kv_html *h, const run_list *all)
 		double share = 100 * r->rate / r->link;
 
 		kv_html(h,
-			"<tr%s><th scope=\"row\">%s</th><td>%s</td><td class=\"n\">%s/s</td>"
+			"<tr%s><th scope=\"row\">%s</th><td class=\"n\">%s</td><td "
+			"class=\"n\">%s/s</td>"
 			"<td class=\"n\">%s/s</td><td class=\"bar\"><svg aria-hidden=\"true\">"
 			"<rect x=\"0\" y=\"2\" height=\"14\" width=\"%.2f%%\"/></svg></td>"
 			"<td class=\"n\">%s</td></tr>\n",
