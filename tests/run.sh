@@ -159,7 +159,7 @@ if [ "${built:-}" = yes ]; then
 	# Every kind of fault once, where time allows; `make soak` moves a million.
 	counted "bench with faults" tests/soak.py --n 1000 --seconds 40
 	# Bounded by time; the same seeds each time.
-	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 6000 --seconds 80 \
+	counted "random trees and real loaders" tests/oracle/trees/trees.py --n 4500 --seconds 60 \
 		--jobs "$(nproc)"
 fi
 if ! command -v aarch64-linux-gnu-gcc >/dev/null; then

@@ -65,6 +65,17 @@ schema='
 	json '.target.kind == "directory"'
 }
 
+@test "what lies in a directory that can be listed and not looked into is not known" {
+	open_dir
+	mkdir -p "$open/root/etc" "$open/root/opt/closed/what"
+	kv_nobody check --json "$open/root"
+	json '.verdict == "off-fabric"'
+	chmod 744 "$open/root/opt/closed"
+	kv_nobody check --json "$open/root"
+	ended 3
+	json '.verdict == "unknown" and (.findings[0] | .id == "KV203" and (.evidence | tostring | contains("/opt/closed/what")))'
+}
+
 @test "links that lead out of the root are read inside it" {
 	open=$(mktemp -d /tmp/kvpath-cli.XXXXXX)
 	mkdir -p "$open/root/etc" "$open/out"
