@@ -35,11 +35,14 @@ static void rest(struct bench_side *s, uint64_t since)
 		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
-/* One transfer, from its start to its end; the time, or 0 with the failure recorded. */
-static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t *ret_local)
+/*
+ * One transfer from start on; when it ended, or 0 with the failure recorded. That is the next one's
+ * start: a look at the clock is time, too.
+ */
+static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t start, uint64_t *ret_local)
 {
 	const struct bench_engine *e = s->engine;
-	uint64_t start = probe_now_ns(), polls = 0;
+	uint64_t polls = 0, end;
 	int r;
 
 	s->completed_ns = 0;
@@ -54,9 +57,9 @@ static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t *ret_loca
 	}
 	if (r < 0)
 		return 0;
+	end = probe_now_ns();
 	*ret_local = s->completed_ns ? s->completed_ns - start : 0;
-	start = probe_now_ns() - start;
-	return start ? start : 1;
+	return end > start ? end : start + 1;
 }
 
 /* What the other side has to say, while this one keeps the engine going. */
@@ -128,22 +131,24 @@ static int batch_check(struct bench_side *s, const struct bench_batch *b, const 
 
 static int transfers(struct run *r, uint64_t n, bool timed, uint64_t *kept)
 {
+	uint64_t start = probe_now_ns();
+
 	if (r->bare) {
-		uint64_t start = probe_now_ns();
 		int ret = r->s->engine->bare(r->s, n);
 
 		r->bare_ns = probe_now_ns() - start;
 		return ret;
 	}
 	for (uint64_t i = 0; i < n * r->order->again; i++) {
-		uint64_t local = 0, ns = transfer(r->s, i % n, &local);
+		uint64_t local = 0, end = transfer(r->s, i % n, start, &local);
 
-		if (!ns)
+		if (!end)
 			return -1;
-		if (!timed || *kept == r->order->iters)
-			continue;
-		r->local[*kept] = local;
-		r->times[(*kept)++] = ns;
+		if (timed && *kept < r->order->iters) {
+			r->local[*kept] = local;
+			r->times[(*kept)++] = end - start;
+		}
+		start = end;
 	}
 	return 0;
 }
