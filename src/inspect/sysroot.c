@@ -170,7 +170,9 @@ void kv_sysroot_odd(struct kv_sysroot *s, const char *path)
 static int answer(struct kv_sysroot *s, enum kv_question question, const char *path, int error,
 		  const char *text)
 {
-	if (error < 0 && error != -ENOENT && error != -ENOTDIR && question != KV_ASKED_NODE)
+	/* EINVAL is what is said of no link, and of an attribute that has no value now. */
+	if (error < 0 && error != -ENOENT && error != -ENOTDIR && error != -EINVAL &&
+	    question != KV_ASKED_NODE)
 		add_untold(s, path, strerror(-error));
 	kv_vec_push(s->arena, &s->asked,
 		    ((struct kv_asked){ question, kv_strdup(s->arena, path), error, text, { 0 } }));
