@@ -32,7 +32,9 @@ static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 	return 0;
 }
 
-const struct kv_backend kv_backend_bench = { "kvpath-bench", NULL, make };
+const struct kv_backend kv_backend_bench = { .name = "kvpath-bench",
+					     .settings = "config",
+					     .make = make };
 
 /* ---- pairs ---- */
 
@@ -55,10 +57,7 @@ static bool is_joined(const struct kv_job *j, const struct kv_role *r)
 /* What is said of one side alone, and the other one decides. */
 static void name_unused(struct kv_job *j, const struct kv_role *decode)
 {
-	const struct kv_yaml *map = decode->spec->flags[1];
-
-	for (const struct kv_yaml *c = map && map->kind == KV_YAML_MAP ? map->first : NULL; c;
-	     c = c->next)
+	for (const struct kv_yaml *c = kv_job_keys(decode->spec->flags[1]); c; c = c->next)
 		if (strstr(MEASURES, kv_strf(j->arena, " %s ", c->key)))
 			kv_job_left(j, c, c->key,
 				    "of a pair the prefill worker says what is measured");

@@ -37,4 +37,4 @@ static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 	return 0;
 }
 
-const struct kv_backend kv_backend_sglang = { "sglang", NULL, make };
+const struct kv_backend kv_backend_sglang = { .name = "sglang", .settings = "", .make = make };

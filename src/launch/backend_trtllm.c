@@ -110,4 +110,10 @@ static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 	return put_engine(j, role, err);
 }
 
-const struct kv_backend kv_backend_trtllm = { "trtllm", "srtctl", make };
+const struct kv_backend kv_backend_trtllm = {
+	.name = "trtllm",
+	.dialect = "srtctl",
+	.settings = "served_model_name numa_memory_bind",
+	.has_file = true,
+	.make = make,
+};

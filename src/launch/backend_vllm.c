@@ -145,4 +145,9 @@ static int make(struct kv_job *j, struct kv_role *role, struct kv_err *err)
 	return 0;
 }
 
-const struct kv_backend kv_backend_vllm = { "vllm", "srtctl", make };
+const struct kv_backend kv_backend_vllm = {
+	.name = "vllm",
+	.dialect = "srtctl",
+	.settings = "connector",
+	.make = make,
+};

@@ -12,6 +12,11 @@ static bool is_one_of(const char *text, const char *a, const char *b)
 	return kv_streq(text, a) || kv_streq(text, b);
 }
 
+const struct kv_yaml *kv_job_keys(const struct kv_yaml *map)
+{
+	return map && map->kind == KV_YAML_MAP ? map->first : NULL;
+}
+
 /* kv_cache_dtype and kv-cache-dtype are the same flag. */
 static const char *flag_name(struct kv_arena *a, const char *key)
 {
@@ -25,8 +30,7 @@ static const char *flag_name(struct kv_arena *a, const char *key)
 static const struct kv_yaml *find_flag(const struct kv_job *j, const struct kv_yaml *map,
 				       const char *name)
 {
-	for (const struct kv_yaml *c = map && map->kind == KV_YAML_MAP ? map->first : NULL; c;
-	     c = c->next)
+	for (const struct kv_yaml *c = kv_job_keys(map); c; c = c->next)
 		if (kv_streq(flag_name(j->arena, c->key), name))
 			return c;
 	return NULL;
@@ -59,9 +63,7 @@ const char *kv_job_flags(const struct kv_job *j, const struct kv_yaml *const fla
 	const char *line = "";
 
 	for (size_t i = 0; i < 2; i++)
-		for (const struct kv_yaml *c =
-			     flags[i] && flags[i]->kind == KV_YAML_MAP ? flags[i]->first : NULL;
-		     c; c = c->next) {
+		for (const struct kv_yaml *c = kv_job_keys(flags[i]); c; c = c->next) {
 			const char *name = flag_name(j->arena, c->key);
 
 			if (strstr(without, kv_strf(j->arena, " %s ", name)) ||
@@ -112,10 +114,7 @@ int kv_job_flag_number(const struct kv_job *j, const struct kv_worker_spec *w, c
 void kv_job_flags_own(struct kv_job *j, const struct kv_worker_spec *w, const char *own)
 {
 	for (size_t i = 0; i < 2; i++)
-		for (const struct kv_yaml *c = w->flags[i] && w->flags[i]->kind == KV_YAML_MAP
-						       ? w->flags[i]->first
-						       : NULL;
-		     c; c = c->next)
+		for (const struct kv_yaml *c = kv_job_keys(w->flags[i]); c; c = c->next)
 			if (strstr(own, kv_strf(j->arena, " %s ", flag_name(j->arena, c->key))))
 				kv_job_left(j, c, c->key, "kvpath launch sets this itself");
 }
@@ -124,10 +123,7 @@ void kv_job_flags_own(struct kv_job *j, const struct kv_worker_spec *w, const ch
 static int refuse_maps(const struct kv_job *j, const struct kv_worker_spec *w, struct kv_err *err)
 {
 	for (size_t i = 0; i < 2; i++)
-		for (const struct kv_yaml *c = w->flags[i] && w->flags[i]->kind == KV_YAML_MAP
-						       ? w->flags[i]->first
-						       : NULL;
-		     c; c = c->next)
+		for (const struct kv_yaml *c = kv_job_keys(w->flags[i]); c; c = c->next)
 			if (c->kind == KV_YAML_MAP || (c->kind == KV_YAML_LIST && c->first &&
 						       c->first->kind != KV_YAML_SCALAR))
 				return kv_err(err, -EINVAL,
@@ -137,18 +133,24 @@ static int refuse_maps(const struct kv_job *j, const struct kv_worker_spec *w, s
 	return 0;
 }
 
-static int make_worker(struct kv_job *j, struct kv_role *role, struct kv_err *err)
+const struct kv_backend *kv_backend_find(const char *name)
 {
 	static const struct kv_backend *const backends[] = { &kv_backend_sglang, &kv_backend_vllm,
 							     &kv_backend_trtllm,
 							     &kv_backend_bench };
-	const struct kv_worker_spec *w = role->spec;
-	const struct kv_backend *b = NULL;
-	int r;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(backends); i++)
-		if (kv_streq(backends[i]->name, w->backend))
-			b = backends[i];
+		if (kv_streq(backends[i]->name, name))
+			return backends[i];
+	return NULL;
+}
+
+static int make_worker(struct kv_job *j, struct kv_role *role, struct kv_err *err)
+{
+	const struct kv_worker_spec *w = role->spec;
+	const struct kv_backend *b = kv_backend_find(w->backend);
+	int r;
+
 	if (!b || (b->dialect && !kv_streq(b->dialect, j->dialect)))
 		return kv_err(
 			err, -ENOTSUP,
@@ -160,7 +162,7 @@ static int make_worker(struct kv_job *j, struct kv_role *role, struct kv_err *er
 				    "launch starts it from recipes of %s alone",
 				    j->dialect, b->dialect)
 			  : "kvpath launch does not know it");
-	r = b == &kv_backend_trtllm ? 0 : refuse_maps(j, w, err);
+	r = b->has_file ? 0 : refuse_maps(j, w, err);
 	return r < 0 ? r : b->make(j, role, err);
 }
 

@@ -232,7 +232,9 @@ static void add_client(struct reading *rd)
 static void name_rest(struct reading *rd)
 {
 	const struct kv_yaml *root = rd->root, *install = kv_job_get(root, "dynamo");
-	const char *backend = kv_job_text(root, "backend.type");
+	const char *backend = kv_job_text(root, "backend.type"),
+		   *name = backend ? backend : "sglang";
+	const struct kv_backend *known = kv_backend_find(name);
 	struct kv_job *j = rd->job;
 
 	kv_job_rest(j, root, "",
@@ -248,12 +250,7 @@ static void name_rest(struct reading *rd)
 		    kv_strf(j->arena,
 			    "type prefill_environment decode_environment aggregated_environment "
 			    "%s_config %s",
-			    backend ? backend : "sglang",
-			    !backend                      ? ""
-			    : kv_streq(backend, "vllm")   ? "connector"
-			    : kv_streq(backend, "trtllm") ? "served_model_name numa_memory_bind"
-			    : kv_streq(backend, "kvpath-bench") ? "config"
-								: ""));
+			    name, known ? known->settings : ""));
 	kv_job_rest(j, kv_job_get(root, "frontend"), "frontend", "type args env");
 	kv_job_rest(j, kv_job_get(root, "infra"), "infra", "etcd_nats_dedicated_node");
 	kv_job_rest(j, kv_job_get(root, "benchmark"), "benchmark",
