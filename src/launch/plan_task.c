@@ -135,7 +135,6 @@ static const char *live_exports(const struct kv_launch *l, const struct kv_role 
 	return text;
 }
 
-/* behind: what the preamble's end leads to, and where its output goes. */
 const char *kv_plan_bash(const struct kv_launch *l, const struct kv_role *r, const char *command,
 			 const char *behind)
 {
@@ -185,8 +184,6 @@ void kv_plan_srun(const struct kv_launch *l, struct kv_step *s, const char *outp
 	kv_plan_put(l, s, kv_strf(a, "--output=" KV_LOGS_MARK "/%s", output));
 }
 
-/* The recipe's variables; those whose values are secret apart. One that the environment of launch
- * has already is that one's. */
 void kv_plan_env(const struct kv_launch *l, const struct kv_role *r, struct kv_step *s)
 {
 	struct kv_arena *a = l->job->arena;

@@ -2,7 +2,6 @@
 #include "launch/plan_parts.h"
 #include "launch/render.h"
 
-/* Waits until the frontend lists the model and every worker; the answers are Dynamo's. */
 const char *kv_plan_ready(const struct kv_job *j, unsigned workers)
 {
 	const char *models = j->served ? kv_strf(j->arena, "get /v1/models | grep -qF -- %s",

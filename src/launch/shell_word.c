@@ -6,7 +6,6 @@ char kv_lex_peek(const struct kv_lexer *x, size_t ahead)
 	return x->at < x->n && x->n - x->at > ahead ? x->s[x->at + ahead] : '\0';
 }
 
-/* Past a quoted text that begins at `at`; n where it has no end. */
 size_t kv_lex_quoted(const struct kv_lexer *x, size_t at)
 {
 	char q = x->s[at++];
@@ -17,7 +16,6 @@ size_t kv_lex_quoted(const struct kv_lexer *x, size_t at)
 	return at < x->n ? at + 1 : x->n + 1;
 }
 
-/* Past $(...), ${...} or (...), whose first bracket is at `at`; beyond n where it has no end. */
 size_t kv_lex_brackets(const struct kv_lexer *x, size_t at)
 {
 	char open = x->s[at], close = open == '{' ? '}' : ')';

@@ -1,4 +1,5 @@
 /* What stand-in workers measured, in a launch's text and document: the bench's own documents. */
+#include "report/html.h"
 #include "report/launch.h"
 #include "report/parts.h"
 #include "report/units.h"
@@ -27,16 +28,11 @@ void kv_launch_measured(struct kv_launch_result *r)
 	}
 }
 
-static double num(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
 static const char *str(const struct kv_launch_result *r, const json_t *o, const char *key)
 {
-	const char *s = json_string_value(json_object_get(o, key));
+	const char *s = kv_json_str(o, key);
 
-	return s ? kv_printable(r->arena, s) : "-";
+	return *s ? kv_printable(r->arena, s) : "-";
 }
 
 static void put_runs(FILE *out, const struct kv_launch_result *r, const json_t *doc)
@@ -47,12 +43,12 @@ static void put_runs(FILE *out, const struct kv_launch_result *r, const json_t *
 
 	json_array_foreach(json_object_get(doc, "runs"), i, o)
 	{
-		double p50 = num(o, "p50_us"), p99 = num(o, "p99_us");
+		double p50 = kv_json_num(o, "p50_us"), p99 = kv_json_num(o, "p99_us");
 
 		fprintf(out, "  %-16s %-8s %-5s %7.0f x %-9s %10s/s  p50 %s, p99 %s\n",
 			str(r, o, "engine"), str(r, o, "provider"), str(r, o, "op"),
-			num(o, "count"), kv_size_text(a, (uint64_t)num(o, "size")),
-			kv_bytes_text(a, num(o, "bytes_per_s")), kv_time_text(a, p50 / 1e6),
+			kv_json_num(o, "count"), kv_size_text(a, (uint64_t)kv_json_num(o, "size")),
+			kv_bytes_text(a, kv_json_num(o, "bytes_per_s")), kv_time_text(a, p50 / 1e6),
 			kv_time_text(a, p99 / 1e6));
 	}
 	json_array_foreach(json_object_get(doc, "engines"), i, o)

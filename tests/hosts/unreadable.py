@@ -48,34 +48,33 @@ def places(top):
                 yield path
 
 
-def unreadable(path):
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-    os.symlink(os.path.basename(path), path)
-
-
-def empty(path):
-    if os.path.islink(path) or os.path.isdir(path):
-        return False
-    with open(path, "w", encoding="utf-8"):
-        return True
-
-
-def garbage(path):
-    if os.path.islink(path) or os.path.isdir(path) or os.path.basename(path) in TEXTS:
-        return False
-    with open(path, "w", encoding="utf-8") as f:
-        f.write("\x01?\n")
-    return True
-
-
 def absent(path):
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:
         os.unlink(path)
+
+
+def unreadable(path):
+    absent(path)
+    os.symlink(os.path.basename(path), path)
+
+
+def hold(path, text):
+    """False for what is no file."""
+    if os.path.islink(path) or os.path.isdir(path):
+        return False
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return True
+
+
+def empty(path):
+    return hold(path, "")
+
+
+def garbage(path):
+    return os.path.basename(path) not in TEXTS and hold(path, "\x01?\n")
 
 
 def check(target, host):

@@ -216,9 +216,7 @@ static int block_run(struct run *r, uint64_t n, bool bare, uint64_t *ret_ns)
 	r->n = 0;
 	r->bare = bare;
 	ret = batch_run(r, n, true);
-	*ret_ns = r->bare_ns;
-	if (!bare)
-		*ret_ns = 0;
+	*ret_ns = bare ? r->bare_ns : 0;
 	for (uint64_t i = 0; i < r->n; i++)
 		*ret_ns += r->times[i];
 	r->bare = false;
