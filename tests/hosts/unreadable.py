@@ -23,7 +23,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(HERE), d) for d in ("scenarios", "o
 
 import hosts  # noqa: E402
 from oracle import KVPATH  # noqa: E402
-from scenarios import Overlay, Roots  # noqa: E402
+from scenarios import Overlay, Roots, own_mounts  # noqa: E402
 
 BROKEN = {
     "memlock is low": ["memlock:65536:65536"],
@@ -155,11 +155,7 @@ def main():
     parser.add_argument("-k", default="", metavar="TEXT", help="only places with TEXT in their path")
     parser.add_argument("--all", action="store_true", help="every place on every broken host")
     args = parser.parse_args()
-    if os.geteuid() != 0:
-        sys.exit("unreadable: needs root (it mounts an overlay)")
-    if "KVPATH_UNREADABLE_NS" not in os.environ:
-        os.environ["KVPATH_UNREADABLE_NS"] = "1"
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "--", sys.executable, *sys.argv])
+    own_mounts("unreadable")
     with tempfile.TemporaryDirectory(prefix="kvpath-unreadable-") as work:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "kvpath-unreadable", work], check=True)
         layers = Roots(work).layers("1.5.0", "F1", None)

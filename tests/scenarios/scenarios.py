@@ -388,17 +388,22 @@ def run_one(scenario, roots, at, lock):
     return failure is None
 
 
+def own_mounts(name):
+    """Goes on in a mount namespace of its own: whatever happens, nothing stays mounted."""
+    if os.geteuid() != 0:
+        sys.exit(f"{name}: needs root (it mounts overlays and runs containers)")
+    mark = f"KVPATH_{name.upper()}_NS"
+    if mark not in os.environ:
+        os.environ[mark] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "--", sys.executable, *sys.argv])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-j", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
     parser.add_argument("-k", default="", metavar="TEXT", help="only those with TEXT in their name or file")
     args = parser.parse_args()
-    if os.geteuid() != 0:
-        sys.exit("scenarios: needs root (it mounts overlays and runs containers)")
-    # A mount namespace of our own: whatever happens, nothing stays mounted.
-    if "KVPATH_SCENARIOS_NS" not in os.environ:
-        os.environ["KVPATH_SCENARIOS_NS"] = "1"
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "--", sys.executable, *sys.argv])
+    own_mounts("scenarios")
     scenarios = read_all(args.k)
     if not scenarios:
         sys.exit(f"scenarios: none has '{args.k}' in its name")
