@@ -98,6 +98,7 @@ struct bench_side {
 
 	const struct bench_test *test;
 	uint64_t completed_ns; /* when it was for the initiator; 0 where that is the end anyway */
+	bool wants_completed;  /* of this transfer; see bench_completed */
 	uint64_t events;       /* of the engine, so that a side knows that it is not idle */
 	struct bench_crowd crowd;
 	void *state; /* the engine's own */
@@ -141,6 +142,16 @@ extern const struct bench_engine bench_tcp, bench_nixl, bench_ofi, bench_ucx;
 const struct bench_engine *bench_engine_find(const char *spec, const char **ret_arg);
 
 /* Where a block lies. The peer's blocks lie in another order, as pages of a KV cache do. */
+/*
+ * A transfer is complete for its initiator, and goes on until the target knows. Only of some it is
+ * asked when: this look at the clock is part of what is timed.
+ */
+static inline void bench_completed(struct bench_side *s)
+{
+	if (s->wants_completed && !s->completed_ns)
+		s->completed_ns = probe_now_ns();
+}
+
 static inline uint64_t bench_block(const struct bench_test *t, uint64_t slot, uint64_t block)
 {
 	return (slot * t->count + block) * t->size;
@@ -222,7 +233,7 @@ struct bench_stats {
 uint64_t bench_waited(struct bench_side *s);
 /* Whether to leave the core to others in a wait that began at `since`. */
 bool bench_crowded(struct bench_crowd *c, uint64_t now, uint64_t since);
-/* Sorts v; the smallest that `percent` of all do not exceed. */
+/* Sorts v; the smallest that `percent` of all do not exceed, 0 of none. */
 uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent);
 /* Sorts v. */
 void bench_stats_make(uint64_t *v, uint64_t n, struct bench_stats *ret);

@@ -8,17 +8,21 @@
 
 #include "probe/bench/bench.h"
 
-#define POLLS_PER_LOOK 1024 /* at the clock and the link, while something is under way */
-#define POLLS_PER_REST 16
-/* A look is a system call: where it comes while data come, those wait for it. */
-#define PROGRESS_PER_LOOK 256
+#define POLLS_PER_LOOK    1024 /* at the clock and the link, while something is under way */
+#define POLLS_PER_REST    16
 #define PROGRESS_PER_REST 32
-#define NAP_NS            5000
+/* Between looks at the link: system calls, and data that come meanwhile wait for them. */
+#define LOOK_NS 200000
+#define NAP_NS  5000
+/* Of so many transfers one's completion is looked at; no divisor of a batch: not always the first.
+ */
+#define TRANSFERS_PER_COMPLETED 7
 
 struct run {
 	struct bench_side *s;
 	const struct bench_order *order;
-	uint64_t *times, *local, n; /* local: until it was complete for the initiator */
+	uint64_t *times, n;
+	uint64_t *local, n_local, until_local; /* until complete for the initiator; of some */
 	uint64_t test, batch, total;
 	bool bare;
 	uint64_t bare_ns; /* of the last batch */
@@ -27,19 +31,22 @@ struct run {
 /*
  * With fewer free cores than threads that spin, the other side, or a library's own thread, needs
  * this one's: then in naps. Where nobody wants it, a nap would be time that the transfer takes:
- * libfabric's providers over sockets move bytes only while they are asked.
+ * libfabric's providers over sockets move bytes only while they are asked. When it is now.
  */
-static void rest(struct bench_side *s, uint64_t since)
+static uint64_t rest(struct bench_side *s, uint64_t since)
 {
-	if (bench_crowded(&s->crowd, probe_now_ns(), since))
+	uint64_t now = probe_now_ns();
+
+	if (bench_crowded(&s->crowd, now, since))
 		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+	return now;
 }
 
 /*
  * One transfer from start on; when it ended, or 0 with the failure recorded. That is the next one's
  * start: a look at the clock is time, too.
  */
-static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t start, uint64_t *ret_local)
+static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t start)
 {
 	const struct bench_engine *e = s->engine;
 	uint64_t polls = 0, end;
@@ -58,7 +65,6 @@ static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t start, ui
 	if (r < 0)
 		return 0;
 	end = probe_now_ns();
-	*ret_local = s->completed_ns ? s->completed_ns - start : 0;
 	return end > start ? end : start + 1;
 }
 
@@ -68,17 +74,19 @@ static int await(struct bench_side *s, unsigned kind, void **ret, size_t *ret_n)
 	uint64_t seen = s->events, since = probe_now_ns();
 
 	while (!link_poll(s->link, 0)) {
+		uint64_t looked = probe_now_ns(), now = looked;
 		int r = 0;
 
-		for (unsigned i = 1; i <= PROGRESS_PER_LOOK && r == 0; i++) {
-			r = s->engine->progress(s);
-			if (i % PROGRESS_PER_REST)
-				continue;
+		while (now - looked < LOOK_NS) {
+			for (unsigned i = 0; i < PROGRESS_PER_REST && r == 0; i++)
+				r = s->engine->progress(s);
+			if (r)
+				break;
 			if (s->events != seen) {
 				seen = s->events;
-				since = probe_now_ns();
+				since = now;
 			}
-			rest(s, since);
+			now = rest(s, since);
 		}
 		if (r < 0)
 			return -1;
@@ -140,14 +148,17 @@ static int transfers(struct run *r, uint64_t n, bool timed, uint64_t *kept)
 		return ret;
 	}
 	for (uint64_t i = 0; i < n * r->order->again; i++) {
-		uint64_t local = 0, end = transfer(r->s, i % n, start, &local);
+		uint64_t end;
 
+		r->s->wants_completed = timed && r->until_local == 0;
+		r->until_local = (r->until_local ?: TRANSFERS_PER_COMPLETED) - 1;
+		end = transfer(r->s, i % n, start);
 		if (!end)
 			return -1;
-		if (timed && *kept < r->order->iters) {
-			r->local[*kept] = local;
+		if (r->s->completed_ns && r->n_local < r->order->iters)
+			r->local[r->n_local++] = r->s->completed_ns - start;
+		if (timed && *kept < r->order->iters)
 			r->times[(*kept)++] = end - start;
-		}
 		start = end;
 	}
 	return 0;
@@ -267,6 +278,7 @@ static int test_run(struct run *r)
 		return overhead_run(r);
 	start = probe_now_ns();
 	waited = bench_waited(r->s);
+	r->n_local = r->until_local = 0;
 	for (r->n = 0; r->n < o->iters;) {
 		uint64_t used = probe_now_ns() - start;
 
@@ -278,7 +290,7 @@ static int test_run(struct run *r)
 		st.batches++;
 	}
 	st.waited_ns = bench_waited(r->s) - waited;
-	st.local_p50_ns = bench_percentile(r->local, r->n, 50);
+	st.local_p50_ns = bench_percentile(r->local, r->n_local, 50);
 	bench_stats_make(r->times, r->n, &st);
 	bench_print_run(r->s, o, &st);
 	return 0;

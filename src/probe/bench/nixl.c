@@ -200,7 +200,7 @@ static int nixl_post(struct bench_side *s, uint64_t slot)
 	x->expected++;
 	x->complete = st == NIXL_SUCCESS;
 	if (x->complete && !s->remote)
-		s->completed_ns = probe_now_ns();
+		bench_completed(s);
 	return st < 0 ? -1 : 0;
 }
 
@@ -215,7 +215,7 @@ static int nixl_poll(struct bench_side *s)
 			return -1;
 		x->complete = st == NIXL_SUCCESS;
 		if (x->complete && !s->remote)
-			s->completed_ns = probe_now_ns();
+			bench_completed(s);
 	}
 	if (!x->complete)
 		return 0;

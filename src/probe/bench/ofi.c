@@ -234,8 +234,7 @@ static int ofi_poll(struct bench_side *s)
 		return -1;
 	if (x->done < x->stripe.ops)
 		return 0;
-	if (!s->completed_ns)
-		s->completed_ns = probe_now_ns();
+	bench_completed(s);
 	if (!x->told) {
 		r = tell(s, x, &x->rail[0]);
 		if (r <= 0)

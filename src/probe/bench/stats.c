@@ -25,6 +25,8 @@ static uint64_t percentile(const uint64_t *v, uint64_t n, uint64_t percent)
 
 uint64_t bench_percentile(uint64_t *v, uint64_t n, uint64_t percent)
 {
+	if (!n)
+		return 0;
 	qsort(v, (size_t)n, sizeof(*v), by_value);
 	return percentile(v, n, percent);
 }

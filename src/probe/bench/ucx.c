@@ -108,7 +108,7 @@ static int next_stage(struct bench_side *s, struct ucx *x)
 		x->stage = UCX_TOLD;
 		return 0;
 	}
-	s->completed_ns = probe_now_ns();
+	bench_completed(s);
 	x->stage = UCX_TELLING;
 	return tell(s, x);
 }
