@@ -17,7 +17,7 @@ static const struct mend {
 	enum weight weight;
 	const char *repair;
 } mends[] = {
-#define KV_RULE(id, fn, title)
+#define KV_RULE(id, fn, rests, title)
 #define KV_PROVED(id, title)
 #define KV_LOGGED(id, weight, title, repair) { #id, weight, repair },
 #include "rules/rules.def"

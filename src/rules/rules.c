@@ -9,13 +9,17 @@ const char *const kv_severity_name[_KV_SEVERITY_COUNT] = { "error", "warning", "
 const char *const kv_verdict_name[_KV_VERDICT_COUNT] = { "on-fabric", "ready", "off-fabric",
 							 "unknown" };
 
+/* Where that may be which a rule did not see; SEEN: it rests on what it shows. */
+enum { SEEN = 0, TARGET = 1, DEVICES = 2, PROCESS = 4 };
+
 static const struct rule {
 	const char *id, *title;
 	kv_rule_fn *fn;
+	unsigned rests;
 } rules[] = {
-#define KV_RULE(id, fn, title)               { #id, title, fn },
-#define KV_PROVED(id, title)                 { #id, title, NULL },
-#define KV_LOGGED(id, weight, title, repair) { #id, title, NULL },
+#define KV_RULE(id, fn, rests, title)        { #id, title, fn, rests },
+#define KV_PROVED(id, title)                 { #id, title, NULL, SEEN },
+#define KV_LOGGED(id, weight, title, repair) { #id, title, NULL, SEEN },
 #include "rules/rules.def"
 };
 
@@ -24,12 +28,19 @@ const char *kv_rule_id(size_t i)
 	return i < KV_ARRAY_SIZE(rules) ? rules[i].id : NULL;
 }
 
-const char *kv_rule_title(const char *id)
+static const struct rule *rule_of(const char *id)
 {
 	for (size_t i = 0; i < KV_ARRAY_SIZE(rules); i++)
 		if (kv_streq(rules[i].id, id))
-			return rules[i].title;
+			return &rules[i];
 	return NULL;
+}
+
+const char *kv_rule_title(const char *id)
+{
+	const struct rule *r = rule_of(id);
+
+	return r ? r->title : NULL;
 }
 
 const char *kv_rule_page(const char *id)
@@ -75,43 +86,29 @@ void kv_mend(struct kv_findings *out, struct kv_finding *fi, bool automatic, con
 	fi->automatic = automatic;
 }
 
-/* What these say rests on something that was not found. */
-static bool is_of_absence(const char *id)
-{
-	static const char *const also[] = { "KV203", "KV205", "KV207", "KV210",
-					    "KV307", "KV310", "KV312", "KV402" };
-
-	for (size_t i = 0; i < KV_ARRAY_SIZE(also); i++)
-		if (kv_streq(id, also[i]))
-			return true;
-	return kv_starts(id, "KV1");
-}
-
-/* Where parts of the target could not be read, what was not found may be there. */
-static void weaken(const struct kv_facts *f, struct kv_findings *out)
-{
-	for (size_t i = 0; kv_root_denied(f->root)->n && i < out->list.n; i++) {
-		struct kv_finding *fi = &out->list.v[i];
-
-		if (fi->severity != KV_ERROR || !is_of_absence(fi->id))
-			continue;
-		fi->severity = KV_WARNING;
-		fi->cannot_tell = true;
-	}
-}
-
-/* The same for the host: what a device is, and what its driver can, is read there. */
-static void weaken_host(const struct kv_facts *f, struct kv_findings *out)
+/* Whether what the finding rests on may be where nobody could look. */
+static bool rests_on_untold(const struct kv_facts *f, const struct kv_finding *fi)
 {
 	static const char *const devices[] = { "/sys/class", "/sys/bus", "/sys/module",
 					       "/proc/driver", NULL };
 	static const char *const process[] = { "/proc/self/status", "/proc/self/uid_map", NULL };
+	unsigned rests = rule_of(fi->id)->rests;
 
-	for (size_t i = 0; f->host && i < out->list.n; i++) {
+	if (rests & TARGET && kv_root_denied(f->root)->n)
+		return true;
+	/* What of the host it can not tell, a rule may say itself. */
+	if (!f->host || fi->cannot_tell)
+		return false;
+	return (rests & DEVICES && kv_host_is_untold(f->host, devices)) ||
+	       (rests & PROCESS && kv_host_is_untold(f->host, process));
+}
+
+static void weaken(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < out->list.n; i++) {
 		struct kv_finding *fi = &out->list.v[i];
 
-		if (!fi->of_host || fi->severity != KV_ERROR || fi->cannot_tell ||
-		    !kv_host_is_untold(f->host, kv_streq(fi->id, "KV317") ? process : devices))
+		if (fi->severity != KV_ERROR || !rests_on_untold(f, fi))
 			continue;
 		fi->severity = KV_WARNING;
 		fi->cannot_tell = true;
@@ -142,7 +139,6 @@ void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret)
 		rules[i].fn(f, ret);
 	}
 	weaken(f, ret);
-	weaken_host(f, ret);
 	kv_findings_sort(ret);
 	ret->verdict = draw_verdict(ret);
 }

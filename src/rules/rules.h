@@ -56,7 +56,7 @@ const char *kv_rule_id(size_t i);
 
 typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);
 
-#define KV_RULE(id, fn, title) kv_rule_fn fn;
+#define KV_RULE(id, fn, rests, title) kv_rule_fn fn;
 #define KV_PROVED(id, title)
 #define KV_LOGGED(id, weight, title, repair)
 #include "rules/rules.def"
