@@ -86,6 +86,7 @@ oracle() {
 		tests/oracle/oci.py || status=1
 		tests/oracle/verbs.sh || status=1
 		tests/oracle/cache.py -n 8 || status=1
+		tests/oracle/imports.py || status=1
 		[ $status -eq 0 ]
 	} 2>&1 | tee "$log"
 	count "real loader and real NIXL" $? "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")"

@@ -4,22 +4,6 @@
 #include "cmd/cmd.h"
 #include "launch/launch.h"
 
-/* python -S leaves sitecustomize out, -I and -E the environment: the default could not be set. */
-static const char *refused_python(const kv_strv *args)
-{
-	const char *base = kv_basename(args->v[0]);
-
-	if (!kv_starts(base, "python"))
-		return NULL;
-	for (size_t i = 1; i < args->n && args->v[i][0] == '-' && args->v[i][1] != '-'; i++) {
-		if (args->v[i][1] == 'c' || args->v[i][1] == 'm')
-			break;
-		if (strpbrk(args->v[i], "SIE"))
-			return args->v[i];
-	}
-	return NULL;
-}
-
 /* A host directory that shall be seen at its own place inside the target. */
 static int show(struct kv_opts *o, struct kv_prove_mount *mounts, size_t *n, const char *dir)
 {
@@ -77,6 +61,17 @@ static int enter(struct kv_opts *o)
 	return KV_STATUS_OK;
 }
 
+static void tell_python(struct kv_arena *a, const struct kv_python *p)
+{
+	if (p->path)
+		fprintf(stderr, "kvpath: the command is %s%s%s\n", kv_printable(a, p->path),
+			p->first ? ", which imports first from " : "",
+			p->first ? kv_printable(a, p->first) : "");
+	else
+		fprintf(stderr, "kvpath: which python the command starts, and what that imports "
+				"from first, is not told by it\n");
+}
+
 static int repair(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -88,7 +83,15 @@ static int repair(struct kv_opts *o)
 
 	if (r != KV_STATUS_OK)
 		return r;
+	t.argv = o->print ? NULL : &o->args;
 	f = kv_target_brief(&t);
+	/* -S leaves sitecustomize out, -I and -E the environment: the default could not be set. */
+	if (f->python.out)
+		return kv_fail(
+			KV_STATUS_USAGE,
+			"run: %s %s keeps kvpath's import hook out; leave the flag away or use "
+			"kvpath fix",
+			o->args.v[0], f->python.out);
 	if (kv_env_base(o->arena, &base, &err) < 0 || kv_env_make(f, base, &env, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (env.reason && o->anyway)
@@ -107,6 +110,7 @@ static int repair(struct kv_opts *o)
 	for (size_t i = 0; o->print && f->nixls.n && i < env.set.pairs.n; i++)
 		fwrite(env.set.pairs.v[i], strlen(env.set.pairs.v[i]) + 1, 1, stdout);
 	if (o->verbose) {
+		tell_python(o->arena, &f->python);
 		for (size_t i = 0; i < env.set.pairs.n; i++)
 			fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
 		fprintf(stderr, "kvpath: vLLM takes an argument instead: %s\n", env.vllm);
@@ -116,7 +120,6 @@ static int repair(struct kv_opts *o)
 
 static int run(struct kv_opts *o)
 {
-	const char *flag;
 	int r;
 
 	if (o->print && !o->args.n)
@@ -130,13 +133,6 @@ static int run(struct kv_opts *o)
 	r = enter(o);
 	if (r != KV_STATUS_OK)
 		return r;
-	flag = o->as_is ? NULL : refused_python(&o->args);
-	if (flag)
-		return kv_fail(
-			KV_STATUS_USAGE,
-			"run: %s %s keeps kvpath's import hook out; leave the flag away or use "
-			"kvpath fix",
-			o->args.v[0], flag);
 	if (!o->as_is)
 		r = repair(o);
 	if (r != KV_STATUS_OK)

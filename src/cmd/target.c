@@ -261,6 +261,7 @@ static struct kv_facts *collect(struct kv_target *t, bool brief)
 		.root = t->root,
 		.path = t->path,
 		.env = &t->env,
+		.argv = t->argv,
 		.backend = t->backend,
 		.vram = t->vram,
 		.image = t->image,

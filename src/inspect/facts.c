@@ -169,6 +169,8 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	if (in->sysroot && !in->brief)
 		f->host = kv_host_collect(in->sysroot);
 	f->loader = make_loader(in->root, scan, in->cpu_level);
+	if (in->argv)
+		kv_read_command(f, in->argv);
 	return collect(f, in->sources, /* again= */ false);
 }
 
@@ -185,6 +187,7 @@ static struct kv_facts *begin_again(const struct kv_facts *old)
 		.env = old->env,
 		.path = old->path,
 		.cwd = old->cwd,
+		.python = old->python,
 		.backend = old->backend,
 		.vram = old->vram,
 		.live = old->live,

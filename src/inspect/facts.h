@@ -150,6 +150,17 @@ struct kv_framework {
 	const char *set;   /* what to set, for people */
 };
 
+/* The python that the job's command starts (command.c). */
+struct kv_python {
+	const char *path;    /* the program; NULL where it is none, or can not be told */
+	const char *version; /* "3.11"; NULL */
+	const char *bin;     /* the directory that tells which packages are its own */
+	const char *first;   /* what comes before all others on its path; NULL */
+	bool first_is_sure;
+	bool no_user_site;
+	const char *out; /* its option that keeps an import hook out; NULL */
+};
+
 struct kv_facts {
 	struct kv_arena *arena;
 	struct kv_root *root;
@@ -162,6 +173,7 @@ struct kv_facts {
 	bool live;
 	const char *path; /* of the target, as given */
 	const char *cwd;  /* in which the job starts; NULL where that is not known */
+	struct kv_python python;
 	const char *arch, *libc, *os;
 	kv_nixls nixls;
 	kv_fabrics fabrics; /* of the target and of the sources offered */
@@ -188,6 +200,7 @@ struct kv_inspect {
 	const char *path;
 	const struct kv_env *env;
 	const char *cwd; /* in which the job starts, of the root; NULL where that is not known */
+	const kv_strv *argv; /* the job's command; NULL */
 	const char *backend;
 	bool vram;
 	bool image; /* look at a live root as at an image: the driver's libraries assumed */

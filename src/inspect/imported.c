@@ -1,16 +1,16 @@
 /*
  * Which of a target's NIXLs the job imports. A python takes the first package of a name along its
- * path: PYTHONPATH, the user's own directory, its prefix, what .pth files add (site.py). Which
- * python it is tells PATH, where the job's environment has one. A copy on no python's path (a cache
- * of pip or uv, a backup) and a bare tree beside a package are not imported; findings about them
- * are warnings. Where it can not be told which of several is taken, and some of them work and some
- * do not, those that do not are in doubt.
+ * path: what its command puts there, PYTHONPATH, the user's own directory, its prefix, what .pth
+ * files add (site.py). Which python it is tells the command, or else PATH, where the job's
+ * environment has one. A copy on no python's path (a cache of pip or uv, a backup) and a bare tree
+ * beside a package are not imported; findings about them are warnings. Where it can not be told
+ * which of several is taken, and some of them work and some do not, those that do not are in doubt.
  */
 #include "inspect/internal.h"
 
 #define MAX_PTH ((size_t)64 << 10)
 
-enum rank { ON_PYTHONPATH, OF_USER, LOCAL, OWN, BY_PTH, NOWHERE };
+enum rank { ON_PYTHONPATH, OF_USER, LOCAL, OWN, BY_PTH, PORTION, NOWHERE };
 
 /* How a NIXL's directory comes on a python's path. */
 struct way {
@@ -63,12 +63,12 @@ static const char *python_of_path(struct kv_facts *f)
 /* One that may be meant by a relative part is not sure. */
 static bool on_pythonpath(struct kv_facts *f, const char *site, struct way *ret)
 {
-	struct kv_pythonpath p = kv_pythonpath(f);
+	struct kv_pythonpath p = kv_import_path(f);
 
 	while (kv_pythonpath_next(f, &p)) {
 		if (p.dir ? !kv_same_dir(f, p.dir, site) : !kv_pythonpath_may_be(&p, site))
 			continue;
-		*ret = (struct way){ ON_PYTHONPATH, p.place, NULL, p.dir != NULL };
+		*ret = (struct way){ ON_PYTHONPATH, p.place, NULL, p.sure };
 		return true;
 	}
 	return false;
@@ -88,6 +88,8 @@ static bool is_other_version(struct kv_facts *f, const char *bin, const char *si
 {
 	const char *want = python_of_site(f, site), *real;
 
+	if (want && f->python.version && kv_same_dir(f, bin, f->python.bin))
+		return !kv_streq(want + strlen("python"), f->python.version);
 	return want && kv_root_real(f->root, kv_join(f->arena, bin, "python3"), 0, &real) == 0 &&
 	       kv_starts(kv_basename(real), "python3.") && !kv_streq(kv_basename(real), want);
 }
@@ -120,7 +122,7 @@ static struct way way_of_place(struct kv_facts *f, const char *site)
 	if (kv_streq(kv_basename(prefix), ".local")) {
 		const char *off = kv_env_get(f->env, "PYTHONNOUSERSITE");
 
-		if (off && *off)
+		if ((off && *off) || f->python.no_user_site)
 			return w;
 		home = kv_env_get(f->env, "HOME");
 		w.rank = OF_USER;
@@ -253,6 +255,19 @@ static bool has_native_user(const struct kv_facts *f)
 	return false;
 }
 
+static struct way way_of(struct kv_facts *f, const struct kv_nixl *n)
+{
+	struct way w = { NOWHERE, 0, NULL, true };
+
+	if (is_bare(n))
+		return w;
+	w = way_to(f, n->site);
+	/* Without an __init__ it is imported where the whole path has no package of its name. */
+	if (w.rank < PORTION && !kv_package_is_regular(f, n->site, n->module))
+		w.rank = PORTION;
+	return w;
+}
+
 /* The python whose path all packages are on; NULL where there are several. */
 static const char *only_python(struct kv_facts *f, const struct way *ways)
 {
@@ -312,7 +327,8 @@ static const char *python_below(struct kv_facts *f, const char *bin)
 /* What the python that the job runs imports; NULL where that is not known. */
 static const struct kv_nixl *first_on_path(struct kv_facts *f, const struct way *ways)
 {
-	const char *named = python_of_path(f), *bin = named ? named : only_python(f, ways);
+	const char *named = f->python.path ? f->python.bin : python_of_path(f),
+		   *bin = named ? named : only_python(f, ways);
 	const struct kv_nixl *first = first_of(f, ways, bin);
 
 	if (!first && named && python_below(f, named))
@@ -365,8 +381,7 @@ void kv_find_imported(struct kv_facts *f)
 		return;
 	ways = kv_alloc(f->arena, f->nixls.n * sizeof(*ways));
 	for (size_t i = 0; i < f->nixls.n; i++)
-		ways[i] = is_bare(&f->nixls.v[i]) ? (struct way){ NOWHERE, 0, NULL, true }
-						  : way_to(f, f->nixls.v[i].site);
+		ways[i] = way_of(f, &f->nixls.v[i]);
 	leave_out_strays(f, ways);
 	first = first_on_path(f, ways);
 	for (size_t i = 0; first && i < f->nixls.n; i++) {

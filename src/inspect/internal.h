@@ -26,15 +26,22 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 /* Whether both paths lead to one place. */
 bool kv_same_dir(struct kv_facts *f, const char *a, const char *b);
 
-/* The parts of PYTHONPATH, in order. */
+/* What the job's command tells, into f->python. */
+void kv_read_command(struct kv_facts *f, const kv_strv *argv);
+
+/* What comes first on python's path, in order. */
 struct kv_pythonpath {
 	const char *text; /* as written */
 	const char *dir;  /* NULL where it depends on the job's directory, which is not known */
-	unsigned place;   /* from 1 */
-	const char *rest;
+	bool sure;
+	unsigned place; /* from 1; 0 for what the command puts before PYTHONPATH */
+	const char *first, *rest;
 };
 
+/* The parts of PYTHONPATH. */
 struct kv_pythonpath kv_pythonpath(const struct kv_facts *f);
+/* The same behind what the job's command puts before them, once python has started. */
+struct kv_pythonpath kv_import_path(const struct kv_facts *f);
 bool kv_pythonpath_next(struct kv_facts *f, struct kv_pythonpath *p);
 /* Whether a relative part may mean dir: that a job starts in a directory of packages is not
  * assumed. */
@@ -49,6 +56,11 @@ const char *kv_package_info(struct kv_facts *f, const char *site, const kv_diren
 const char *kv_package_python(struct kv_facts *f, const char *bindings);
 /* "3.11" of a site directory of that one; NULL where its path does not tell. */
 const char *kv_package_python_of_site(struct kv_facts *f, const char *site);
+/* Whether a site directory is one of some python's own; others are the job's python's. */
+bool kv_is_pythons(const char *site);
+/* Whether dir has a module that hides those of its name further on; a directory without an __init__
+ * does not. */
+bool kv_package_is_regular(struct kv_facts *f, const char *dir, const char *module);
 /* The binding in dir that the python of this site directory takes; NULL where there is none. */
 const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
 				bool *ret_other);

@@ -26,6 +26,8 @@ static const char *find_python(struct kv_facts *f, const char *site, const char 
 	kv_strv dirs = { 0 };
 	const char *lib = strstr(site, "/lib/python");
 
+	if (!kv_is_pythons(site) && f->python.path && is_executable_elf(f, f->python.path))
+		return f->python.path;
 	if (lib)
 		kv_vec_push(
 			f->arena, &dirs,
@@ -385,12 +387,34 @@ static void find_bare_trees(struct kv_facts *f)
 	}
 }
 
+/* The walk leaves some file systems out; what is on the path is looked at all the same. */
+static bool was_walked(struct kv_facts *f, const char *dir)
+{
+	const kv_strv *const lists[] = { &f->scan->sites, &f->scan->packages };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(lists); i++)
+		for (size_t j = 0; j < lists[i]->n; j++)
+			if (kv_same_dir(f, lists[i]->v[j], dir))
+				return true;
+	return false;
+}
+
+static void find_on_path(struct kv_facts *f)
+{
+	struct kv_pythonpath p = kv_import_path(f);
+
+	while (kv_pythonpath_next(f, &p))
+		if (p.dir && kv_root_is_dir(f->root, p.dir) && !was_walked(f, p.dir))
+			find_in_site(f, p.dir);
+}
+
 void kv_find_nixls(struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->scan->sites.n; i++)
 		find_in_site(f, f->scan->sites.v[i]);
 	for (size_t i = 0; i < f->scan->packages.n; i++)
 		find_in_site(f, f->scan->packages.v[i]);
+	find_on_path(f);
 	kv_choose_active(f);
 	find_bare_trees(f);
 }

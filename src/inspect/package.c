@@ -61,6 +61,11 @@ const char *kv_package_python_of_site(struct kv_facts *f, const char *site)
 	return lib && lib[2] != '/' ? kv_strndup(f->arena, lib, strcspn(lib, "/")) : NULL;
 }
 
+bool kv_is_pythons(const char *site)
+{
+	return strstr(site, "/lib/python") || strstr(site, "/lib64/python");
+}
+
 /*
  * A package can carry bindings for several pythons, of which each takes its own, or one without a
  * tag, or of the stable ABI. *ret_other: there are only those of others.
@@ -68,11 +73,13 @@ const char *kv_package_python_of_site(struct kv_facts *f, const char *site)
 const char *kv_package_bindings(struct kv_facts *f, const char *site, const char *dir,
 				bool *ret_other)
 {
-	const char *python = kv_package_python_of_site(f, site), *found = NULL;
-	const char *tag = python ? kv_strf(f->arena, ".cpython-3%s-", python + 2) : NULL;
+	const char *python = kv_package_python_of_site(f, site), *found = NULL, *tag;
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
 
+	if (!kv_is_pythons(site))
+		python = f->python.version;
+	tag = python ? kv_strf(f->arena, ".cpython-3%s-", python + 2) : NULL;
 	*ret_other = false;
 	if (kv_root_list(f->root, dir, &list) < 0)
 		return NULL;
@@ -112,8 +119,7 @@ static bool has_module(struct kv_facts *f, const char *dir, const char *module)
 	       kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.py", dir, module));
 }
 
-/* One that hides those of its name further on; a directory without an __init__ does not. */
-static bool has_regular(struct kv_facts *f, const char *dir, const char *module)
+bool kv_package_is_regular(struct kv_facts *f, const char *dir, const char *module)
 {
 	static const char *const forms[] = { "/__init__.py", "/__init__.pyc", ".py", ".pyc" };
 	const char *path = kv_join(f->arena, dir, module);
@@ -128,7 +134,7 @@ static bool has_regular(struct kv_facts *f, const char *dir, const char *module)
  * is above its site directory. */
 static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char *module)
 {
-	struct kv_pythonpath p = kv_pythonpath(f);
+	struct kv_pythonpath p = kv_import_path(f);
 
 	if (n->python && has_module(f, kv_strf(f->arena, "/usr/lib/python%s", n->python), module))
 		return true;
@@ -146,12 +152,12 @@ static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char 
 }
 
 /*
- * What python takes for the package, as it comes before it on PYTHONPATH: one of its name without a
+ * What python takes for the package, as it comes before it on the path: one of its name without a
  * binding. *ret_sure: nor does it lead to the package itself.
  */
 static const char *shadow_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
-	struct kv_pythonpath p = kv_pythonpath(f);
+	struct kv_pythonpath p = kv_import_path(f);
 
 	while (kv_pythonpath_next(f, &p)) {
 		struct kv_span s;
@@ -163,18 +169,19 @@ static const char *shadow_fault(struct kv_facts *f, const struct kv_nixl *n, boo
 		if (kv_same_dir(f, p.dir, n->site))
 			return NULL;
 		dir = kv_join(f->arena, p.dir, n->module);
-		if (!has_regular(f, p.dir, n->module))
+		if (!kv_package_is_regular(f, p.dir, n->module))
 			continue;
 		if (kv_package_bindings(f, p.dir, dir, &other))
 			return NULL; /* a NIXL of its own */
-		*ret_sure = kv_root_slurp(f->root, kv_join(f->arena, dir, "__init__.py"), MAX_TEXT,
+		*ret_sure = p.sure &&
+			    kv_root_slurp(f->root, kv_join(f->arena, dir, "__init__.py"), MAX_TEXT,
 					  &s) == 0 &&
 			    !strstr((const char *)s.p, "__path__") &&
 			    !strstr((const char *)s.p, "sys.");
 		return kv_strf(f->arena,
-			       "python can not import %s from %s: %s comes first on PYTHONPATH and "
-			       "has no _bindings",
-			       n->module, n->site, dir);
+			       "python can not import %s from %s: %s comes first on %s and has no "
+			       "_bindings",
+			       n->module, n->site, dir, p.place ? "PYTHONPATH" : "its path");
 	}
 	return NULL;
 }
@@ -197,7 +204,7 @@ static const char *home_fault(struct kv_facts *f, const struct kv_nixl *n)
  */
 static bool path_is_plain(struct kv_facts *f)
 {
-	struct kv_pythonpath p = kv_pythonpath(f);
+	struct kv_pythonpath p = kv_import_path(f);
 
 	if (f->scan->stopped || f->scan->unreadable.n)
 		return false;

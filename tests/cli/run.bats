@@ -35,6 +35,14 @@ teardown() {
 	[[ $err == */nonexistent-kvpath* ]] || fail "it is not named"
 }
 
+@test "run refuses a python that leaves its import hook out, by its options and not by other words" {
+	kv_bare run -- python3 -W ignore -uS x.py
+	ended 2
+	one_line "python3 -uS"
+	kv_bare run -- /nonexistent/python3 -WSIE -X dev x.py -I
+	ended 127
+}
+
 @test "run where the environment cannot repair: the command is not started" {
 	container
 	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" "$container" \

@@ -31,7 +31,7 @@ import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
-          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log"}
+          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
 AGENT = {"fails": False, "instantiates": True, "dies": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
@@ -293,6 +293,18 @@ class Trial:
             loads = [p["loads"] for p in nixl["plugins"] if p["name"] == backend]
             expect(not nixl["active"] or loads == ["yes"], f"started though {backend} does not load", ran)
 
+    def command(self, path, line):
+        """`run` starts the real agent as this command, or refuses it and the real one fails."""
+        cwd, refused, words = line.split(": ", 2)
+        words = ["env", "-C", cwd, *words.split(), "nixl_cu13", "LIBFABRIC"]
+        ran = inside(path, *words[:3], "/kvpath/bin/kvpath", "run", "--", *words[3:], binds=[PROGRAM], env=self.s.env or ())
+        if refused == "1":
+            expect(ran.status in (1, 3) and "does not repair this" in ran.err, f"{line}: run does not refuse", ran)
+            ran = inside(path, *words, env=self.s.env or ())
+        else:
+            expect(ran.status == 0, f"{line}: run refuses", ran)
+        expect(ran.json()["instantiated"] == (refused == "0"), f"{line}: the real agent does otherwise", ran)
+
     def run(self):
         s = self.s
         try:
@@ -309,6 +321,8 @@ class Trial:
                 self.refuses(path)
             if s.agent in AGENT:
                 self.ask(path, report)
+            for line in s.commands or ():
+                self.command(path, line)
             # The other files' faults differ by what check says of them, not by what starting a command needs.
             if s.container and not s.host and s.file in ("containers.toml", "copies.toml", "several.toml"):
                 self.start(path)
