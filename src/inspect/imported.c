@@ -8,7 +8,7 @@
  */
 #include "inspect/internal.h"
 
-#define MAX_PTH ((size_t)64 << 10)
+#define MAX_CFG ((size_t)64 << 10)
 
 enum rank { ON_PYTHONPATH, OF_USER, LOCAL, OWN, BY_PTH, PORTION, NOWHERE };
 
@@ -141,85 +141,6 @@ static struct way way_of_place(struct kv_facts *f, const char *site)
 	return w;
 }
 
-/* Whether a .pth file in `of` adds dir to the path. */
-static bool adds(struct kv_facts *f, const char *of, const char *dir)
-{
-	kv_dirents list = { 0 };
-	const struct kv_dirent *d;
-
-	if (kv_root_list(f->root, of, &list) < 0)
-		return false;
-	kv_vec_each (d, &list) {
-		struct kv_span s;
-
-		if (!kv_ends(d->name, ".pth") ||
-		    kv_root_slurp(f->root, kv_join(f->arena, of, d->name), MAX_PTH, &s) < 0)
-			continue;
-		for (const char *line = (const char *)s.p; *line;) {
-			size_t n = strcspn(line, "\r\n");
-			const char *path = kv_strndup(f->arena, line, n);
-
-			if (n &&
-			    kv_same_dir(f, *path == '/' ? path : kv_join(f->arena, of, path), dir))
-				return true;
-			line += n + (line[n] != '\0');
-		}
-	}
-	return false;
-}
-
-/* ---- code that python runs at its start ---- */
-
-static bool text_names(struct kv_facts *f, const char *file, bool is_pth, const char *dir)
-{
-	struct kv_span s;
-
-	if (kv_root_slurp(f->root, file, MAX_PTH, &s) < 0)
-		return false;
-	/* Of a .pth file the lines that begin so are run. */
-	for (const char *line = (const char *)s.p; *line;) {
-		size_t n = strcspn(line, "\r\n");
-
-		if ((!is_pth || kv_starts(line, "import ") || kv_starts(line, "import\t")) &&
-		    strstr(kv_strndup(f->arena, line, n), dir))
-			return true;
-		line += n + (line[n] != '\0');
-	}
-	return false;
-}
-
-static bool code_in_names(struct kv_facts *f, const char *of, const char *dir)
-{
-	return text_names(f, kv_join(f->arena, of, "sitecustomize.py"), false, dir) ||
-	       text_names(f, kv_join(f->arena, of, "usercustomize.py"), false, dir);
-}
-
-/* It may put the directory anywhere on the path, and need not: that is not sure. */
-static bool named_by_code(struct kv_facts *f, const char *dir)
-{
-	struct kv_pythonpath p = kv_pythonpath(f);
-
-	while (kv_pythonpath_next(f, &p))
-		if (p.dir && code_in_names(f, p.dir, dir))
-			return true;
-	for (size_t i = 0; i < f->scan->sites.n; i++) {
-		const char *site = f->scan->sites.v[i];
-		kv_dirents list = { 0 };
-		const struct kv_dirent *d;
-
-		if (code_in_names(f, site, dir) ||
-		    code_in_names(f, kv_dirname(f->arena, site), dir))
-			return true;
-		if (kv_root_list(f->root, site, &list) < 0)
-			continue;
-		kv_vec_each (d, &list)
-			if (kv_ends(d->name, ".pth") &&
-			    text_names(f, kv_join(f->arena, site, d->name), true, dir))
-				return true;
-	}
-	return false;
-}
-
 static struct way way_to(struct kv_facts *f, const char *site)
 {
 	struct way w = way_of_place(f, site);
@@ -229,12 +150,12 @@ static struct way way_to(struct kv_facts *f, const char *site)
 	for (size_t i = 0; w.rank == NOWHERE && i < f->scan->sites.n; i++) {
 		struct way of = way_of_place(f, f->scan->sites.v[i]);
 
-		if (of.rank == NOWHERE || !adds(f, f->scan->sites.v[i], site))
+		if (of.rank == NOWHERE || !kv_site_adds(f, f->scan->sites.v[i], site))
 			continue;
 		w = of;
 		w.rank = BY_PTH;
 	}
-	if (w.rank == NOWHERE && named_by_code(f, site))
+	if (w.rank == NOWHERE && kv_site_code_names(f, site))
 		return (struct way){ ON_PYTHONPATH, 0, NULL, false };
 	return w;
 }
@@ -315,7 +236,7 @@ static const char *python_below(struct kv_facts *f, const char *bin)
 	const char *cfg = kv_join(f->arena, kv_dirname(f->arena, bin), "pyvenv.cfg"), *home;
 	struct kv_span s;
 
-	if (kv_root_slurp(f->root, cfg, MAX_PTH, &s) < 0 ||
+	if (kv_root_slurp(f->root, cfg, MAX_CFG, &s) < 0 ||
 	    !strstr((const char *)s.p, "include-system-site-packages = true"))
 		return NULL;
 	home = kv_starts((const char *)s.p, "home = ") ? (const char *)s.p

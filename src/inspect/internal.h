@@ -87,6 +87,12 @@ bool kv_has_hook(struct kv_facts *f);
 bool kv_pyc_is_unchecked(struct kv_span pyc);
 bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
 
+/* Whether a .pth file in the site directory `of` puts dir on python's path. */
+bool kv_site_adds(struct kv_facts *f, const char *of, const char *dir);
+/* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
+ * need not. */
+bool kv_site_code_names(struct kv_facts *f, const char *dir);
+
 /* What `import torch` maps, where torch is in the site directory. */
 void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site);
 

@@ -1,0 +1,104 @@
+/*
+ * What python's site.py adds to its path: the directories that .pth files of a site directory name,
+ * and what code does that runs at the start: their lines of code, sitecustomize, usercustomize.
+ */
+#include "inspect/internal.h"
+
+#include <ctype.h>
+
+#define MAX_TEXT ((size_t)64 << 10)
+
+struct pth_lines {
+	const char *of;
+	kv_dirents files;
+	size_t next;      /* of the files */
+	const char *text; /* what is left of the last one */
+};
+
+static struct pth_lines pth_lines(struct kv_facts *f, const char *of)
+{
+	struct pth_lines l = { .of = of, .text = "" };
+
+	(void)kv_root_list(f->root, of, &l.files);
+	return l;
+}
+
+/* The next line of any of them, as site.py takes it: without the space at its end; NULL. */
+static const char *next_pth_line(struct kv_facts *f, struct pth_lines *l)
+{
+	struct kv_span s;
+	size_t n, end;
+	char *line;
+
+	while (!*l->text) {
+		const char *name;
+
+		if (l->next == l->files.n)
+			return NULL;
+		name = l->files.v[l->next++].name;
+		if (kv_ends(name, ".pth") &&
+		    kv_root_slurp(f->root, kv_join(f->arena, l->of, name), MAX_TEXT, &s) == 0)
+			l->text = (const char *)s.p;
+	}
+	n = end = strcspn(l->text, "\r\n");
+	while (end && isspace((unsigned char)l->text[end - 1]))
+		end--;
+	line = kv_strndup(f->arena, l->text, end);
+	l->text += n + (l->text[n] != '\0');
+	return line;
+}
+
+bool kv_site_adds(struct kv_facts *f, const char *of, const char *dir)
+{
+	struct pth_lines l = pth_lines(f, of);
+	const char *line;
+
+	while ((line = next_pth_line(f, &l)))
+		if (*line && kv_same_dir(f, *line == '/' ? line : kv_join(f->arena, of, line), dir))
+			return true;
+	return false;
+}
+
+/* Lines that begin so are run. */
+static bool code_of_pth_names(struct kv_facts *f, const char *of, const char *dir)
+{
+	struct pth_lines l = pth_lines(f, of);
+	const char *line;
+
+	while ((line = next_pth_line(f, &l)))
+		if ((kv_starts(line, "import ") || kv_starts(line, "import\t")) &&
+		    strstr(line, dir))
+			return true;
+	return false;
+}
+
+static bool text_names(struct kv_facts *f, const char *file, const char *dir)
+{
+	struct kv_span s;
+
+	return kv_root_slurp(f->root, file, MAX_TEXT, &s) == 0 && strstr((const char *)s.p, dir);
+}
+
+static bool code_in_names(struct kv_facts *f, const char *of, const char *dir)
+{
+	return text_names(f, kv_join(f->arena, of, "sitecustomize.py"), dir) ||
+	       text_names(f, kv_join(f->arena, of, "usercustomize.py"), dir);
+}
+
+bool kv_site_code_names(struct kv_facts *f, const char *dir)
+{
+	struct kv_pythonpath p = kv_pythonpath(f);
+
+	while (kv_pythonpath_next(f, &p))
+		if (p.dir && code_in_names(f, p.dir, dir))
+			return true;
+	for (size_t i = 0; i < f->scan->sites.n; i++) {
+		const char *site = f->scan->sites.v[i];
+
+		if (code_in_names(f, site, dir) ||
+		    code_in_names(f, kv_dirname(f->arena, site), dir) ||
+		    code_of_pth_names(f, site, dir))
+			return true;
+	}
+	return false;
+}
