@@ -13,13 +13,6 @@
 #define SCHEMA      "kvpath.probe-bench/1"
 #define MOVED_LEAST 65536 /* bytes: less are messages beside the data */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static bool is_number(const json_t *o, const char *key, double min)
 {
 	const json_t *v = json_object_get(o, key);
@@ -33,12 +26,12 @@ static bool run_ok(const json_t *o, const char *engine)
 {
 	static const char *const numbers[] = { "count",  "size",   "iters",  "p50_us",
 					       "p90_us", "p99_us", "max_us", "bytes_per_s" };
-	const char *op = text_of(o, "op"), *mem = text_of(o, "mem");
+	const char *op = kv_json_str(o, "op"), *mem = kv_json_str(o, "mem");
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(numbers); i++)
 		if (!is_number(o, numbers[i], i < 3 ? 1 : 0))
 			return false;
-	return kv_streq(text_of(o, "engine"), engine) &&
+	return kv_streq(kv_json_str(o, "engine"), engine) &&
 	       (kv_streq(op, "read") || kv_streq(op, "write")) &&
 	       (kv_streq(mem, "dram") || kv_streq(mem, "vram")) &&
 	       json_is_true(json_object_get(o, "intact"));
@@ -53,11 +46,11 @@ static void end_read(struct kv_arena *a, const json_t *o, struct kv_bench_engine
 {
 	ret->good = json_is_true(json_object_get(o, "good"));
 	ret->clean_end = json_is_true(json_object_get(o, "clean_end"));
-	ret->cause = keep(a, text_of(o, "cause"));
+	ret->cause = keep(a, kv_json_str(o, "cause"));
 	ret->echo = json_is_true(json_object_get(o, "echo"));
 	ret->hung = json_is_true(json_object_get(o, "hung"));
-	ret->side = keep(a, text_of(o, "side"));
-	ret->error = keep(a, text_of(o, "error"));
+	ret->side = keep(a, kv_json_str(o, "side"));
+	ret->error = keep(a, kv_json_str(o, "error"));
 	if (!ret->good && !ret->error)
 		ret->error = "failed without a reason";
 }
@@ -71,10 +64,11 @@ static bool lines_read(struct kv_arena *a, const char *text, struct kv_bench_eng
 	for (char *s = strtok_r(copy, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
 		json_t *o = *s == '{' ? json_loads(s, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
-		if (kv_streq(text_of(o, "schema"), SCHEMA) && kv_streq(text_of(o, "kind"), "end")) {
+		if (kv_streq(kv_json_str(o, "schema"), SCHEMA) &&
+		    kv_streq(kv_json_str(o, "kind"), "end")) {
 			end_read(a, o, ret);
 			ended = true;
-		} else if (kv_streq(text_of(o, "schema"), SCHEMA) && run_ok(o, ret->name)) {
+		} else if (kv_streq(kv_json_str(o, "schema"), SCHEMA) && run_ok(o, ret->name)) {
 			json_object_del(o, "schema");
 			json_object_del(o, "kind");
 			json_array_append(ret->runs, o);
@@ -150,7 +144,7 @@ static void name_provider(struct kv_arena *a, struct kv_bench_engine *e)
 		if (e->provider)
 			json_object_set_new(run, "provider", json_string(e->provider));
 		else
-			e->provider = keep(a, text_of(run, "provider"));
+			e->provider = keep(a, kv_json_str(run, "provider"));
 	}
 }
 
@@ -164,7 +158,8 @@ static json_t *rails_of(const struct kv_bench_engine *e, const json_t *run)
 	moved = json_array();
 	for (size_t i = 0; i < e->counters.n; i++) {
 		const struct kv_prove_counter *c = &e->counters.v[i];
-		const char *moves = kv_streq(text_of(run, "op"), "read") ? "rx_bytes" : "tx_bytes";
+		const char *moves =
+			kv_streq(kv_json_str(run, "op"), "read") ? "rx_bytes" : "tx_bytes";
 
 		if (c->delta > MOVED_LEAST && kv_streq(c->counter, moves))
 			json_array_append_new(moved, json_string(c->device));

@@ -5,8 +5,7 @@
 #ifndef KV_PROVE_BENCH_H
 #define KV_PROVE_BENCH_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "prove/peer.h"
 #include "prove/prove.h"
 

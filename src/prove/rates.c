@@ -5,13 +5,6 @@
 
 #define MAX_RESULT ((size_t)64 << 20)
 
-static const char *text_of(const json_t *run, const char *key)
-{
-	const char *s = json_string_value(json_object_get(run, key));
-
-	return s ? s : "";
-}
-
 bool kv_rate_busy(const json_t *run)
 {
 	return json_number_value(json_object_get(run, "cpu_wait_s")) * 20 >
@@ -25,7 +18,7 @@ static const char *name_of(struct kv_arena *a, const json_t *run)
 	const char *name = "";
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(keys); i++) {
-		const char *s = text_of(run, keys[i]);
+		const char *s = kv_json_str(run, keys[i]);
 
 		/* "ofi:tcp" and "tcp" name their provider already. */
 		if (*s && !(i == 1 && (kv_streq(name, s) || kv_ends(name, kv_strf(a, ":%s", s)))))
@@ -92,7 +85,7 @@ int kv_rates_read(struct kv_arena *a, const char *path, uint64_t size, kv_rates 
 	if (r < 0)
 		return r;
 	doc = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &why);
-	if (!doc || !kv_streq(text_of(doc, "schema"), "kvpath.bench/1")) {
+	if (!doc || !kv_streq(kv_json_str(doc, "schema"), "kvpath.bench/1")) {
 		json_decref(doc);
 		return kv_err(err, -EINVAL, "%s: no result of kvpath bench --json: %s", path,
 			      doc ? "its schema is not kvpath.bench/1" : why.text);

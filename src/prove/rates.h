@@ -2,9 +2,8 @@
 #ifndef KV_PROVE_RATES_H
 #define KV_PROVE_RATES_H
 
-#include <jansson.h>
-
 #include "base/base.h"
+#include "base/json.h"
 
 /* One way that was measured, at one size. */
 struct kv_rate {

@@ -55,13 +55,6 @@ uint32_t kv_sweep_node_of(const struct kv_sweep *s, const char *name)
 
 /* ---- nodes ---- */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *t = json_string_value(json_object_get(o, key));
-
-	return t ? t : "";
-}
-
 static void put(json_t *facts, enum kv_sweep_fact fact, const char *value)
 {
 	if (*value)
@@ -78,14 +71,14 @@ static void put_devices(json_t *facts, enum kv_sweep_fact fact, const json_t *li
 
 	json_array_foreach(list, i, d)
 	{
-		const char *kind = text_of(d, "device"), *driver = text_of(d, "driver");
+		const char *kind = kv_json_str(d, "device"), *driver = kv_json_str(d, "driver");
 		const json_t *other;
 		size_t same = 0, before = 0;
 
 		json_array_foreach(list, k, other)
 		{
-			bool is = kv_streq(text_of(other, "device"), kind) &&
-				  kv_streq(text_of(other, "driver"), driver);
+			bool is = kv_streq(kv_json_str(other, "device"), kind) &&
+				  kv_streq(kv_json_str(other, "driver"), driver);
 
 			same += is;
 			before += is && k < i;
@@ -112,7 +105,7 @@ static void put_software(json_t *facts, const json_t *check)
 		if (!json_is_true(json_object_get(nixl, "active")))
 			continue;
 		put(facts, KV_FACT_NIXL,
-		    kv_strf(a, "%s %s", text_of(nixl, "dist"), text_of(nixl, "version")));
+		    kv_strf(a, "%s %s", kv_json_str(nixl, "dist"), kv_json_str(nixl, "version")));
 		json_array_foreach(json_object_get(nixl, "default_backends"), k, name) text =
 			kv_strf(a, "%s%s%s", text, *text ? ", " : "",
 				json_is_string(name) ? json_string_value(name) : "");
@@ -121,7 +114,7 @@ static void put_software(json_t *facts, const json_t *check)
 	}
 	text = "";
 	json_array_foreach(json_object_get(check, "libfabric"), i, fabric) text =
-		kv_strf(a, "%s%s%s", text, *text ? ", " : "", text_of(fabric, "release"));
+		kv_strf(a, "%s%s%s", text, *text ? ", " : "", kv_json_str(fabric, "release"));
 	put(facts, KV_FACT_FABRIC, text);
 	kv_arena_free(a);
 }
@@ -133,17 +126,17 @@ static json_t *facts_of(const json_t *check)
 		     *modules = json_object_get(host, "modules");
 	json_t *facts = json_object();
 
-	put(facts, KV_FACT_ARCH, text_of(target, "arch"));
-	put(facts, KV_FACT_OS, text_of(target, "os"));
-	put(facts, KV_FACT_LIBC, text_of(target, "libc"));
-	put(facts, KV_FACT_KERNEL, text_of(host, "kernel"));
-	put(facts, KV_FACT_INSTANCE, text_of(host, "instance_type"));
+	put(facts, KV_FACT_ARCH, kv_json_str(target, "arch"));
+	put(facts, KV_FACT_OS, kv_json_str(target, "os"));
+	put(facts, KV_FACT_LIBC, kv_json_str(target, "libc"));
+	put(facts, KV_FACT_KERNEL, kv_json_str(host, "kernel"));
+	put(facts, KV_FACT_INSTANCE, kv_json_str(host, "instance_type"));
 	put_software(facts, check);
 	put_devices(facts, KV_FACT_EFA, json_object_get(host, "efa"));
-	put(facts, KV_FACT_EFA_DRIVER, text_of(modules, "efa_version"));
+	put(facts, KV_FACT_EFA_DRIVER, kv_json_str(modules, "efa_version"));
 	put_devices(facts, KV_FACT_GPUS, json_object_get(host, "gpus"));
-	put(facts, KV_FACT_GPU_DRIVER, text_of(modules, "nvidia_version"));
-	put(facts, KV_FACT_KVPATH, text_of(check, "version"));
+	put(facts, KV_FACT_GPU_DRIVER, kv_json_str(modules, "nvidia_version"));
+	put(facts, KV_FACT_KVPATH, kv_json_str(check, "version"));
 	return facts;
 }
 
@@ -165,21 +158,21 @@ json_t *kv_sweep_brief(const json_t *check)
 
 	json_array_foreach(json_object_get(check, "findings"), i, f)
 	{
-		bool error = kv_streq(text_of(f, "severity"), "error");
+		bool error = kv_streq(kv_json_str(f, "severity"), "error");
 
 		if (error && !*detail)
-			detail = text_of(f, "detail");
-		if (error || kv_streq(text_of(f, "severity"), "warning"))
-			add_id(error ? errors : warnings, text_of(f, "id"));
+			detail = kv_json_str(f, "detail");
+		if (error || kv_streq(kv_json_str(f, "severity"), "warning"))
+			add_id(error ? errors : warnings, kv_json_str(f, "id"));
 	}
 	json_array_extend(errors, warnings);
 	json_decref(warnings);
-	if (!kv_streq(text_of(check, "schema"), "kvpath.check/1")) {
+	if (!kv_streq(kv_json_str(check, "schema"), "kvpath.check/1")) {
 		json_decref(errors);
 		return NULL;
 	}
-	return json_pack("{s:s, s:o, s:s, s:o}", "verdict", text_of(check, "verdict"), "findings",
-			 errors, "detail", detail, "facts", facts_of(check));
+	return json_pack("{s:s, s:o, s:s, s:o}", "verdict", kv_json_str(check, "verdict"),
+			 "findings", errors, "detail", detail, "facts", facts_of(check));
 }
 
 /* What a node says is cut, and made such that it can be printed. */
@@ -219,16 +212,16 @@ int kv_sweep_add_node(struct kv_sweep *s, uint32_t node, const json_t *doc, stru
 	facts = json_object_get(doc, "facts");
 	n->verdict = NULL;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(known); i++)
-		if (kv_streq(text_of(doc, "verdict"), known[i]))
+		if (kv_streq(kv_json_str(doc, "verdict"), known[i]))
 			n->verdict = known[i];
 	if (!n->verdict)
 		return kv_err(err, -EINVAL, "%s: what it sent is no result of a check", n->name);
 	/* Of a sweep that is resumed: it is back. */
 	n->lost = NULL;
 	n->findings = ids_of(s, json_object_get(doc, "findings"));
-	n->detail = keep(s, text_of(doc, "detail"));
+	n->detail = keep(s, kv_json_str(doc, "detail"));
 	for (size_t i = 0; i < _KV_SWEEP_FACT_COUNT; i++) {
-		const char *value = text_of(facts, kv_sweep_fact_names[i]);
+		const char *value = kv_json_str(facts, kv_sweep_fact_names[i]);
 
 		n->facts[i] = *value ? keep(s, value) : NULL;
 	}

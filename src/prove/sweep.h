@@ -6,9 +6,8 @@
 #ifndef KV_PROVE_SWEEP_H
 #define KV_PROVE_SWEEP_H
 
-#include <jansson.h>
-
 #include "base/base.h"
+#include "base/json.h"
 
 #define KV_SWEEP_MAX 65535U /* nodes */
 

@@ -63,9 +63,7 @@ void kv_sweep_state_fault(FILE *f, struct kv_sweep_pair p, const char *cause, co
 
 static const char *text_of(struct kv_sweep *s, const json_t *o, const char *key)
 {
-	const char *t = json_string_value(json_object_get(o, key));
-
-	return kv_sweep_intern(s, kv_printable(s->arena, t ? t : ""));
+	return kv_sweep_intern(s, kv_printable(s->arena, kv_json_str(o, key)));
 }
 
 static bool same(const struct kv_sweep *s, const kv_strv *names)

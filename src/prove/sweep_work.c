@@ -124,13 +124,6 @@ static const char *reason(struct kv_arena *a, const struct job *j, int status)
 
 /* ---- what they found ---- */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *t = json_string_value(json_object_get(o, key));
-
-	return t ? t : "";
-}
-
 /* A word of a line. */
 static const char *word_of(struct kv_arena *a, const char *s)
 {
@@ -168,17 +161,18 @@ static int tell_rate(struct work *w, int status)
 	const json_t *engine = json_array_get(json_object_get(doc, "engines"), 0);
 	const json_t *run = json_array_get(json_object_get(doc, "runs"), 0);
 	double rate = json_number_value(json_object_get(run, "bytes_per_s"));
-	const char *provider = text_of(engine, "provider");
+	const char *provider = kv_json_str(engine, "provider");
 
 	if (!engine)
 		return tell_fault(w, "bench", reason(w->arena, j, status));
 	if (!json_is_true(json_object_get(engine, "good")) ||
 	    !json_is_true(json_object_get(run, "intact")) || !(rate >= 1))
-		return tell_fault(w, *text_of(engine, "cause") ? text_of(engine, "cause") : "bench",
-				  *text_of(engine, "error") ? text_of(engine, "error")
-							    : "it measured nothing");
+		return tell_fault(
+			w, *kv_json_str(engine, "cause") ? kv_json_str(engine, "cause") : "bench",
+			*kv_json_str(engine, "error") ? kv_json_str(engine, "error")
+						      : "it measured nothing");
 	return kv_line_send(&w->out, "done %u rate %.0f %s\n", j->batch, rate,
-			    word_of(w->arena, *provider ? provider : text_of(run, "provider")));
+			    word_of(w->arena, *provider ? provider : kv_json_str(run, "provider")));
 }
 
 /* "kvpath: bench listens on [::]:40123 (...)": the port, once it is said. */

@@ -6,16 +6,8 @@
 #ifndef KV_REPAIR_RECORD_H
 #define KV_REPAIR_RECORD_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "repair/snap.h"
-
-static inline void kv_json_decrefp(json_t **o)
-{
-	json_decref(*o);
-}
-
-#define _json_ __attribute__((cleanup(kv_json_decrefp)))
 
 /* Appends the line of o, which is released. -ENOMEM where o is NULL. */
 int kv_record_add(struct kv_buf *b, json_t *o);

@@ -6,42 +6,32 @@
 #include "report/bench.h"
 #include "report/units.h"
 
-static double num(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
-static const char *str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static void put_run(FILE *out, struct kv_arena *a, const json_t *r)
 {
-	double bytes = num(r, "count") * num(r, "size");
+	double bytes = kv_json_num(r, "count") * kv_json_num(r, "size");
 
 	fprintf(out, "  %-5s %7.0f x %-9s %7.0f %9s %9.3f %10.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n",
-		str(r, "op"), num(r, "count"), kv_size_text(a, (uint64_t)num(r, "size")),
-		num(r, "iters"), kv_bytes_text(a, bytes * num(r, "iters")), num(r, "time_s"),
-		num(r, "bytes_per_s") / 1e6, num(r, "mean_us"), num(r, "p50_us"), num(r, "p90_us"),
-		num(r, "p99_us"), num(r, "max_us"));
+		kv_json_str(r, "op"), kv_json_num(r, "count"),
+		kv_size_text(a, (uint64_t)kv_json_num(r, "size")), kv_json_num(r, "iters"),
+		kv_bytes_text(a, bytes * kv_json_num(r, "iters")), kv_json_num(r, "time_s"),
+		kv_json_num(r, "bytes_per_s") / 1e6, kv_json_num(r, "mean_us"),
+		kv_json_num(r, "p50_us"), kv_json_num(r, "p90_us"), kv_json_num(r, "p99_us"),
+		kv_json_num(r, "max_us"));
 }
 
 static void put_notes(FILE *out, struct kv_arena *a, const json_t *run)
 {
-	if (num(run, "local_p50_us") > 0)
+	if (kv_json_num(run, "local_p50_us") > 0)
 		fprintf(out, "  sender  complete for the sender, before the target knew: p50 %s\n",
-			kv_time_text(a, num(run, "local_p50_us") / 1e6));
-	if (num(run, "of_link") > 0)
-		fprintf(out, "  link    %.2f of this host's, %s/s\n", num(run, "of_link"),
-			kv_bytes_text(a, num(run, "link_bytes_per_s")));
+			kv_time_text(a, kv_json_num(run, "local_p50_us") / 1e6));
+	if (kv_json_num(run, "of_link") > 0)
+		fprintf(out, "  link    %.2f of this host's, %s/s\n", kv_json_num(run, "of_link"),
+			kv_bytes_text(a, kv_json_num(run, "link_bytes_per_s")));
 	if (kv_rate_busy(run))
 		fprintf(out,
 			"  note    this machine is busy: of that time, the two sides waited %s "
 			"for a processor\n",
-			kv_time_text(a, num(run, "cpu_wait_s")));
+			kv_time_text(a, kv_json_num(run, "cpu_wait_s")));
 }
 
 static void put_counter(FILE *out, struct kv_arena *a, const char *what,
@@ -60,9 +50,10 @@ static void put_engine(FILE *out, struct kv_arena *a, const struct kv_bench_engi
 	if (json_array_size(e->runs)) {
 		const json_t *first = json_array_get(e->runs, 0);
 
-		fprintf(out, "  %s, provider %s%s%s", str(first, "mem"),
+		fprintf(out, "  %s, provider %s%s%s", kv_json_str(first, "mem"),
 			e->provider ? kv_printable(a, e->provider) : "not named",
-			*str(first, "detail") ? ": " : "", kv_printable(a, str(first, "detail")));
+			*kv_json_str(first, "detail") ? ": " : "",
+			kv_printable(a, kv_json_str(first, "detail")));
 		fputs("\n  op      count x size       iters     total    time s       MB/s   "
 		      "us/xfer"
 		      "       p50       p90       p99       max\n",
@@ -101,9 +92,10 @@ static const json_t *same_run(const struct kv_bench_engine *e, const json_t *of)
 	const json_t *run;
 	size_t i;
 
-	json_array_foreach(e->runs, i, run) if (kv_streq(str(run, "op"), str(of, "op")) &&
-						num(run, "count") == num(of, "count") &&
-						num(run, "size") == num(of, "size")) return run;
+	json_array_foreach(e->runs, i,
+			   run) if (kv_streq(kv_json_str(run, "op"), kv_json_str(of, "op")) &&
+				    kv_json_num(run, "count") == kv_json_num(of, "count") &&
+				    kv_json_num(run, "size") == kv_json_num(of, "size")) return run;
 	return NULL;
 }
 
@@ -121,16 +113,17 @@ static json_t *comparison(const struct kv_bench_report *r)
 	{
 		const json_t *then = same_run(f, run);
 
-		if (then && num(then, "p50_us") > 0)
+		if (then && kv_json_num(then, "p50_us") > 0)
 			json_array_append_new(
 				rows,
-				json_pack("{s:s,s:O,s:O,s:O,s:O,s:f,s:b}", "op", str(run, "op"),
-					  "count", json_object_get(run, "count"), "size",
+				json_pack("{s:s,s:O,s:O,s:O,s:O,s:f,s:b}", "op",
+					  kv_json_str(run, "op"), "count",
+					  json_object_get(run, "count"), "size",
 					  json_object_get(run, "size"), "before_p50_us",
 					  json_object_get(run, "p50_us"), "after_p50_us",
 					  json_object_get(then, "p50_us"), "times_faster",
-					  num(run, "p50_us") / num(then, "p50_us"), "busy",
-					  kv_rate_busy(run) || kv_rate_busy(then)));
+					  kv_json_num(run, "p50_us") / kv_json_num(then, "p50_us"),
+					  "busy", kv_rate_busy(run) || kv_rate_busy(then)));
 	}
 	return rows;
 }
@@ -153,12 +146,12 @@ static json_t *raw_row(const struct kv_bench_engine *e, const struct kv_bench_en
 {
 	const json_t *of = same_run(raw, run);
 
-	if (!of || !(num(of, "bytes_per_s") > 0))
+	if (!of || !(kv_json_num(of, "bytes_per_s") > 0))
 		return NULL;
 	return json_pack("{s:s,s:s,s:s,s:O,s:O,s:f,s:b}", "engine", e->name, "raw", raw->name, "op",
-			 str(run, "op"), "count", json_object_get(run, "count"), "size",
+			 kv_json_str(run, "op"), "count", json_object_get(run, "count"), "size",
 			 json_object_get(run, "size"), "of_raw",
-			 num(run, "bytes_per_s") / num(of, "bytes_per_s"), "busy",
+			 kv_json_num(run, "bytes_per_s") / kv_json_num(of, "bytes_per_s"), "busy",
 			 kv_rate_busy(run) || kv_rate_busy(of));
 }
 
@@ -191,9 +184,10 @@ static void put_raw(FILE *out, struct kv_arena *a, const struct kv_bench_report 
 	if (json_array_size(rows))
 		fputs("of what the library itself gives (bytes a second)\n", out);
 	json_array_foreach(rows, i, row) fprintf(
-		out, "  %-14s %-5s %7.0f x %-9s %6.2f of %s%s\n", str(row, "engine"),
-		str(row, "op"), num(row, "count"), kv_size_text(a, (uint64_t)num(row, "size")),
-		num(row, "of_raw"), kv_printable(a, str(row, "raw")),
+		out, "  %-14s %-5s %7.0f x %-9s %6.2f of %s%s\n", kv_json_str(row, "engine"),
+		kv_json_str(row, "op"), kv_json_num(row, "count"),
+		kv_size_text(a, (uint64_t)kv_json_num(row, "size")), kv_json_num(row, "of_raw"),
+		kv_printable(a, kv_json_str(row, "raw")),
 		json_is_true(json_object_get(row, "busy"))
 			? " (on a busy machine: no figure to rely on)"
 			: "");
@@ -207,14 +201,16 @@ static void put_comparison(FILE *out, struct kv_arena *a, const struct kv_bench_
 
 	if (json_array_size(rows))
 		fprintf(out, "before %s, after %s (medians)\n", r->before, r->after);
-	json_array_foreach(rows, i, row) fprintf(
-		out, "  %-5s %7.0f x %-9s %10s -> %-10s %6.2f times as fast%s\n", str(row, "op"),
-		num(row, "count"), kv_size_text(a, (uint64_t)num(row, "size")),
-		kv_time_text(a, num(row, "before_p50_us") / 1e6),
-		kv_time_text(a, num(row, "after_p50_us") / 1e6), num(row, "times_faster"),
-		json_is_true(json_object_get(row, "busy"))
-			? " (on a busy machine: no figure to rely on)"
-			: "");
+	json_array_foreach(rows, i, row)
+		fprintf(out, "  %-5s %7.0f x %-9s %10s -> %-10s %6.2f times as fast%s\n",
+			kv_json_str(row, "op"), kv_json_num(row, "count"),
+			kv_size_text(a, (uint64_t)kv_json_num(row, "size")),
+			kv_time_text(a, kv_json_num(row, "before_p50_us") / 1e6),
+			kv_time_text(a, kv_json_num(row, "after_p50_us") / 1e6),
+			kv_json_num(row, "times_faster"),
+			json_is_true(json_object_get(row, "busy"))
+				? " (on a busy machine: no figure to rely on)"
+				: "");
 	json_decref(rows);
 }
 
@@ -225,9 +221,11 @@ static void put_hosts(FILE *out, struct kv_arena *a, const struct kv_bench_repor
 	if (uname(&u) < 0)
 		memset(&u, 0, sizeof(u));
 	fprintf(out, "hosts     %s, NIXL %s -> %s at %s, NIXL %s\n", kv_printable(a, u.nodename),
-		r->nixl ? kv_printable(a, r->nixl) : "none", kv_printable(a, str(r->peer, "name")),
-		kv_printable(a, str(r->peer, "address")),
-		*str(r->peer, "nixl") ? kv_printable(a, str(r->peer, "nixl")) : "none");
+		r->nixl ? kv_printable(a, r->nixl) : "none",
+		kv_printable(a, kv_json_str(r->peer, "name")),
+		kv_printable(a, kv_json_str(r->peer, "address")),
+		*kv_json_str(r->peer, "nixl") ? kv_printable(a, kv_json_str(r->peer, "nixl"))
+					      : "none");
 }
 
 void kv_text_bench(FILE *out, struct kv_arena *a, const struct kv_bench_report *r,

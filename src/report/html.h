@@ -6,9 +6,8 @@
 #ifndef KV_REPORT_HTML_H
 #define KV_REPORT_HTML_H
 
-#include <jansson.h>
-
 #include "base/base.h"
+#include "base/json.h"
 
 struct kv_html {
 	struct kv_arena *arena;
@@ -66,12 +65,6 @@ size_t kv_docs_count(const struct kv_docs *docs, enum kv_doc_kind kind);
 	for (const struct kv_doc *d = (docs)->list.v; d && d < (docs)->list.v + (docs)->list.n;    \
 	     d++)                                                                                  \
 		if (d->kind == (what))
-
-/* Fields of JSON, which may be of any type: a default where it is not the one asked for. */
-const char *kv_json_str(const json_t *o, const char *key); /* "" */
-double kv_json_num(const json_t *o,
-		   const char *key); /* 0; else of an amount that there can be: 1e-12 to 1e18 */
-const json_t *kv_json_list(const json_t *o, const char *key); /* NULL: an array of none */
 
 /* ---- the page ---- */
 

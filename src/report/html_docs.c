@@ -18,27 +18,6 @@ static const struct {
  * but that "ready" beside a proof does not take from the proof. */
 static const char *const verdicts[] = { "off-fabric", "unknown", "on-fabric", "ready" };
 
-const char *kv_json_str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-double kv_json_num(const json_t *o, const char *key)
-{
-	double n = json_number_value(json_object_get(o, key));
-
-	return n >= 1e-12 && n <= 1e18 ? n : 0;
-}
-
-const json_t *kv_json_list(const json_t *o, const char *key)
-{
-	const json_t *list = json_object_get(o, key);
-
-	return json_is_array(list) ? list : NULL;
-}
-
 /* The kind whose schema it is, or why there is none. */
 static int kind_of(const json_t *root, enum kv_doc_kind *ret, const char *path, struct kv_err *err)
 {

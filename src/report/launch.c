@@ -36,16 +36,9 @@ const char *kv_checked_verdict(const struct kv_checked *c)
 
 /* ---- nodes ---- */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
 static bool is_error(const json_t *finding)
 {
-	return kv_streq(text_of(finding, "severity"), "error");
+	return kv_streq(kv_json_str(finding, "severity"), "error");
 }
 
 /* What makes two nodes alike. */
@@ -57,7 +50,7 @@ static const char *print_of(struct kv_arena *a, const struct kv_checked *c)
 	size_t i;
 
 	json_array_foreach(json_object_get(c->doc, "findings"), i, f) if (is_error(f)) print =
-		kv_strf(a, "%s\n%s %s", print, text_of(f, "id"), text_of(f, "detail"));
+		kv_strf(a, "%s\n%s %s", print, kv_json_str(f, "id"), kv_json_str(f, "detail"));
 	return print;
 }
 
@@ -71,13 +64,13 @@ static void put_findings(FILE *out, const struct kv_launch_result *r, const stru
 		fprintf(out, "  %s\n", kv_masked(r, c->error));
 	json_array_foreach(json_object_get(c->doc, "findings"), i, f)
 	{
-		const char *repair = text_of(json_object_get(f, "repair"), "text");
+		const char *repair = kv_json_str(json_object_get(f, "repair"), "text");
 
 		if (!is_error(f))
 			continue;
-		kv_put(out, st, KV_RED, kv_strf(r->arena, "  %s error", text_of(f, "id")));
-		fprintf(out, ": %s\n    %s\n", kv_masked(r, text_of(f, "title")),
-			kv_masked(r, text_of(f, "detail")));
+		kv_put(out, st, KV_RED, kv_strf(r->arena, "  %s error", kv_json_str(f, "id")));
+		fprintf(out, ": %s\n    %s\n", kv_masked(r, kv_json_str(f, "title")),
+			kv_masked(r, kv_json_str(f, "detail")));
 		if (*repair)
 			fprintf(out, "    repair: %s\n", kv_masked(r, repair));
 	}

@@ -3,8 +3,7 @@
 #ifndef KV_REPORT_REPORT_H
 #define KV_REPORT_REPORT_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "prove/prove.h"
 #include "rules/rules.h"
 

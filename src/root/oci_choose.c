@@ -1,18 +1,11 @@
 /* Indexes, manifests and configurations: JSON to a list of images, and the one that is meant. */
-#include <jansson.h>
-
+#include "base/json.h"
 #include "root/oci.h"
 
 #define MAX_IMAGES 256
 #define MAX_LAYERS 1024
 #define MAX_ENV    4096
 #define MAX_NESTED 4
-
-static void json_freep(json_t **j)
-{
-	json_decref(*j);
-}
-#define _json_ __attribute__((cleanup(json_freep)))
 
 struct listing {
 	struct kv_arena *arena;
