@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -174,8 +175,33 @@ static void test_percentiles(void **state)
 	assert_int_equal(st.p99_ns, 7);
 }
 
-/* Every byte of every block goes once, to the place that the check looks at, in no operation longer
- * than it may be. */
+/* By the processor's counter, where there is one, a wait is as long as by the clock. */
+static void test_ticks(void **state)
+{
+	const struct timespec nap = { .tv_nsec = 20000000 };
+
+	(void)state;
+	for (int counted = 0; counted < 2; counted++) {
+		uint64_t ns, most, tick;
+		struct bench_ticks t;
+		double took;
+
+		bench_ticks_start(&t);
+		t.counted = t.counted && counted;
+		if (!t.counted)
+			t.tick = bench_tick(&t);
+		most = probe_now_ns();
+		tick = bench_tick(&t);
+		ns = probe_now_ns();
+		nanosleep(&nap, NULL);
+		ns = probe_now_ns() - ns;
+		tick = bench_tick(&t) - tick;
+		most = probe_now_ns() - most;
+		took = (double)tick * bench_ns_per_tick(&t);
+		assert_true(took >= (double)ns * 0.999 && took <= (double)most * 1.001);
+	}
+}
+
 /* Nobody naps in a short wait, and where nobody takes the core, not in a longer one either. */
 static void test_crowd(void **state)
 {
@@ -234,6 +260,8 @@ static void stripe_once(const struct bench_test *t, unsigned rails, uint64_t max
 	free(seen);
 }
 
+/* Every byte of every block goes once, to the place that the check looks at, in no operation longer
+ * than it may be. */
 static void test_stripes(void **state)
 {
 	static const uint64_t sizes[] = { 1, 37, 4096, 65536, 131072, 131073, 600001 };
@@ -257,7 +285,7 @@ int main(void)
 		cmocka_unit_test(test_every_byte), cmocka_unit_test(test_old_and_misplaced),
 		cmocka_unit_test(test_peer_order), cmocka_unit_test(test_stripes),
 		cmocka_unit_test(test_crc),        cmocka_unit_test(test_percentiles),
-		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_crowd),      cmocka_unit_test(test_ticks),
 	};
 
 	return cmocka_run_group_tests_name("bench", tests, NULL, NULL);

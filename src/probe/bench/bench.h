@@ -78,6 +78,46 @@ struct bench_crowd {
 	long preempted;
 };
 
+/* ---- ticks.c ---- */
+
+/* The processor's counter, and the name of the kernel's clock that runs by it. */
+#if defined(__x86_64__)
+#define BENCH_COUNTER "tsc"
+static inline uint64_t bench_counter(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+#elif defined(__aarch64__)
+#define BENCH_COUNTER "arch_sys_counter"
+static inline uint64_t bench_counter(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+	return v;
+}
+#else
+#define BENCH_COUNTER ""
+static inline uint64_t bench_counter(void)
+{
+	return 0;
+}
+#endif
+
+struct bench_ticks {
+	bool counted;      /* ticks are the processor's; else nanoseconds of CLOCK_MONOTONIC */
+	uint64_t ns, tick; /* of one moment */
+};
+
+void bench_ticks_start(struct bench_ticks *t);
+/* Since the start of t: the longer ago that is, the nearer. */
+double bench_ns_per_tick(const struct bench_ticks *t);
+
+static inline uint64_t bench_tick(const struct bench_ticks *t)
+{
+	return t->counted ? bench_counter() : probe_now_ns();
+}
+
 struct bench_side {
 	struct probe_plan plan; /* for link_* and the deadline */
 	struct bench_spec spec;
@@ -97,9 +137,10 @@ struct bench_side {
 	struct link_hello peer;
 
 	const struct bench_test *test;
-	uint64_t completed_ns; /* when it was for the initiator; 0 where that is the end anyway */
-	bool wants_completed;  /* of this transfer; see bench_completed */
-	uint64_t events;       /* of the engine, so that a side knows that it is not idle */
+	struct bench_ticks ticks;
+	uint64_t completed; /* tick when it was for the initiator; 0 where that is the end anyway */
+	bool wants_completed; /* of this transfer; see bench_completed */
+	uint64_t events;      /* of the engine, so that a side knows that it is not idle */
 	struct bench_crowd crowd;
 	void *state; /* the engine's own */
 
@@ -141,17 +182,17 @@ extern const struct bench_engine bench_tcp, bench_nixl, bench_ofi, bench_ucx;
 /* "ofi:tcp" -> its engine, NULL where there is none; *ret_arg points behind the colon. */
 const struct bench_engine *bench_engine_find(const char *spec, const char **ret_arg);
 
-/* Where a block lies. The peer's blocks lie in another order, as pages of a KV cache do. */
 /*
  * A transfer is complete for its initiator, and goes on until the target knows. Only of some it is
- * asked when: this look at the clock is part of what is timed.
+ * asked when: the asking is part of what is timed.
  */
 static inline void bench_completed(struct bench_side *s)
 {
-	if (s->wants_completed && !s->completed_ns)
-		s->completed_ns = probe_now_ns();
+	if (s->wants_completed && !s->completed)
+		s->completed = bench_tick(&s->ticks);
 }
 
+/* Where a block lies. The peer's blocks lie in another order, as pages of a KV cache do. */
 static inline uint64_t bench_block(const struct bench_test *t, uint64_t slot, uint64_t block)
 {
 	return (slot * t->count + block) * t->size;

@@ -43,28 +43,30 @@ static uint64_t rest(struct bench_side *s, uint64_t since)
 }
 
 /*
- * One transfer from start on; when it ended, or 0 with the failure recorded. That is the next one's
- * start: a look at the clock is time, too.
+ * One transfer from the tick start on; the one when it ended, or 0 with the failure recorded. That
+ * is the next one's start: to ask for it is time, too.
  */
 static uint64_t transfer(struct bench_side *s, uint64_t slot, uint64_t start)
 {
 	const struct bench_engine *e = s->engine;
-	uint64_t polls = 0, end;
+	uint64_t polls = 0, since = 0, end;
 	int r;
 
-	s->completed_ns = 0;
+	s->completed = 0;
 	if (e->post(s, slot) < 0)
 		return 0;
 	while ((r = e->poll(s)) == 0) {
 		polls++;
-		if (polls % POLLS_PER_REST == 0)
-			rest(s, start);
+		if (polls == POLLS_PER_REST)
+			since = probe_now_ns();
+		else if (polls % POLLS_PER_REST == 0)
+			rest(s, since);
 		if (polls % POLLS_PER_LOOK == 0 && bench_alive(s) < 0)
 			return 0;
 	}
 	if (r < 0)
 		return 0;
-	end = probe_now_ns();
+	end = bench_tick(&s->ticks);
 	return end > start ? end : start + 1;
 }
 
@@ -137,31 +139,46 @@ static int batch_check(struct bench_side *s, const struct bench_batch *b, const 
 	return await(s, BENCH_CHECKED, NULL, NULL);
 }
 
+static void to_ns(uint64_t *ticks, uint64_t n, double ns_per_tick)
+{
+	for (uint64_t i = 0; i < n; i++)
+		ticks[i] = (uint64_t)((double)ticks[i] * ns_per_tick) ?: 1;
+}
+
 static int transfers(struct run *r, uint64_t n, bool timed, uint64_t *kept)
 {
-	uint64_t start = probe_now_ns();
+	const uint64_t had = *kept, had_local = r->n_local;
+	struct bench_side *s = r->s;
+	uint64_t start = bench_tick(&s->ticks);
+	double ns_per_tick;
 
-	if (r->bare) {
-		int ret = r->s->engine->bare(r->s, n);
-
-		r->bare_ns = probe_now_ns() - start;
-		return ret;
-	}
 	for (uint64_t i = 0; i < n * r->order->again; i++) {
 		uint64_t end;
 
-		r->s->wants_completed = timed && r->until_local == 0;
+		s->wants_completed = timed && r->until_local == 0;
 		r->until_local = (r->until_local ?: TRANSFERS_PER_COMPLETED) - 1;
-		end = transfer(r->s, i % n, start);
+		end = transfer(s, i % n, start);
 		if (!end)
 			return -1;
-		if (r->s->completed_ns && r->n_local < r->order->iters)
-			r->local[r->n_local++] = r->s->completed_ns - start;
+		if (s->completed && r->n_local < r->order->iters)
+			r->local[r->n_local++] = s->completed - start;
 		if (timed && *kept < r->order->iters)
 			r->times[(*kept)++] = end - start;
 		start = end;
 	}
+	ns_per_tick = bench_ns_per_tick(&s->ticks);
+	to_ns(r->times + had, *kept - had, ns_per_tick);
+	to_ns(r->local + had_local, r->n_local - had_local, ns_per_tick);
 	return 0;
+}
+
+static int transfers_bare(struct run *r, uint64_t n)
+{
+	uint64_t start = probe_now_ns();
+	int ret = r->s->engine->bare(r->s, n);
+
+	r->bare_ns = probe_now_ns() - start;
+	return ret;
 }
 
 static int batch_run(struct run *r, uint64_t n, bool timed)
@@ -177,7 +194,7 @@ static int batch_run(struct run *r, uint64_t n, bool timed)
 	if (batch_fill(s, &b, &sums, &n_sums) < 0)
 		return -1;
 	bench_doing(s, "a transfer");
-	if (transfers(r, n, timed, &kept) == 0)
+	if ((r->bare ? transfers_bare(r, n) : transfers(r, n, timed, &kept)) == 0)
 		ret = batch_check(s, &b, sums, n_sums);
 	if (ret == 0)
 		r->n = kept;

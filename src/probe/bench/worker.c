@@ -195,6 +195,7 @@ void bench_worker(struct bench_side *s, const struct bench_order *order)
 
 	/* Naps of microseconds, not of the default slack of 50. */
 	prctl(PR_SET_TIMERSLACK, 1UL);
+	bench_ticks_start(&s->ticks);
 	r = run(s, order);
 
 	s->rep->intact = r == 0;
