@@ -48,7 +48,7 @@ static int carry_out(const struct kv_opts *o, const struct kv_target *t, struct 
 		return report(o, t, p, "nothing");
 	if (o->dry_run)
 		return report(o, t, p, "planned");
-	r = kv_journal_apply_since(kv_root_fd(t->root), &p->ops, stamp, &err);
+	r = kv_journal_apply(kv_root_fd(t->root), &p->ops, stamp, &err);
 	if (r == -EAGAIN)
 		return r;
 	if (r < 0)

@@ -22,11 +22,5 @@ struct kv_launching {
 int kv_launching_check(struct kv_launching *g);
 /* Starts all steps and stays until the end. KV_STATUS_OK, or the status of having said why not. */
 int kv_launching_run(struct kv_launching *g);
-/* Takes note of a signal, waits a moment; true where the end was asked for. */
-bool kv_launching_pause(struct kv_launching *g);
-/* Ends what runs among these. */
-void kv_launching_end(struct kv_launching *g, struct kv_running *v, size_t n);
-/* A line of progress. */
-void kv_launching_say(const struct kv_launching *g, const char *fmt, ...) KV_PRINTF(2, 3);
 
 #endif

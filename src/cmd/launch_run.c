@@ -11,7 +11,8 @@
 
 /* ---- progress ---- */
 
-void kv_launching_say(const struct kv_launching *g, const char *fmt, ...)
+/* A line of progress. */
+static KV_PRINTF(2, 3) void say(const struct kv_launching *g, const char *fmt, ...)
 {
 	struct kv_arena *a = kv_arena_new_small();
 	va_list ap;
@@ -46,7 +47,8 @@ static void draw(struct kv_launching *g)
 		kv_screen_draw(g->text, g->o->style.color);
 }
 
-bool kv_launching_pause(struct kv_launching *g)
+/* Takes note of a signal, waits a moment; true where the end was asked for. */
+static bool pause_a_moment(struct kv_launching *g)
 {
 	enum kv_wake wake;
 
@@ -61,7 +63,7 @@ bool kv_launching_pause(struct kv_launching *g)
 static void wait_until(struct kv_launching *g, struct kv_running *v, size_t n, uint64_t until)
 {
 	while (kv_steps_alive(v, n) && kv_steps_now() < until) {
-		bool again = kv_launching_pause(g);
+		bool again = pause_a_moment(g);
 
 		(void)kv_steps_reap(v, n);
 		if (again)
@@ -69,7 +71,8 @@ static void wait_until(struct kv_launching *g, struct kv_running *v, size_t n, u
 	}
 }
 
-void kv_launching_end(struct kv_launching *g, struct kv_running *v, size_t n)
+/* Ends what runs among these. */
+static void end_steps(struct kv_launching *g, struct kv_running *v, size_t n)
 {
 	if (!kv_steps_alive(v, n))
 		return;
@@ -126,8 +129,8 @@ static void check_image(struct kv_launching *g)
 					  .role = "image",
 					  .doc = doc,
 					  .error = doc ? NULL : "it could not be examined" }));
-	kv_launching_say(g, "image %s: %s; the nodes decide, behind the recipe's preamble", image,
-			 kv_checked_verdict(&g->r.checked.v[g->r.checked.n - 1]));
+	say(g, "image %s: %s; the nodes decide, behind the recipe's preamble", image,
+	    kv_checked_verdict(&g->r.checked.v[g->r.checked.n - 1]));
 }
 
 static const char *last_line(struct kv_arena *a, const char *path)
@@ -160,8 +163,8 @@ static bool take_node(struct kv_launching *g, const struct kv_running *s, unsign
 					    g->r.logs);
 	}
 	off = kv_streq(kv_checked_verdict(&c), "off-fabric");
-	kv_launching_say(g, "%s (%s): %s%s%s", c.name, c.role, kv_checked_verdict(&c),
-			 c.error ? ": " : "", c.error ? c.error : "");
+	say(g, "%s (%s): %s%s%s", c.name, c.role, kv_checked_verdict(&c), c.error ? ": " : "",
+	    c.error ? c.error : "");
 	kv_vec_push(a, &g->r.checked, c);
 	/* Where the check did not come about, a worker would not either. */
 	return off || !c.doc || (g->o->strict && s->status != 0);
@@ -180,18 +183,18 @@ int kv_launching_check(struct kv_launching *g)
 	for (size_t i = 0; i < l->checks.n; i++) {
 		struct kv_running *s = kv_vec_add(g->o->arena, &v);
 
-		kv_launching_say(g, "%u nodes of %s are checked", l->checks.v[i].nodes,
-				 l->checks.v[i].role->name);
+		say(g, "%u nodes of %s are checked", l->checks.v[i].nodes,
+		    l->checks.v[i].role->name);
 		if (kv_step_start(l, &l->checks.v[i], &g->env, g->r.logs, s, &err) < 0) {
 			v.n--;
-			kv_launching_end(g, v.v, v.n);
+			end_steps(g, v.v, v.n);
 			return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 		}
 	}
-	while (kv_steps_alive(v.v, v.n) && !kv_launching_pause(g))
+	while (kv_steps_alive(v.v, v.n) && !pause_a_moment(g))
 		(void)kv_steps_reap(v.v, v.n);
 	if (g->asked) {
-		kv_launching_end(g, v.v, v.n);
+		end_steps(g, v.v, v.n);
 		g->r.end = KV_LAUNCH_STOPPED;
 		return KV_STATUS_OK;
 	}
@@ -212,7 +215,7 @@ static void tell(void *arg, const char *name, const struct kv_finding *fi)
 				   kv_severity_name[fi->severity], fi->detail);
 
 	kv_vec_push(g->o->arena, &g->told, kv_strdup(g->o->arena, kv_masked(&g->r, line)));
-	kv_launching_say(g, "%s", line);
+	say(g, "%s", line);
 }
 
 static bool may_end(const struct kv_running *s)
@@ -259,9 +262,9 @@ static bool look(struct kv_launching *g, size_t known)
 		if (s->state == KV_STEP_WAITING || s->state == KV_STEP_RUNNING)
 			continue;
 		if (!s->said && s->state == KV_STEP_LOST)
-			kv_launching_say(g, "%s was lost with its node", s->name);
+			say(g, "%s was lost with its node", s->name);
 		else if (!s->said)
-			kv_launching_say(g, "%s ended with status %d", s->name, s->status);
+			say(g, "%s ended with status %d", s->name, s->status);
 		s->said = true;
 		/* One that was killed is no consequence of another's end. */
 		if ((!bad || (bad->status <= 128 && s->status > 128)) &&
@@ -284,7 +287,7 @@ static int start_one(struct kv_launching *g, size_t i)
 
 	if (r < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s: %s", s->name, err.msg);
-	kv_launching_say(g, s->step ? "%s started" : "%s", s->step ? s->name : s->what);
+	say(g, s->step ? "%s started" : "%s", s->step ? s->name : s->what);
 	for (size_t k = 0; s->step && s->step->role->kind == KV_ROLE_WORKER && k < s->step->logs.n;
 	     k++)
 		kv_follow_add(&g->follow, s->name,
@@ -342,7 +345,7 @@ int kv_launching_run(struct kv_launching *g)
 		       (!started || r->steps.v[started - 1].step ||
 			r->steps.v[started - 1].state == KV_STEP_DONE))
 			status = start_one(g, started++);
-		if (status != KV_STATUS_OK || kv_launching_pause(g))
+		if (status != KV_STATUS_OK || pause_a_moment(g))
 			break;
 		(void)kv_steps_reap(r->steps.v, r->steps.n);
 		kv_follow_read(&g->follow, /* last= */ false, tell, g);
@@ -351,7 +354,7 @@ int kv_launching_run(struct kv_launching *g)
 	}
 	if (g->asked)
 		r->end = KV_LAUNCH_STOPPED;
-	kv_launching_end(g, r->steps.v, r->steps.n);
+	end_steps(g, r->steps.v, r->steps.n);
 	kv_follow_read(&g->follow, /* last= */ true, tell, g);
 	kv_follow_close(&g->follow);
 	return status;

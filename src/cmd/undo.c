@@ -22,7 +22,7 @@ static int run(struct kv_opts *o)
 	if (r != KV_STATUS_OK)
 		return r;
 	/* Also where there is no state directory: its making may have been interrupted. */
-	r = kv_journal_undo_forced(kv_root_fd(t.root), &o->force_files, &undone, &err);
+	r = kv_journal_undo(kv_root_fd(t.root), &o->force_files, &undone, &err);
 	if (r < 0)
 		return kv_fail(status_of(r), "%s", err.msg);
 	if (o->json)

@@ -167,9 +167,6 @@ bool kv_elf_lookup(const struct kv_elf *e, const char *name, uint32_t gnu_hash,
 
 /* Whether the object defines the version (base version included). */
 bool kv_elf_defines_version(const struct kv_elf *e, const char *version);
-/* Whether the object imports (undefined) or exports (defined) a symbol of that name. */
-bool kv_elf_imports(const struct kv_elf *e, const char *name);
-bool kv_elf_exports(const struct kv_elf *e, const char *name);
 /* Highest version with this prefix ("FABRIC_") that is needed or defined, NULL where there is none.
  */
 const char *kv_elf_max_need(const struct kv_elf *e, const char *prefix);

@@ -376,27 +376,6 @@ bool kv_elf_defines_version(const struct kv_elf *e, const char *version)
 	return false;
 }
 
-bool kv_elf_imports(const struct kv_elf *e, const char *name)
-{
-	struct kv_elf_ref r = { 0 };
-
-	while (kv_elf_next_ref(e, &r))
-		if (kv_streq(r.name, name))
-			return true;
-	return false;
-}
-
-static bool is_defined(const struct kv_elf_sym *sym, void *arg)
-{
-	(void)arg;
-	return sym->shndx != SHN_UNDEF && !sym->hidden;
-}
-
-bool kv_elf_exports(const struct kv_elf *e, const char *name)
-{
-	return kv_elf_lookup(e, name, kv_elf_gnu_hash(name), is_defined, NULL);
-}
-
 static const char *newer(const char *best, const char *name, const char *prefix)
 {
 	size_t n = strlen(prefix);

@@ -146,7 +146,8 @@ static bool is_distro_file(struct kv_arena *a, struct kv_root *r, const char *pa
 	       !kv_root_is_dir(r, "/var/lib/dpkg");
 }
 
-bool kv_fabric_know(const char *path, const struct kv_elf *e, struct kv_fabric *ret)
+/* Whether it is one, and of which ABI: without looking through its texts. */
+static bool is_fabric(const char *path, const struct kv_elf *e, struct kv_fabric *ret)
 {
 	const char *abi = e && e->type == ET_DYN ? kv_elf_max_def(e, "FABRIC_") : NULL;
 
@@ -161,7 +162,7 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 {
 	struct strings strings = { 0 };
 
-	if (!kv_fabric_know(path, e, ret))
+	if (!is_fabric(path, e, ret))
 		return false;
 	ret->unread = false;
 	read_strings(a, e, &strings);
@@ -196,7 +197,7 @@ void kv_find_fabrics(struct kv_facts *f)
 
 		if (!e || e->machine != kv_loader_machine(f->loader) ||
 		    seen_inode(&f->fabrics, e) ||
-		    !(f->brief ? kv_fabric_know(path, e, &fab)
+		    !(f->brief ? is_fabric(path, e, &fab)
 			       : kv_fabric_read(f->arena, f->root, path, e, &fab)))
 			continue;
 		fab.source = kv_root_is_mounted(f->root, path) ? KV_SOURCE_MOUNT : KV_SOURCE_TARGET;

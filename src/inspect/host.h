@@ -58,10 +58,8 @@ struct kv_verbs {
 /* What is public about an instance type: instances.def. */
 struct kv_instance {
 	const char *type;
-	unsigned efas, gpus;
-	const char *gpu;
-	unsigned efa_device; /* 0xefa1; 0 where it is not known */
-	bool rdma_read, rdma_write;
+	unsigned efas; /* at most */
+	bool rdma_read;
 };
 
 enum kv_nvidia { KV_NVIDIA_NONE, KV_NVIDIA_OPEN, KV_NVIDIA_CLOSED, _KV_NVIDIA_COUNT };

@@ -4,8 +4,7 @@
 const char *const kv_nvidia_name[_KV_NVIDIA_COUNT] = { "none", "open", "proprietary" };
 
 static const struct kv_instance instances[] = {
-#define KV_INSTANCE(type, efas, gpus, gpu, efa_device, read, write)                                \
-	{ type, efas, gpus, gpu, efa_device, read, write },
+#define KV_INSTANCE(type, efas, rdma_read) { type, efas, rdma_read },
 #include "inspect/instances.def"
 };
 

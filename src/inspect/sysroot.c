@@ -179,7 +179,7 @@ static int answer(struct kv_sysroot *s, enum kv_question question, const char *p
 	return error;
 }
 
-int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret)
+static int read_text(struct kv_sysroot *s, const char *path, const char **ret)
 {
 	struct kv_span text;
 	int e = recorded_error(s, path);
@@ -201,7 +201,7 @@ const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *
 {
 	const char *text = NULL;
 
-	return kv_sysroot_text(s, kv_join(s->arena, dir, name), &text) < 0 ? NULL : text;
+	return read_text(s, kv_join(s->arena, dir, name), &text) < 0 ? NULL : text;
 }
 
 int kv_sysroot_list(struct kv_sysroot *s, const char *path, kv_dirents *ret)

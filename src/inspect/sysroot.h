@@ -69,9 +69,7 @@ bool kv_sysroot_has_host(const struct kv_sysroot *s);
 /* The environment that was recorded; NULL where none was. */
 const struct kv_env *kv_sysroot_env(const struct kv_sysroot *s);
 
-/* The text of a small file, without the newline at its end. 0 or -errno. */
-int kv_sysroot_text(struct kv_sysroot *s, const char *path, const char **ret);
-/* The same, NULL for whatever can not be read. */
+/* The text of a small file, without the newline at its end; NULL for whatever can not be read. */
 const char *kv_sysroot_value(struct kv_sysroot *s, const char *dir, const char *name);
 /* Entries of a directory, sorted. 0 or -errno. */
 int kv_sysroot_list(struct kv_sysroot *s, const char *path, kv_dirents *ret);

@@ -8,9 +8,6 @@
 #define MAX_RECIPE ((size_t)8 << 20)
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
-const char *const kv_role_kind_name[_KV_ROLE_KIND_COUNT] = { "service", "worker", "frontend",
-							     "client" };
-
 /* ---- parts of a document ---- */
 
 const struct kv_yaml *kv_job_get(const struct kv_yaml *map, const char *path)

@@ -12,9 +12,7 @@ enum kv_role_kind {
 	KV_ROLE_WORKER,
 	KV_ROLE_FRONTEND,
 	KV_ROLE_CLIENT,
-	_KV_ROLE_KIND_COUNT
 };
-extern const char *const kv_role_kind_name[_KV_ROLE_KIND_COUNT];
 
 /* A variable that is a port of the worker alone: `base`, and its first GPU's number on the node. */
 struct kv_role_port {
@@ -32,7 +30,7 @@ struct kv_role {
 	bool ends;            /* does its work and ends; others serve until they are ended */
 	const char *image;    /* NULL: none is named */
 	const char *preamble; /* bash in front of the command; NULL */
-	const char *command;  /* a line of bash, with places in braces (kv_job_place) */
+	const char *command;  /* a line of bash, with places in braces (kv_job_word) */
 	struct kv_env env;    /* the recipe's, of this role */
 	const char *setup;    /* bash in front of the command, which the check has not; NULL */
 	unsigned tasks;       /* on each of its nodes; 0: one */
@@ -73,9 +71,6 @@ bool kv_is_secret_name(const char *name);
 
 /* As kv_shell_word, but newlines stay what they are. */
 const char *kv_bash_word(struct kv_arena *a, const char *s);
-/* A name in braces that stands for something known only when the job runs, as text of bash:
- * "{head}" is $HEAD_NODE_IP. NULL for what is no place. n: length of the name without braces. */
-const char *kv_job_place(const struct kv_job *j, const char *name, size_t n);
 /* s as one word: places and ${NAME} are looked up where it runs, all else is as it is written. */
 const char *kv_job_word(const struct kv_job *j, const char *s);
 /* Whether it has a place or a ${NAME}. */

@@ -29,7 +29,9 @@ static const char *worker_place(const struct kv_job *j, const char *name, size_t
 	return NULL;
 }
 
-const char *kv_job_place(const struct kv_job *j, const char *name, size_t n)
+/* A name in braces that stands for something known only when the job runs, as text of bash:
+ * "{head}" is $HEAD_NODE_IP. NULL for what is no place. n: length of the name without braces. */
+static const char *place_text(const struct kv_job *j, const char *name, size_t n)
 {
 	static const struct {
 		const char *name, *text;
@@ -54,7 +56,7 @@ static const char *place_at(const struct kv_job *j, const char *s, size_t *ret_n
 	size_t n = *s == '{' ? strspn(s + 1, NAME_CHARS) : 0;
 
 	*ret_n = n + 2;
-	return n && s[n + 1] == '}' ? kv_job_place(j, s + 1, n) : NULL;
+	return n && s[n + 1] == '}' ? place_text(j, s + 1, n) : NULL;
 }
 
 /* "${NAME}" at s: its length; 0 for none. */

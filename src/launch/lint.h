@@ -49,7 +49,6 @@ struct kv_job {
 	KV_VEC(struct kv_job_image) images;
 	bool mounts_unknown; /* some are known only when a shell runs */
 	bool keeps_ld_path;  /* --container-env names LD_LIBRARY_PATH */
-	bool has_container;  /* a step runs in one (sbatch) */
 	bool has_device;     /* a pod gets an EFA device, or can see all */
 	bool has_knob;       /* something names NIXL's backend */
 	struct {
@@ -67,8 +66,6 @@ struct kv_lint *kv_lint_add(struct kv_job *j, const char *id, enum kv_severity l
 			    unsigned column, const char *text, const char *repair);
 /* Line and column of a byte. */
 void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *ret_column);
-/* The bytes of the recipe that are this text, as it is; false where quotes or folds changed it. */
-bool kv_lint_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end);
 bool kv_lint_listed(const char *const *list, const char *s);
 /* Whether a name is that of a secret. */
 bool kv_lint_is_secret(const char *name);

@@ -40,7 +40,8 @@ void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *re
 	*ret_line = (unsigned)low + 1;
 }
 
-bool kv_lint_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end)
+/* The bytes of the recipe that are this text, as it is; false where quotes or folds changed it. */
+static bool is_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end)
 {
 	struct kv_span t = j->lints->text;
 	size_t n = strlen(text);
@@ -117,7 +118,7 @@ static void add_var(struct kv_job *j, const char *name, const struct kv_yaml *va
 				  .line = value->value_line ? value->value_line : value->line,
 				  .column = value->value_line ? value->value_column : value->column,
 				  .scope = scope };
-	if (kv_lint_exact(j, value->start, value->text, &v->end) && v->end == value->end)
+	if (is_exact(j, value->start, value->text, &v->end) && v->end == value->end)
 		v->start = value->start;
 	else
 		v->end = 0;
@@ -159,7 +160,7 @@ static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, const 
 				  .on_host = s->on_host,
 				  .start = s->at[w->start] + skip };
 	kv_lint_place(j, s->at[w->start], &v->line, &v->column);
-	if (!w->text || !kv_lint_exact(j, v->start, w->text, &v->end))
+	if (!w->text || !is_exact(j, v->start, w->text, &v->end))
 		v->start = v->end = 0;
 }
 

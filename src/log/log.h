@@ -189,9 +189,6 @@ int kv_log_read(struct kv_log *l, const char *path);
 /* After the last file: joins what belongs to one process. */
 void kv_log_finish(struct kv_log *l);
 
-/* Whether a line of this kind says anything of the path that a process takes. */
-bool kv_log_is_evidence(enum kv_log_kind kind);
-
 /* ---- parts of reading ---- */
 
 /* A stream that comes in pieces of any length; what is found does not depend on them. */

@@ -12,7 +12,8 @@
 		      */
 #define LOOKBACK 120 /* from a pattern to the start of its message */
 
-bool kv_log_is_evidence(enum kv_log_kind kind)
+/* Whether a line of this kind says anything of the path that a process takes. */
+static bool is_evidence(enum kv_log_kind kind)
 {
 	return kind <= KV_LOG_NO_VRAM;
 }
@@ -250,7 +251,7 @@ static void merge(struct kv_arena *a, struct kv_log_process *to, struct kv_log_p
 static bool has_evidence(const struct kv_log_process *p)
 {
 	for (size_t i = 0; i < p->events.n; i++)
-		if (kv_log_is_evidence(p->events.v[i].pattern->kind))
+		if (is_evidence(p->events.v[i].pattern->kind))
 			return true;
 	return false;
 }

@@ -9,7 +9,9 @@
 #define GUARD      256 /* keeps the pieces apart, else NIXL merges neighbours into one descriptor */
 #define GUARD_BYTE 0x5a
 
-void probe_layout_make(uint64_t bytes, struct probe_layout *ret)
+/* Same bytes in, same layout out: both agents compute it, nothing but the base address is
+ * exchanged. */
+static void layout_make(uint64_t bytes, struct probe_layout *ret)
 {
 	uint64_t off = GUARD, at = 0;
 
@@ -48,7 +50,8 @@ static void pattern_piece(const struct probe_piece *p, uint64_t seed, uint8_t fl
 	}
 }
 
-void probe_layout_fill(const struct probe_layout *lay, uint64_t seed, bool source, uint8_t *buf)
+/* source: the seeded pattern. Else: its complement, so that every single byte has to change. */
+static void layout_fill(const struct probe_layout *lay, uint64_t seed, bool source, uint8_t *buf)
 {
 	memset(buf, GUARD_BYTE, lay->total);
 	for (size_t i = 0; i < lay->n; i++)
@@ -71,8 +74,10 @@ static uint64_t piece_wrong(const struct probe_piece *p, uint64_t seed, const ui
 	return wrong;
 }
 
-bool probe_layout_check(const struct probe_layout *lay, uint64_t seed, const uint8_t *buf,
-			char *ret_why, size_t n_why)
+/* True where every piece holds the pattern and every guard byte is as it was; else says what is
+ * wrong. */
+static bool layout_check(const struct probe_layout *lay, uint64_t seed, const uint8_t *buf,
+			 char *ret_why, size_t n_why)
 {
 	uint64_t end = 0, first = 0;
 
@@ -107,7 +112,7 @@ bool probe_layout_check(const struct probe_layout *lay, uint64_t seed, const uin
 
 int probe_mem_open(struct probe_mem *mem, const struct probe_plan *plan, struct probe_report *rep)
 {
-	probe_layout_make(plan->bytes, &mem->lay);
+	layout_make(plan->bytes, &mem->lay);
 	mem->host = mmap(NULL, mem->lay.total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
 	if (mem->host == MAP_FAILED) {
@@ -127,7 +132,7 @@ int probe_mem_open(struct probe_mem *mem, const struct probe_plan *plan, struct 
 int probe_mem_fill(struct probe_mem *mem, const struct probe_plan *plan, bool source,
 		   struct probe_report *rep)
 {
-	probe_layout_fill(&mem->lay, plan->seed, source, mem->host);
+	layout_fill(&mem->lay, plan->seed, source, mem->host);
 	if (!mem->gpu)
 		return 0;
 	if (cuda_write(mem->gpu, mem->addr, mem->host, mem->lay.total, rep) < 0)
@@ -143,7 +148,7 @@ int probe_mem_check(struct probe_mem *mem, const struct probe_plan *plan, struct
 
 	if (mem->gpu && cuda_read(mem->gpu, mem->host, mem->addr, mem->lay.total, rep) < 0)
 		return -1;
-	if (!probe_layout_check(&mem->lay, plan->seed, mem->host, why, sizeof(why)))
+	if (!layout_check(&mem->lay, plan->seed, mem->host, why, sizeof(why)))
 		return probe_fail(rep, PROBE_CAUSE_CORRUPT, "%s", why);
 	return 0;
 }

@@ -18,16 +18,6 @@ struct probe_layout {
 	uint64_t total;
 };
 
-/* Same bytes in, same layout out: both agents compute it, nothing but the base address is
- * exchanged. */
-void probe_layout_make(uint64_t bytes, struct probe_layout *ret);
-/* source: the seeded pattern. Else: its complement, so that every single byte has to change. */
-void probe_layout_fill(const struct probe_layout *lay, uint64_t seed, bool source, uint8_t *buf);
-/* True where every piece holds the pattern and every guard byte is as it was; else says what is
- * wrong. */
-bool probe_layout_check(const struct probe_layout *lay, uint64_t seed, const uint8_t *buf,
-			char *ret_why, size_t n_why);
-
 struct cuda;
 
 struct probe_mem {

@@ -16,18 +16,16 @@ struct kv_geometry {
 	uint64_t kv_lora_rank, rope_dim; /* 0 but for MLA */
 	uint64_t mtp_layers; /* kept too where the job decodes speculatively with them */
 	uint64_t window;     /* some layers keep no more tokens than that; 0: all keep all */
-	const char *dtype;   /* of the KV cache, as the config has it: a name of kv_kv_dtypes */
+	const char *dtype;   /* of the KV cache, as the config has it: bf16, fp8, ... */
 	kv_strv source, notes;
 };
 
 /* A type of the cache's elements. Sizes are in sixteenths of a byte for each element. */
-struct kv_kv_dtype {
+struct kv_dtype {
 	const char *name;
 	unsigned data, scale;
 	unsigned mla_token; /* bytes of a token in a layer, a format of its own; 0: not one */
 };
-extern const struct kv_kv_dtype kv_kv_dtypes[];
-extern const size_t kv_kv_dtypes_n;
 
 struct kv_shape_request {
 	uint64_t tokens;
@@ -45,7 +43,7 @@ struct kv_shape_descs {
 };
 
 struct kv_shape {
-	const struct kv_kv_dtype *dtype;
+	const struct kv_dtype *dtype;
 	uint64_t pages;
 	uint64_t bytes_per_token;     /* all ranks, one copy */
 	uint64_t bytes_per_request;   /* of the tokens alone */

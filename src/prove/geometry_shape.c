@@ -14,17 +14,16 @@
  * scale for 16 elements, in buffers beside the data. fp8_ds_mla (vLLM, FlashMLA): 512 fp8, 4
  * scales of 4 bytes, 64 bf16.
  */
-const struct kv_kv_dtype kv_kv_dtypes[] = {
+static const struct kv_dtype dtypes[] = {
 	{ "bf16", 32, 0, 0 }, { "fp16", 32, 0, 0 }, { "fp32", 64, 0, 0 },
 	{ "fp8", 16, 0, 0 },  { "fp4", 8, 1, 0 },   { "fp8_ds_mla", 0, 0, 656 },
 };
-const size_t kv_kv_dtypes_n = KV_ARRAY_SIZE(kv_kv_dtypes);
 
-static const struct kv_kv_dtype *dtype_of(const char *name)
+static const struct kv_dtype *dtype_of(const char *name)
 {
-	for (size_t i = 0; i < kv_kv_dtypes_n; i++)
-		if (kv_streq(kv_kv_dtypes[i].name, name))
-			return &kv_kv_dtypes[i];
+	for (size_t i = 0; i < KV_ARRAY_SIZE(dtypes); i++)
+		if (kv_streq(dtypes[i].name, name))
+			return &dtypes[i];
 	return NULL;
 }
 
@@ -49,7 +48,7 @@ struct vectors {
 	uint64_t parts, data, scale;
 };
 
-static int vectors_of(const struct kv_geometry *g, const struct kv_kv_dtype *d, uint64_t heads,
+static int vectors_of(const struct kv_geometry *g, const struct kv_dtype *d, uint64_t heads,
 		      struct vectors *ret, struct kv_err *err)
 {
 	uint64_t elements = g->mla ? g->kv_lora_rank + g->rope_dim : heads * g->head_dim;

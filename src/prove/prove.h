@@ -16,18 +16,14 @@ struct kv_prove_request {
 	const char
 		*target; /* "/" (run in place) or a root directory (new mount namespace, chroot) */
 	const char *probe;      /* host path of kvpath-probe */
-	const char *nixl_dir;   /* guest directory of libnixl.so */
 	const char *capi;       /* guest path of libnixl_capi.so, NULL where the wheel has none */
 	const char *python;     /* guest path of the interpreter, NULL where none */
 	const char *py_module;  /* package to import ("nixl_cu13"), with py_dir on sys.path */
 	const char *py_dir;     /* guest directory that holds the package */
 	const char *plugin_dir; /* guest directory of the plugins */
-	const char *
-		preload; /* guest path of the target's python binding or libnixl.so, for messages */
-	const char *backend;       /* "LIBFABRIC" */
-	const char *mem;           /* "dram" or "vram" */
-	const char *want_provider; /* what was asked with --provider; NULL: efa */
-	uint64_t bytes;            /* payload */
+	const char *backend;    /* "LIBFABRIC" */
+	const char *mem;        /* "dram" or "vram" */
+	uint64_t bytes;         /* payload */
 	unsigned deadline_s;
 	const struct kv_prove_mount *mounts;
 	size_t n_mounts;

@@ -32,7 +32,8 @@ const char *kv_ranks_host(struct kv_arena *a, const char *list, size_t i)
 	return kv_hostlist_expand(a, list, &names, NULL) == 0 && i < names.n ? names.v[i] : NULL;
 }
 
-void kv_ranks_ports(uint64_t number, uint16_t ret[KV_RANKS_PORTS])
+/* The ports that a number stands for, in the order in which they are tried. */
+static void ports_of(uint64_t number, uint16_t ret[KV_RANKS_PORTS])
 {
 	number ^= number >> 32;
 	for (size_t i = 0; i < KV_RANKS_PORTS; i++)
@@ -47,7 +48,7 @@ void kv_ranks_ports_of_key(const struct kv_peer_key *key, uint16_t ret[KV_RANKS_
 
 	kv_hmac_sha256(key->bytes, sizeof(key->bytes), label, sizeof(label), mac);
 	memcpy(&number, mac, sizeof(number));
-	kv_ranks_ports(le64toh(number), ret);
+	ports_of(le64toh(number), ret);
 }
 
 /* Other steps come to other ports, mostly; what listens where another step's should is recognised.
@@ -58,7 +59,7 @@ static void choose_ports(struct kv_ranks *r)
 
 	for (const char *p = r->step; *p; p++)
 		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-	kv_ranks_ports(h, r->ports);
+	ports_of(h, r->ports);
 }
 
 int kv_ranks_read(struct kv_arena *a, const struct kv_env *env, struct kv_ranks *ret,

@@ -26,8 +26,6 @@ struct kv_ranks {
  */
 int kv_ranks_read(struct kv_arena *a, const struct kv_env *env, struct kv_ranks *ret,
 		  struct kv_err *err);
-/* The ports that a number stands for, in the order in which they are tried. */
-void kv_ranks_ports(uint64_t number, uint16_t ret[KV_RANKS_PORTS]);
 /* The same for who shares a token, and nothing else. */
 void kv_ranks_ports_of_key(const struct kv_peer_key *key, uint16_t ret[KV_RANKS_PORTS]);
 /* The address that Slurm has for a node; the node's name where it can not be asked. */

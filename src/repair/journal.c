@@ -133,12 +133,7 @@ static int check_stamp(struct kv_state *s, const char *seen, struct kv_err *err)
 					    "again");
 }
 
-int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err)
-{
-	return kv_journal_apply_since(root_fd, ops, NULL, err);
-}
-
-int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *seen, struct kv_err *err)
+int kv_journal_apply(int root_fd, const kv_ops *ops, const char *seen, struct kv_err *err)
 {
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
@@ -179,16 +174,9 @@ int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *seen, str
 	return finish(r, err);
 }
 
-int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err)
+int kv_journal_undo(int root_fd, const kv_strv *forced, size_t *ret_undone, struct kv_err *err)
 {
 	static const kv_strv none;
-
-	return kv_journal_undo_forced(root_fd, &none, ret_undone, err);
-}
-
-int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undone,
-			   struct kv_err *err)
-{
 	_arena_ struct kv_arena *a = kv_arena_new();
 	_state_ struct kv_state s = KV_STATE_CLOSED;
 	_gens_ kv_gens gens = { 0 };
@@ -196,6 +184,7 @@ int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undon
 	bool did;
 	int r = kv_state_open(&s, a, root_fd, err);
 
+	forced = forced ? forced : &none;
 	if (r == 0)
 		r = recover(&s, &did, &undone, err);
 	if (r == 0 && s.dir >= 0) {
@@ -268,38 +257,4 @@ void kv_journal_look_close(struct kv_journal_view *view)
 {
 	kv_closep(&view->fd);
 	view->fd = -EBADF;
-}
-
-/* A path that a later plan has removed is no longer one of ours. */
-static void list_step(struct kv_arena *a, const struct kv_step *st, kv_strv *paths)
-{
-	size_t kept = 0;
-
-	if (st->kind != KV_OP_REMOVE) {
-		if (!kv_strv_has(paths, st->path))
-			kv_vec_push(a, paths, kv_strdup(a, st->path));
-		return;
-	}
-	for (size_t i = 0; i < paths->n; i++)
-		if (!kv_streq(paths->v[i], st->path))
-			paths->v[kept++] = paths->v[i];
-	paths->n = kept;
-}
-
-int kv_journal_list(struct kv_arena *a, int root_fd, kv_strv *ret, struct kv_err *err)
-{
-	_state_ struct kv_state s = KV_STATE_CLOSED;
-	_gens_ kv_gens gens = { 0 };
-	kv_strv paths = { 0 };
-	int r = kv_state_peek(&s, a, root_fd, err);
-
-	if (r == 0)
-		r = kv_gen_load_all(&s, &gens, err);
-	if (r < 0)
-		return r;
-	for (size_t n = 0; n < gens.n; n++)
-		for (size_t i = 0; gens.v[n]->committed && i < gens.v[n]->steps.n; i++)
-			list_step(a, &gens.v[n]->steps.v[i], &paths);
-	*ret = paths;
-	return finish(0, err);
 }

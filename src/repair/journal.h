@@ -21,9 +21,9 @@
 
 /*
  * root_fd: O_PATH or readable fd of the target's root directory. All calls return 0, or -errno with
- * err filled (naming the file); after success err is empty. All but kv_journal_list take the
- * target's lock and wait for it at most 30 s (-EBUSY). -EBADMSG: a journal is damaged where no
- * crash can have damaged it; nothing is changed then.
+ * err filled (naming the file); after success err is empty. They take the target's lock and wait
+ * for it at most 30 s (-EBUSY). -EBADMSG: a journal is damaged where no crash can have damaged it;
+ * nothing is changed then.
  */
 
 /*
@@ -44,37 +44,25 @@ int kv_journal_look(int root_fd, struct kv_journal_view *ret, struct kv_err *err
 void kv_journal_look_close(struct kv_journal_view *view);
 
 /*
- * As kv_journal_apply, of a plan that was made for what kv_journal_look has seen: -EAGAIN where
- * another kvpath has done something since, or a path is not what it was; nothing is changed then.
- */
-int kv_journal_apply_since(int root_fd, const kv_ops *ops, const char *stamp, struct kv_err *err);
-
-/*
  * Carries out ops in order. All or nothing: after an error the target is as before. Later
  * operations see what earlier ones made, but a path that was removed cannot be used again in the
  * same plan (-EINVAL). A source that changes while it is copied: -ESTALE.
+ * stamp: of what kv_journal_look() has seen when the plan was made; NULL: whatever is there. Where
+ * another kvpath has done something since, or a path is not what it was: -EAGAIN.
  */
-int kv_journal_apply(int root_fd, const kv_ops *ops, struct kv_err *err);
+int kv_journal_apply(int root_fd, const kv_ops *ops, const char *stamp, struct kv_err *err);
 
 /*
  * Takes back every applied plan. ret_undone: number of operations taken back (0: nothing to undo).
  * A path that is no longer what kvpath left there stops the undo with -ESTALE, a foreign file in a
  * directory that kvpath made with -ENOTEMPTY, naming it, before anything is changed.
+ * What is at one of the paths in `forced` (NULL: none) now need not be what kvpath left there,
+ * and is lost. -EINVAL for a path that kvpath has not changed.
  */
-int kv_journal_undo(int root_fd, size_t *ret_undone, struct kv_err *err);
-/*
- * The same; what is at one of the paths in `forced` now need not be what kvpath left there, and is
- * lost. -EINVAL for a path that kvpath has not changed.
- */
-int kv_journal_undo_forced(int root_fd, const kv_strv *forced, size_t *ret_undone,
-			   struct kv_err *err);
+int kv_journal_undo(int root_fd, const kv_strv *forced, size_t *ret_undone, struct kv_err *err);
 
 /* Rolls back an interrupted apply, or finishes an interrupted undo. ret_recovered tells whether
  * there was any. The other calls do this first. */
 int kv_journal_recover(int root_fd, bool *ret_recovered, struct kv_err *err);
-
-/* Paths that applied plans created or replaced, for reports; allocated in a. Takes no lock and
- * changes nothing. -EACCES for other users than the one who applied: the journal is private. */
-int kv_journal_list(struct kv_arena *a, int root_fd, kv_strv *ret, struct kv_err *err);
 
 #endif

@@ -76,7 +76,8 @@ static void put_findings(FILE *out, const struct kv_launch_result *r, const stru
 	}
 }
 
-void kv_text_checked(FILE *out, const struct kv_launch_result *r, bool all, struct kv_style st)
+/* Nodes with what was found on them; those that are alike together. all: healthy ones too. */
+static void put_checked(FILE *out, const struct kv_launch_result *r, bool all, struct kv_style st)
 {
 	struct kv_arena *a = r->arena;
 
@@ -236,7 +237,7 @@ static void put_client(FILE *out, const struct kv_launch_result *r, struct kv_st
 void kv_text_launch(FILE *out, const struct kv_launch_result *r, struct kv_style st)
 {
 	if (r->end == KV_LAUNCH_REFUSED) {
-		kv_text_checked(out, r, /* all= */ false, st);
+		put_checked(out, r, /* all= */ false, st);
 		fputs("refused: nothing was started\n", out);
 		return;
 	}

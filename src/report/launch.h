@@ -51,8 +51,6 @@ json_t *kv_json_measured(const struct kv_launch_result *r);
 const char *kv_launch_nodes(const struct kv_launch_result *r, const struct kv_step *s);
 /* "off-fabric", or "unknown" where there is no document. */
 const char *kv_checked_verdict(const struct kv_checked *c);
-/* Nodes with what was found on them; those that are alike together. all: healthy ones too. */
-void kv_text_checked(FILE *out, const struct kv_launch_result *r, bool all, struct kv_style st);
 void kv_text_launch(FILE *out, const struct kv_launch_result *r, struct kv_style st);
 /* The table of a run that goes on. */
 void kv_text_launch_now(FILE *out, const struct kv_launch_result *r);

@@ -122,11 +122,6 @@ int kv_file_fd(const struct kv_file *f)
 	return f->at ? -1 : f->fd;
 }
 
-bool kv_file_is_plain(const struct kv_file *f)
-{
-	return f->fd >= 0;
-}
-
 void kv_file_close(struct kv_file *f)
 {
 	if (!f)

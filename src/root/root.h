@@ -131,8 +131,6 @@ int kv_file_map(struct kv_file *f, uint64_t off, size_t n, struct kv_span *ret);
 const struct kv_stat *kv_file_stat(const struct kv_file *f);
 /* The host's fd where the file is the host's own, else -1; stays the file's. */
 int kv_file_fd(const struct kv_file *f);
-/* Whether its bytes lie in a file of the host as they are: threads can read it side by side. */
-bool kv_file_is_plain(const struct kv_file *f);
 void kv_file_close(struct kv_file *f);
 
 static inline void kv_file_closep(struct kv_file **f)

@@ -15,7 +15,7 @@ static bool is_one_of(const char *v, const char *const words[4])
 	return false;
 }
 
-bool kv_fi_true(const char *v)
+static bool fi_true(const char *v)
 {
 	return is_one_of(v, (const char *const[4]){ "1", "true", "yes", "on" });
 }
@@ -78,12 +78,12 @@ static bool turns_rdma_off(const struct kv_facts *f, const char *v)
 
 static bool asks_for_no_rdma(const struct kv_facts *f, const char *v)
 {
-	return kv_fi_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
+	return fi_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
 }
 
 static bool turns_p2p_off(const struct kv_facts *f, const char *v)
 {
-	return f->vram && kv_fi_true(v);
+	return f->vram && fi_true(v);
 }
 
 static bool leaves_cuda_out(const struct kv_facts *f, const char *v)
@@ -103,10 +103,10 @@ static bool clashes_with_fork(const struct kv_facts *f, const char *v)
 {
 	const char *safe = kv_env_get(f->env, "FI_EFA_FORK_SAFE");
 
-	if (!kv_fi_true(v) ||
+	if (!fi_true(v) ||
 	    (f->host && f->host->kernel && kv_version_cmp(f->host->kernel, "5.13") >= 0))
 		return false;
-	return (safe && kv_fi_true(safe)) || kv_env_get(f->env, "RDMAV_FORK_SAFE") ||
+	return (safe && fi_true(safe)) || kv_env_get(f->env, "RDMAV_FORK_SAFE") ||
 	       kv_env_get(f->env, "IBV_FORK_SAFE");
 }
 

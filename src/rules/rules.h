@@ -109,8 +109,7 @@ enum kv_severity kv_severity_of(const struct kv_nixl *n);
 const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n);
 /* Whether this NIXL release has the fault of bugs.def with that id. */
 bool kv_release_has(const char *id, const char *version);
-/* A variable's value as libfabric reads a bool; neither for other words. */
-bool kv_fi_true(const char *value);
+/* Whether libfabric reads a variable's value as false: one of some words. */
 bool kv_fi_false(const char *value);
 /* The release of the libfabric that the active NIXL's plugin gets; NULL where it is not known. */
 const char *kv_used_release(const struct kv_facts *f);

@@ -91,8 +91,6 @@ static void ask_symbols(const struct kv_elf *e)
 	KV_PROMISE(!kv_elf_sym(e, SIZE_MAX, &sym));
 	while (kv_elf_next_ref(e, &r))
 		use(r.name);
-	(void)kv_elf_imports(e, "malloc");
-	(void)kv_elf_exports(e, "fi_getinfo");
 	(void)kv_elf_relocs(e, NULL, on_reloc, (void *)(uintptr_t)e);
 }
 

@@ -109,11 +109,9 @@ static void make_tree(struct kv_span in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct kv_arena *a = kv_arena_new();
 	struct kv_journal_view view;
 	struct stat before, after, file;
 	struct kv_err err = { 0 };
-	kv_strv paths = { 0 };
 	size_t undone;
 	int r;
 
@@ -121,21 +119,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_top();
 	make_tree((struct kv_span){ data, size });
 	KV_PROMISE(fstat(outside, &before) == 0);
-	r = kv_journal_list(a, root, &paths, &err);
-	KV_PROMISE(r == 0 || *err.msg);
-	for (size_t i = 0; r == 0 && i < paths.n; i++)
-		KV_PROMISE(paths.v[i][0] == '/' && !strstr(paths.v[i], "/../"));
 	r = kv_journal_look(root, &view, &err);
 	KV_PROMISE(r == 0 || *err.msg);
 	if (r == 0)
 		kv_journal_look_close(&view);
 	err = (struct kv_err){ 0 };
-	r = kv_journal_undo(root, &undone, &err);
+	r = kv_journal_undo(root, NULL, &undone, &err);
 	KV_PROMISE(r == 0 || *err.msg);
 	KV_PROMISE(fstat(outside, &after) == 0 && before.st_ctim.tv_sec == after.st_ctim.tv_sec &&
 		   before.st_ctim.tv_nsec == after.st_ctim.tv_nsec);
 	KV_PROMISE(fstatat(outside, "file", &file, 0) == 0 && file.st_size == 1);
-	kv_arena_free(a);
 	return 0;
 }
 

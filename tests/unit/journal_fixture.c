@@ -42,7 +42,7 @@ void jfix_apply(struct fixture *f)
 	kv_ops ops = { 0 };
 
 	jtree_ops(f->a, &f->t, &ops);
-	jfix_must(f, kv_journal_apply(f->t.root, &ops, &f->err));
+	jfix_must(f, kv_journal_apply(f->t.root, &ops, NULL, &f->err));
 }
 
 void jfix_unchanged(struct fixture *f, const char *want, const char *where)
@@ -57,7 +57,7 @@ void jfix_undo(struct fixture *f, size_t want)
 {
 	size_t undone = 99;
 
-	jfix_must(f, kv_journal_undo(f->t.root, &undone, &f->err));
+	jfix_must(f, kv_journal_undo(f->t.root, NULL, &undone, &f->err));
 	assert_int_equal(undone, want);
 	jfix_unchanged(f, f->before, "undo");
 }
@@ -81,7 +81,7 @@ int jfix_apply_one(struct fixture *f, enum kv_op_kind kind, const char *path, co
 	kv_ops ops = { .v = &op, .n = 1, .cap = 1 };
 
 	op.content = (struct kv_span){ (const uint8_t *)text, text ? strlen(text) : 0 };
-	return kv_journal_apply(f->t.root, &ops, &f->err);
+	return kv_journal_apply(f->t.root, &ops, NULL, &f->err);
 }
 
 void jfix_refused(struct fixture *f, int r, int code, const char *named)
@@ -97,7 +97,7 @@ void jfix_stops_at(struct fixture *f, int code, const char *named)
 	size_t undone;
 	char *changed = jtree_manifest(&f->t, true), *have;
 
-	jfix_refused(f, kv_journal_undo(f->t.root, &undone, &f->err), code, named);
+	jfix_refused(f, kv_journal_undo(f->t.root, NULL, &undone, &f->err), code, named);
 	have = jtree_manifest(&f->t, true);
 	jtree_same(changed, have, "refused undo");
 	free(changed);

@@ -55,14 +55,14 @@ static int do_call(enum call call, const struct jtree *t, struct kv_err *err)
 	switch (call) {
 	case APPLY:
 		jtree_ops(a, t, &ops);
-		r = kv_journal_apply(t->root, &ops, err);
+		r = kv_journal_apply(t->root, &ops, NULL, err);
 		break;
 	case APPLY2:
 		jtree_ops2(a, &ops);
-		r = kv_journal_apply(t->root, &ops, err);
+		r = kv_journal_apply(t->root, &ops, NULL, err);
 		break;
 	case UNDO:
-		r = kv_journal_undo(t->root, &undone, err);
+		r = kv_journal_undo(t->root, NULL, &undone, err);
 		break;
 	default:
 		r = kv_journal_recover(t->root, &did, err);

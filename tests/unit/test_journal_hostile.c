@@ -35,10 +35,11 @@ static void stays_inside(void **state)
 		jfix_must(f, jfix_apply_one(f, KV_OP_FILE, "/opt/ours/x", "x"));
 		assert_int_equal(renameat(f->t.root, "opt", f->t.root, "opt.old"), 0);
 		assert_int_equal(symlinkat(outside, f->t.root, "opt"), 0);
-		jfix_refused(f, kv_journal_undo(f->t.root, &undone, &f->err), -ELOOP, "/opt:");
+		jfix_refused(f, kv_journal_undo(f->t.root, NULL, &undone, &f->err), -ELOOP,
+			     "/opt:");
 		assert_int_equal(unlinkat(f->t.root, "opt", 0), 0);
 		assert_int_equal(renameat(f->t.root, "opt.old", f->t.root, "opt"), 0);
-		jfix_must(f, kv_journal_undo(f->t.root, &undone, &f->err));
+		jfix_must(f, kv_journal_undo(f->t.root, NULL, &undone, &f->err));
 		assert_int_equal(undone, 2);
 	}
 	/* The state directory is no way out either. */

@@ -18,7 +18,6 @@ struct nixl {
 	bool registered;
 	char *peer;
 	void *local[BENCH_MAX_SLOTS], *remote[BENCH_MAX_SLOTS], *req[BENCH_MAX_SLOTS];
-	size_t n_req;
 	uint64_t current, expected;
 	bool complete;
 	int threads; /* before there was an agent */

@@ -82,8 +82,6 @@ int ofi_fail(struct bench_side *s, const struct ofi *x, const char *call, long e
 /* Opens the library, chooses the rails and opens them. */
 int ofi_rails_open(struct bench_side *s, struct ofi *x);
 void ofi_rails_close(struct ofi *x);
-/* Posts the receive of message i of a rail. */
-int ofi_rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsigned i);
 /* What completed on all rails; counts it in x. */
 int ofi_reap(struct bench_side *s, struct ofi *x);
 

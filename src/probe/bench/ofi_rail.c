@@ -15,7 +15,8 @@ static int ofi_check(struct bench_side *s, const struct ofi *x, const char *call
 	return r < 0 ? ofi_fail(s, x, call, r) : 0;
 }
 
-int ofi_rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsigned i)
+/* Posts the receive of message i of a rail. */
+static int rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsigned i)
 {
 	uint8_t *p = r->msgs + (size_t)i * OFI_MSG;
 	void *desc = r->msg_mr ? fi_mr_desc(r->msg_mr) : NULL;
@@ -71,7 +72,7 @@ static int registered(struct bench_side *s, struct ofi *x, struct ofi_rail *r, u
 			  OFI_MAX_RAILS + number + 1, 0, &r->msg_mr, NULL)) < 0)
 		return -1;
 	for (unsigned i = 0; i < OFI_MSGS; i++)
-		if (ofi_rail_recv(s, x, r, i) < 0)
+		if (rail_recv(s, x, r, i) < 0)
 			return -1;
 	return 0;
 }
@@ -176,7 +177,7 @@ static int reaped(struct bench_side *s, struct ofi *x, struct ofi_rail *r,
 	if (!(e->flags & FI_RECV) || !e->op_context)
 		return 0;
 	x->msgs++;
-	return ofi_rail_recv(s, x, r, (unsigned)(((uint8_t *)e->op_context - r->msgs) / OFI_MSG));
+	return rail_recv(s, x, r, (unsigned)(((uint8_t *)e->op_context - r->msgs) / OFI_MSG));
 }
 
 static int reap_rail(struct bench_side *s, struct ofi *x, struct ofi_rail *r)
