@@ -132,6 +132,7 @@ struct kv_target {
 	struct kv_env env;
 	kv_source_dirs sources; /* fabric sources on the host */
 	struct kv_scan scan;
+	const char *cwd;     /* in which the job starts; NULL where that is not known */
 	const kv_strv *argv; /* the command that it is looked at for; NULL */
 	const char *backend; /* the options in effect, a recording's unless they were given */
 	bool vram, image;

@@ -198,9 +198,11 @@ int kv_target_open(const struct kv_opts *o, const char *path, struct kv_target *
 		r = find_sources(o, ret);
 	if (r == KV_STATUS_OK)
 		r = open_host(o, ret);
-	if (r == KV_STATUS_OK)
-		gather_env(o, ret);
-	return r;
+	if (r != KV_STATUS_OK)
+		return r;
+	gather_env(o, ret);
+	ret->cwd = ret->recording ? ret->recording->cwd : kv_root_cwd(ret->root);
+	return KV_STATUS_OK;
 }
 
 int kv_target_open_arg(const struct kv_opts *o, struct kv_target *ret)
@@ -261,6 +263,7 @@ static struct kv_facts *collect(struct kv_target *t, bool brief)
 		.root = t->root,
 		.path = t->path,
 		.env = &t->env,
+		.cwd = t->cwd,
 		.argv = t->argv,
 		.backend = t->backend,
 		.vram = t->vram,

@@ -86,6 +86,8 @@ static void why_plain(const struct kv_target *t, const char *file, bool program,
 		kv_root_identify(t->root, &id);
 		l = kv_loader_new(t->root, id.machine, id.is64, id.be, t->cpu_level);
 	}
+	if (t->cwd)
+		kv_loader_start_in(l, t->cwd);
 	p = kv_process_start(l, &opts, ret);
 	if (ret->object && !program)
 		kv_process_dlopen(p, file, NULL, 0, ret);

@@ -156,7 +156,7 @@ struct kv_python {
 	const char *version; /* "3.11"; NULL */
 	const char *bin;     /* the directory that tells which packages are its own */
 	const char *first;   /* what comes before all others on its path; NULL */
-	bool first_is_sure;
+	bool first_is_sure;  /* else it may, and need not */
 	bool no_user_site;
 	const char *out; /* its option that keeps an import hook out; NULL */
 };

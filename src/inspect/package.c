@@ -164,7 +164,8 @@ static const char *shadow_fault(struct kv_facts *f, const struct kv_nixl *n, boo
 		const char *dir;
 		bool other;
 
-		if (!p.dir)
+		/* What only may be on the path is no ground to say so. */
+		if (!p.sure)
 			continue;
 		if (kv_same_dir(f, p.dir, n->site))
 			return NULL;
@@ -173,8 +174,7 @@ static const char *shadow_fault(struct kv_facts *f, const struct kv_nixl *n, boo
 			continue;
 		if (kv_package_bindings(f, p.dir, dir, &other))
 			return NULL; /* a NIXL of its own */
-		*ret_sure = p.sure &&
-			    kv_root_slurp(f->root, kv_join(f->arena, dir, "__init__.py"), MAX_TEXT,
+		*ret_sure = kv_root_slurp(f->root, kv_join(f->arena, dir, "__init__.py"), MAX_TEXT,
 					  &s) == 0 &&
 			    !strstr((const char *)s.p, "__path__") &&
 			    !strstr((const char *)s.p, "sys.");

@@ -94,6 +94,7 @@ static void add_target(const struct kv_record *rec, struct kv_buf *ret)
 	add_word(&lines, "backend ", f->backend);
 	add_word(&lines, "mem ", f->vram ? "vram" : "dram");
 	kv_buf_fmt(&lines, "cpu %u\n", rec->cpu_level);
+	add_word(&lines, "cwd ", f->cwd);
 	add_word(&lines, "stopped ", f->scan->stopped);
 	for (size_t i = 0; i < rec->sources->n; i++)
 		if (rec->sources->v[i].notes)

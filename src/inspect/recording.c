@@ -34,6 +34,8 @@ static void take_word(struct kv_arena *a, const char *line, struct kv_recording 
 		ret->vram = !kv_streq(text, "dram");
 	else if (kv_starts(line, "cpu "))
 		ret->cpu_level = (unsigned)strtoul(text, NULL, 10);
+	else if (kv_starts(line, "cwd "))
+		ret->cwd = *text == '/' ? text : NULL;
 	else if (kv_starts(line, "stopped "))
 		ret->stopped = text;
 	else if (kv_starts(line, "source ") && ret->sources.n < MAX_SOURCES)

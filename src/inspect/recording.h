@@ -16,6 +16,7 @@ struct kv_recording {
 	const char *backend;  /* the options that were in effect */
 	bool live, image, vram;
 	unsigned cpu_level;
+	const char *cwd;     /* in which its image starts processes; NULL */
 	const char *stopped; /* of the walk */
 	kv_source_dirs sources;
 };

@@ -67,9 +67,9 @@ const char *kv_expand(struct kv_process *p, const char *text, const char *origin
 	return kv_strdup(p->arena, out.text ? out.text : "");
 }
 
-const char *kv_guest(struct kv_arena *a, const char *path)
+const char *kv_guest(struct kv_loader *l, const char *path)
 {
-	return path[0] == '/' ? path : kv_strf(a, "/%s", path);
+	return path[0] == '/' ? path : *path ? kv_join(l->arena, l->cwd, path) : l->cwd;
 }
 
 /* ---- subdirectories for CPUs ---- */

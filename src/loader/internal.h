@@ -10,6 +10,7 @@ struct kv_ldconf; /* what ldconfig is told, see ldconf.c */
 struct kv_loader {
 	struct kv_root *root;
 	struct kv_arena *arena;
+	const char *cwd; /* where relative paths begin */
 	uint16_t machine;
 	bool is64, be;
 	unsigned cpu_level; /* 1 to 4 */
@@ -145,7 +146,7 @@ const struct kv_search_list *kv_default_path(struct kv_process *p);
 const char *kv_expand(struct kv_process *p, const char *text, const char *origin);
 /* The path in the root that a process there means: the working directory of a foreign process is
  * taken to be "/". */
-const char *kv_guest(struct kv_arena *a, const char *path);
+const char *kv_guest(struct kv_loader *l, const char *path);
 
 /* A number of GLIBC_TUNABLES, within its bounds; what it is by default (tunables.c). */
 uint64_t kv_tunable(const struct kv_process *p, const char *name, uint64_t least, uint64_t most,

@@ -157,9 +157,9 @@ struct kv_object *kv_load_fail(struct kv_process *p, struct kv_load *ret, enum k
 }
 
 /* l_origin: of a path that is not absolute, as seen from the working directory. */
-static const char *origin_of(struct kv_arena *a, const char *path)
+static const char *origin_of(struct kv_process *p, const char *path)
 {
-	return kv_dirname(a, kv_guest(a, path));
+	return kv_dirname(p->arena, kv_guest(p->l, path));
 }
 
 struct kv_object *kv_new_object(struct kv_process *p, const char *path, const char *name,
@@ -168,7 +168,7 @@ struct kv_object *kv_new_object(struct kv_process *p, const char *path, const ch
 	struct kv_object *o = kv_new(p->arena, struct kv_object);
 
 	o->name = path;
-	o->origin = origin_of(p->arena, path);
+	o->origin = origin_of(p, path);
 	o->request = name;
 	o->index = p->loaded.n;
 	o->elf = elf;

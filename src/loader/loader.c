@@ -23,6 +23,7 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 
 	l->root = r;
 	l->arena = kv_root_arena(r);
+	l->cwd = "/";
 	l->machine = machine;
 	l->is64 = is64;
 	l->be = be;
@@ -31,6 +32,13 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 	l->by_inode = kv_map_new(l->arena);
 	kv_loader_refresh(l);
 	return l;
+}
+
+void kv_loader_start_in(struct kv_loader *l, const char *cwd)
+{
+	/* As getcwd() tells it. */
+	if (kv_root_real(l->root, cwd, 0, &l->cwd) < 0)
+		l->cwd = kv_strdup(l->arena, cwd);
 }
 
 void kv_loader_refresh(struct kv_loader *l)

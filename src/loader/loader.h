@@ -122,6 +122,8 @@ struct kv_loader;
  */
 struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, bool be,
 				unsigned cpu_level);
+/* The directory in which its processes start, an absolute path; "/" unless it was told. */
+void kv_loader_start_in(struct kv_loader *l, const char *cwd);
 const struct kv_ldso *kv_loader_ldso(struct kv_loader *l);
 uint16_t kv_loader_machine(const struct kv_loader *l);
 /* The parsed object at guest, each inode read once; NULL with *ret_error set where it cannot be

@@ -32,7 +32,7 @@ static enum kv_open try_path(struct search *s, const char *path, enum kv_rule ru
 
 static enum kv_dir_state state_of(struct search *s, const char *prefix)
 {
-	const char *guest = kv_guest(s->p->arena, prefix);
+	const char *guest = kv_guest(s->p->l, prefix);
 	struct kv_stat st;
 	/* Until 2.38 the slash of "/" was cut off, and there is no "". */
 	bool is_nothing = kv_streq(prefix, "/") && kv_loader_ldso(s->p->l)->version < 39;

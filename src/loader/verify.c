@@ -135,7 +135,7 @@ enum kv_open kv_open_verify(struct kv_process *p, const char *path, struct kv_op
 
 	*ret = (struct kv_opened){ .path = path };
 	error = -ENOENT;
-	ret->elf = *path ? kv_loader_elf(p->l, kv_guest(p->arena, path), &error) : NULL;
+	ret->elf = *path ? kv_loader_elf(p->l, kv_guest(p->l, path), &error) : NULL;
 	if (!ret->elf)
 		return open_error(p, error, ret);
 	p->err = -ret->elf->read_error;

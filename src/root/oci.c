@@ -12,6 +12,7 @@ struct oci_tree {
 	struct kv_oci_source *source;
 	struct kv_stack *stack;
 	struct kv_env env;
+	const char *cwd;
 	int fd;
 };
 
@@ -62,6 +63,11 @@ static const struct kv_env *oci_env(struct kv_tree *t)
 	return &((struct oci_tree *)t)->env;
 }
 
+static const char *oci_cwd(struct kv_tree *t)
+{
+	return ((struct oci_tree *)t)->cwd;
+}
+
 static const struct kv_tree_ops oci_ops = {
 	.lstat = oci_lstat,
 	.readlink = oci_readlink,
@@ -70,6 +76,7 @@ static const struct kv_tree_ops oci_ops = {
 	.close = oci_close,
 	.fault = oci_fault,
 	.env = oci_env,
+	.cwd = oci_cwd,
 };
 
 /* ---- opening ---- */
@@ -134,8 +141,10 @@ static int open_image(struct kv_arena *a, struct kv_oci_source *s, struct oci_tr
 		e = find_layers(a, s, im, &layers, err);
 	if (e == 0)
 		e = kv_stack_open(a, &layers, &t->stack, err);
-	if (e == 0)
-		t->env.pairs = im->env;
+	if (e < 0)
+		return e;
+	t->env.pairs = im->env;
+	t->cwd = im->cwd;
 	return e;
 }
 

@@ -38,6 +38,7 @@ struct kv_oci_image {
 	const char *os, *arch; /* as Go names them: linux, amd64; NULL where nobody says */
 	const char *id;        /* the same for the same image */
 	kv_strv env;
+	const char *cwd; /* NULL where it is no absolute path */
 	kv_stack_layers
 		layers; /* the names of their blobs; the blobs are found when it is chosen */
 	KV_VEC(uint64_t) sizes; /* of the layers; UINT64_MAX where it is not told */

@@ -78,6 +78,7 @@ static int load_digest(struct listing *l, const char *digest, json_t **ret)
 static int read_config(struct listing *l, const json_t *config, struct kv_oci_image *im)
 {
 	const json_t *env = json_object_get(json_object_get(config, "config"), "Env");
+	const char *cwd = str(json_object_get(config, "config"), "WorkingDir");
 	size_t n = json_array_size(env);
 
 	if (n > MAX_ENV)
@@ -88,6 +89,9 @@ static int read_config(struct listing *l, const json_t *config, struct kv_oci_im
 		if (pair && strchr(pair, '='))
 			kv_vec_push(l->arena, &im->env, kv_strdup(l->arena, pair));
 	}
+	/* None is the root (moby, podman and containerd alike). */
+	if (!cwd || !*cwd || *cwd == '/')
+		im->cwd = cwd && *cwd ? kv_strdup(l->arena, cwd) : "/";
 	if (str(config, "architecture"))
 		im->arch = kv_strdup(l->arena, str(config, "architecture"));
 	if (str(config, "os"))

@@ -123,6 +123,13 @@ const struct kv_env *kv_root_env(const struct kv_root *r)
 	return base && base->ops->env ? base->ops->env(base) : NULL;
 }
 
+const char *kv_root_cwd(const struct kv_root *r)
+{
+	struct kv_tree *base = r->overlays.n ? r->overlays.v[0].tree : NULL;
+
+	return base && base->ops->cwd ? base->ops->cwd(base) : NULL;
+}
+
 void kv_root_will_skip(struct kv_root *r, const char *const *names, size_t n)
 {
 	struct kv_tree *base = r->overlays.v[0].tree;

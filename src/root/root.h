@@ -65,6 +65,10 @@ const kv_strv *kv_root_denied(const struct kv_root *r);
 /* The environment that the base itself gives to its processes (an image's configuration); NULL. */
 const struct kv_env *kv_root_env(const struct kv_root *r);
 
+/* The directory in which the base starts its processes (an image's configuration); NULL where
+ * nothing tells. */
+const char *kv_root_cwd(const struct kv_root *r);
+
 struct kv_notes;
 
 /* From now on every answer is noted in `notes`, which must outlive r (notes.h). */

@@ -31,6 +31,8 @@ struct kv_tree_ops {
 	const char *(*fault)(struct kv_tree *t);
 	/* See kv_root_env(); NULL for trees that say nothing about it. */
 	const struct kv_env *(*env)(struct kv_tree *t);
+	/* See kv_root_cwd(); NULL for the same. */
+	const char *(*cwd)(struct kv_tree *t);
 	/* Of recorded trees: whether rel was in a mount, and on a remote file system. */
 	bool (*was_mount)(struct kv_tree *t, const char *rel);
 	bool (*was_remote)(struct kv_tree *t, const char *rel);

@@ -75,6 +75,69 @@ def only_read(oci, form):
         expect(len(done.err.splitlines()) == 1, "not one line", done)
 
 
+# ---- where an image starts its processes ----
+
+
+def derived(oci, top, cwd, *layers):
+    """The real image with more layers, started in another directory, without its variables."""
+    def read(desc):
+        with open(f"{oci}/zstd/blobs/{desc['digest'].replace(':', '/')}", encoding="utf-8") as f:
+            return json.load(f)
+
+    with open(f"{oci}/zstd/index.json", encoding="utf-8") as f:
+        manifest = read(json.load(f)["manifests"][0])
+    config = read(manifest["config"])
+    config["config"].update(WorkingDir=cwd, Env=[])
+    os.makedirs(f"{top}/blobs/sha256")
+    for layer in manifest["layers"]:
+        name = layer["digest"].replace(":", "/")
+        try:
+            os.link(f"{oci}/zstd/blobs/{name}", f"{top}/blobs/{name}")
+        except OSError:  # another file system
+            shutil.copy(f"{oci}/zstd/blobs/{name}", f"{top}/blobs/{name}")
+    manifest["config"] = {**manifest["config"], **blob(top, json.dumps(config).encode())}
+    manifest["layers"] += [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **blob(top, x)} for x in layers]
+    return layout(top, [blob(top, json.dumps(manifest).encode())])
+
+
+def a_copy_where_it_starts(oci, top):
+    """python -m would import it, a script elsewhere would not: that is not known, and a recording says the same."""
+    site = f"{oci}/root/usr/local/lib/python3.11/dist-packages/nixl_cu13"
+    files = [name for name in os.listdir(site) if name.endswith(".py") or name.startswith("_bindings.")]
+    entries = []
+    for name in files:
+        with open(f"{site}/{name}", "rb") as f:
+            entries.append((f"job/nixl_cu13/{name}", f.read()))
+    for cwd, verdict in [("/job", "unknown"), ("/", "ready")]:
+        made = derived(oci, f"{top}{cwd}/image", cwd, tar(*entries))
+        report = findings(kvpath("check", "--json", "--backend", "UCX", "--record", f"{top}{cwd}/record.tar", made))
+        same("verdict", report["verdict"], verdict)
+        if cwd == "/job":
+            same("of the recording", findings(kvpath("check", "--json", f"{top}/job/record.tar")), report)
+
+
+def relative_library_path(top):
+    """The real ld.so and libstdc++, which lacks a library unless "lib" is below the directory."""
+    base, lib = build("container", "1.5.0"), "usr/lib/x86_64-linux-gnu"
+
+    def real(name, at=lib):
+        with open(f"{base}/{lib}/{name}", "rb") as f:
+            return f"{at}/{name}", f.read()
+
+    layer = tar(real("ld-linux-x86-64.so.2"), ("lib64/ld-linux-x86-64.so.2", tarfile.SYMTYPE, f"/{lib}/ld-linux-x86-64.so.2"), real("libc.so.6"),
+                real("libm.so.6"), real("libstdc++.so.6"), real("libgcc_s.so.1", "data/job/lib"), ("job", tarfile.SYMTYPE, "data/job"))
+    for path in ["lib", ":/nowhere"]:
+        for cwd, status in [("/job", 0), ("/data/job/lib", 0), ("/data", 1), ("", 1), (None, 1), ("job", 1)]:
+            found = status == 0 and (path == "lib") == (cwd == "/job")
+            config = {"architecture": "amd64", "os": "linux", "config": {"Env": [f"LD_LIBRARY_PATH={path}"], "WorkingDir": cwd}}
+            made = one(f"{top}/{path[:1]}{(cwd or str(cwd)).replace('/', '-')}", layer, config=config)
+            done = kvpath("why", "--process", "bare", made, f"/{lib}/libstdc++.so.6").ended(0 if found else 1)
+            expect(found or "libgcc_s.so.1: cannot open shared object file" in done.out, "another reason", done)
+            if found:
+                where = "lib/libgcc_s.so.1" if path == "lib" else "libgcc_s.so.1"
+                expect(f"  {where}\n" in done.out, "not found there", done)
+
+
 # ---- images made by hand ----
 
 
@@ -107,8 +170,8 @@ def tar(*entries, form=tarfile.PAX_FORMAT):
     with tarfile.open(fileobj=out, mode="w", format=form) as t:
         for name, what, *link in entries:
             info = tarfile.TarInfo(name)
-            if isinstance(what, str):
-                what = what.encode()
+            if isinstance(what, str) or len(what) > 1:
+                what = what.encode() if isinstance(what, str) else what
                 info.size = len(what)
             else:
                 info.type, what = what, b""
@@ -309,7 +372,8 @@ def main():
     work = tempfile.mkdtemp(prefix="kvpath-oci-")
     cases = [(f"{what.__name__} {form}", what, (oci, form)) for form in FORMATS
              for what in [same_view, same_check, same_why, same_plan, only_read]]
-    cases += [(what.__name__, what, (f"{work}/{what.__name__}",)) for what in HOSTILE]
+    cases.append(("a_copy_where_it_starts", a_copy_where_it_starts, (oci, f"{work}/starts")))
+    cases += [(what.__name__, what, (f"{work}/{what.__name__}",)) for what in [relative_library_path, *HOSTILE]]
     for name, what, args in cases:
         start = time.monotonic()
         if len(sys.argv) > 1 and not any(x in name for x in sys.argv[1:]):

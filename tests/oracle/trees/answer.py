@@ -55,7 +55,7 @@ def real(spawner, root, tree):
     """An answer for each query."""
     names = [q for q in tree["queries"]]
     status, out, err = spawner.run(["/host", *names], root, tree.get("uid", 0),
-                                   ["LC_ALL=C", *env_list(tree)])
+                                   ["LC_ALL=C", *env_list(tree)], cwd=tree.get("cwd", "/"))
     answers, before, maps, verdict, text, noise = [], [], [], None, None, []
     if status != 0:
         # The program did not come up: one answer for all.
@@ -88,10 +88,10 @@ def real(spawner, root, tree):
 
 
 def model(spawner, program, root, tree, name):
-    # why takes FILE for a path from "/", and knows no program with a path of its own.
-    if "main" in tree or ("/" in name and name[0] != "/"):
+    # why takes FILE for a path from "/", and knows no program with a path of its own, nor where one starts.
+    if "main" in tree or "cwd" in tree or ("/" in name and name[0] != "/"):
         tool = os.path.join(os.path.dirname(program), "..", "tests", "kvpath-load")
-        argv = [tool, root, "/host" if "main" in tree else "-", name, *env_list(tree)]
+        argv = [tool, root, tree.get("cwd", "/"), "/host" if "main" in tree else "-", name, *env_list(tree)]
     else:
         argv = [program, "why", "--process", "bare", "--json"]
         for pair in env_list(tree):

@@ -1,6 +1,7 @@
 """A random tree from a seed: what lies where, how it is searched for, what is asked. The same seed
 gives the same tree. Nothing here knows how a loader decides."""
 
+import os
 import random
 
 from objects import chance, hostile, library, other, some, wrong
@@ -294,6 +295,25 @@ class Tree:
         if chance(r, 0.3):
             self.files.setdefault("/opt/a", {"t": "dir", "mode": r.choice([0, 0o700, 0o744])})
 
+    def start(self):
+        """Elsewhere than in "/", which is where relative paths begin."""
+        r = self.r
+        dirs = sorted({d for at in self.where.values() for d in at if d.startswith("/")})
+        if not dirs or not chance(r, 0.15):
+            return
+        self.t["cwd"] = cwd = r.choice(dirs)
+        relative = ["", ".", "./", "..", *(os.path.relpath(d, cwd) for d in dirs)]
+        env = self.t.setdefault("env", {})
+        if chance(r, 0.7):
+            parts = [r.choice(relative), env.get("LD_LIBRARY_PATH", "/nowhere")]
+            env["LD_LIBRARY_PATH"] = ":".join(parts if chance(r, 0.7) else parts[::-1])
+        for node in self.files.values():
+            if ("rpath" in node or "runpath" in node) and chance(r, 0.3):
+                tag = "runpath" if "runpath" in node else "rpath"
+                node[tag] = r.choice(relative) + ":" + node[tag]
+        if chance(r, 0.5):
+            self.t["queries"].append(r.choice(relative[1:]) + "/" + r.choice(self.libs)[0])
+
     def make(self):
         self.libraries()
         self.own_files()
@@ -306,6 +326,7 @@ class Tree:
         self.cache()
         self.rights()
         self.t["queries"] = self.queries()
+        self.start()
         return self.t
 
 

@@ -1,8 +1,9 @@
 /*
  * Starts programs for the oracle: a Python process that forks costs more than all else together.
  * Reads requests from stdin: u32 length, then NUL-terminated strings: root to chroot to ("" for
- * none), uid, seconds, number of arguments, the arguments, the environment. Answers on stdout: i32
- * status as wait() gives it, u32 bytes of stdout and of stderr, then these.
+ * none), directory in it to start in, uid, seconds, number of arguments, the arguments, the
+ * environment. Answers on stdout: i32 status as wait() gives it, u32 bytes of stdout and of stderr,
+ * then these.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #define MAX_STRINGS 512
 
 struct request {
-	const char *root;
+	const char *root, *cwd;
 	unsigned uid, seconds;
 	char *argv[MAX_STRINGS];
 	char *env[MAX_STRINGS];
@@ -67,6 +68,7 @@ static void parse(char *text, size_t n, struct request *ret)
 	size_t i, argc;
 
 	ret->root = next(&at, end);
+	ret->cwd = next(&at, end);
 	ret->uid = (unsigned)strtoul(next(&at, end), NULL, 10);
 	ret->seconds = (unsigned)strtoul(next(&at, end), NULL, 10);
 	argc = strtoul(next(&at, end), NULL, 10);
@@ -86,7 +88,7 @@ static void start(const struct request *q, int out, int err)
 	int fd;
 
 	dup2(open("/dev/null", O_RDONLY), 0);
-	if (*q->root && (chroot(q->root) < 0 || chdir("/") < 0))
+	if (*q->root && (chroot(q->root) < 0 || chdir(q->cwd) < 0))
 		_exit(121);
 	dup2(out, 1);
 	dup2(err, 2);

@@ -81,9 +81,9 @@ class Spawner:
         self.proc = subprocess.Popen([world.spawn], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      bufsize=0)
 
-    def run(self, argv, root="", uid=0, env=(), seconds=60):
+    def run(self, argv, root="", uid=0, env=(), seconds=60, cwd="/"):
         """(status as wait() gives it, stdout, stderr)"""
-        text = "\0".join([root, str(uid), str(seconds), str(len(argv)), *argv, *env]) + "\0"
+        text = "\0".join([root, cwd, str(uid), str(seconds), str(len(argv)), *argv, *env]) + "\0"
         data = text.encode("utf-8", "surrogateescape")
         self.proc.stdin.write(struct.pack("=I", len(data)) + data)
         status, n_out, n_err = struct.unpack("=iII", self.read(12))
