@@ -102,14 +102,6 @@ static int ask_lines(const struct kv_opts *o, const char *const *words, kv_strv 
 	return 0;
 }
 
-static const char *address_in(struct kv_arena *a, const char *line)
-{
-	const char *at = strstr(line, " NodeAddr=");
-
-	at = at ? at + strlen(" NodeAddr=") : "";
-	return kv_strndup(a, at, strcspn(at, " "));
-}
-
 static int find_nodes(struct kv_launching *g, kv_strv *ret_addresses)
 {
 	const struct kv_opts *o = g->o;
@@ -132,13 +124,12 @@ static int find_nodes(struct kv_launching *g, kv_strv *ret_addresses)
 			       g->r.nodes.n);
 	for (size_t i = 0; i < g->r.nodes.n; i++) {
 		const char *head = kv_strf(o->arena, "NodeName=%s ", g->r.nodes.v[i]);
-		const char *address = "";
+		const char *address = g->r.nodes.v[i];
 
 		for (size_t k = 0; k < lines.n; k++)
 			if (kv_starts(lines.v[k], head))
-				address = address_in(o->arena, lines.v[k]);
-		kv_vec_push(o->arena, ret_addresses,
-			    kv_strdup(o->arena, *address ? address : g->r.nodes.v[i]));
+				address = kv_node_address(o->arena, lines.v[k], g->r.nodes.v[i]);
+		kv_vec_push(o->arena, ret_addresses, kv_strdup(o->arena, address));
 	}
 	return KV_STATUS_OK;
 }

@@ -73,7 +73,8 @@ int kv_job_pair(struct kv_job *j, struct kv_err *err)
 	if (prefill->count != decode->count)
 		return kv_err(err, -EINVAL,
 			      "%s: %u prefill and %u decode workers of kvpath-bench: they are "
-			      "pairs, so name as many of one as of the other",
+			      "pairs, so name as many of one as of the other, or say with connect "
+			      "and listen who meets whom",
 			      j->path, prefill->count, decode->count);
 	if (prefill->nodes > 1 || decode->nodes > 1)
 		return kv_err(err, -EINVAL,

@@ -206,8 +206,25 @@ static int refuse_secrets(const struct kv_job *j, const struct kv_yaml *y, struc
 
 /* ---- a recipe ---- */
 
+/* srtctl's since "schema: 2". */
+static bool is_of_roles(const struct kv_yaml *root)
+{
+	const struct kv_yaml *schema = kv_yaml_get(root, "schema");
+
+	return schema && schema->text && kv_yaml_get(root, "roles");
+}
+
 static int other_launcher(const struct kv_job *j, const struct kv_yaml *root, struct kv_err *err)
 {
+	const struct kv_yaml *schema = kv_yaml_get(root, "schema");
+
+	if (is_of_roles(root))
+		return kv_err(
+			err, -ENOTSUP,
+			"%s:%u: schema %s of srtctl, with roles: kvpath launch starts recipes "
+			"with resources.*_workers; start this one with srtctl, under srun "
+			"--kvpath=fix",
+			j->path, schema->line, schema->text);
 	if (kv_dialect_k8s.is(root))
 		return kv_err(err, -ENOTSUP,
 			      "%s: a Kubernetes object is no job of Slurm: start it with kubectl "
@@ -244,7 +261,7 @@ int kv_job_read(struct kv_arena *a, const char *path, struct kv_job *ret, struct
 		kv_job_left(&j, docs.v[1], "a second document", "only the first one is started");
 	if (kv_dialect_dynamo.is(root))
 		j.dialect = kv_dialect_dynamo.name;
-	else if (kv_dialect_srtctl.is(root) && !kv_dialect_k8s.is(root))
+	else if (kv_dialect_srtctl.is(root) && !kv_dialect_k8s.is(root) && !is_of_roles(root))
 		j.dialect = kv_dialect_srtctl.name;
 	else
 		return other_launcher(&j, root, err);

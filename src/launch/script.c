@@ -85,8 +85,12 @@ static void put_variables(FILE *out, const struct kv_launch *l)
 	      "logs=${KVPATH_LOG_DIR:-$PWD/kvpath-launch-$SLURM_JOB_ID}\n"
 	      "mkdir -p \"$logs\"\n"
 	      "mapfile -t node < <(scontrol show hostnames \"$SLURM_JOB_NODELIST\")\n"
+	      "# An IPv6 address can not stand before a port as it is: then the name does.\n"
 	      "address() {\n"
-	      "  scontrol --oneliner show node \"$1\" | grep -o ' NodeAddr=[^ ]*' | cut -d= -f2\n"
+	      "  local at\n"
+	      "  at=$(scontrol --oneliner show node \"$1\" | grep -o ' NodeAddr=[^ ]*' | cut -d= "
+	      "-f2)\n"
+	      "  case ${at:-:} in *:*) echo \"$1\" ;; *) echo \"$at\" ;; esac\n"
 	      "}\n",
 	      out);
 	for (size_t i = 0; i < env.pairs.n; i++) {

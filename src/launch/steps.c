@@ -233,3 +233,13 @@ const char *kv_down_node(struct kv_arena *a, const kv_strv *nodes)
 		return NULL;
 	return kv_strndup(a, text, strcspn(text, "\n "));
 }
+
+const char *kv_node_address(struct kv_arena *a, const char *line, const char *name)
+{
+	const char *at = strstr(line, " NodeAddr=");
+	size_t n;
+
+	at = at ? at + strlen(" NodeAddr=") : "";
+	n = strcspn(at, " ");
+	return n && !memchr(at, ':', n) ? kv_strndup(a, at, n) : name;
+}

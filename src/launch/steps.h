@@ -41,6 +41,11 @@ bool kv_steps_reap(struct kv_running *v, size_t n);
 bool kv_step_lost_node(struct kv_arena *a, const struct kv_running *r, const char *logs);
 /* The first of these nodes that Slurm calls down; NULL. */
 const char *kv_down_node(struct kv_arena *a, const kv_strv *nodes);
+/*
+ * What scontrol's line says of a node's address; else its name. A bare IPv6 address would need
+ * brackets before a port and none elsewhere: the name stands in both places.
+ */
+const char *kv_node_address(struct kv_arena *a, const char *line, const char *name);
 /* Tells those that run to end: SIGTERM by scancel; `hard`: SIGKILL, srun too. */
 void kv_steps_tell(struct kv_arena *a, struct kv_running *v, size_t n, bool hard);
 size_t kv_steps_alive(const struct kv_running *v, size_t n);

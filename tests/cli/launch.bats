@@ -274,6 +274,14 @@ srtctl_backend() {
 		'r.yaml:6: op: of a pair the prefill worker says'
 	[ "$(grep -c '^KVPATH_TOKEN=' <<<"$out")" = 1 ]
 	shellcheck - <<<"$out"
+	# scontrol's answer for a node with an IPv6 address: its name is taken.
+	scontrol() { echo "NodeName=$4 NodeAddr=$addr NodeHostName=$4"; }
+	eval "$(sed -n '/^address() {/,/^}/p' <<<"$out")"
+	addr=fd00::7
+	[ "$(address n1)" = n1 ]
+	addr=10.0.0.7
+	[ "$(address n1)" = 10.0.0.7 ]
+	unset -f scontrol address
 	# In a container pyxis has to be told of it.
 	sed 's/common: {/&dynamo_container_image: i, /' "$r" >"$r.2"
 	kv launch --dry-run "$r.2"
@@ -307,6 +315,12 @@ srtctl_backend() {
 	kv launch --dry-run "$r"
 	ended 3
 	one_line 'cannot tell'
+	for more in '' 'resources: {gpu_type: h200}'; do
+		printf 'name: x\nschema: 2\nmodel: {path: /m, container: i}\nroles: {prefill: {workers: 1}}\n%s\n' "$more" >"$r"
+		kv launch --dry-run "$r"
+		ended 3
+		one_line 'r.yaml:2: schema 2' 'resources.*_workers' 'srun --kvpath=fix'
+	done
 	printf 'backend_type: trtllm\n%s\n' "$head" >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 3
@@ -329,7 +343,7 @@ srtctl_backend() {
 	printf 'backend_type: kvpath-bench\ncommon: {workers: {prefill: {count: 2}, decode: {count: 1}}}\n' >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 2
-	one_line '2 prefill and 1 decode' 'as many'
+	one_line '2 prefill and 1 decode' 'as many' 'connect and listen'
 	printf 'backend_type: sglang\n%s\nenvironment: &e {A: b}\nx: *e\n' "$head" >"$r"
 	kv launch --no-container --dry-run "$r"
 	ended 2

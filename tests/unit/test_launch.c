@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "launch/plan.h"
+#include "launch/steps.h"
 
 #include <cmocka.h>
 
@@ -304,6 +305,23 @@ static void test_engine_of_trtllm(void **state)
 	kv_arena_free(a);
 }
 
+static void test_addresses(void **state)
+{
+	static const char *const lines[][2] = {
+		{ "NodeName=n0 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=h", "10.0.0.7" },
+		{ "NodeName=n0 NodeAddr=h7.example", "h7.example" },
+		{ "NodeName=n0 NodeAddr=fd00::7 NodeHostName=h", "n0" },
+		{ "NodeName=n0 NodeAddr= NodeHostName=h:", "n0" },
+		{ "NodeName=n0 Arch=x86_64", "n0" },
+	};
+	struct kv_arena *a = kv_arena_new();
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(lines); i++)
+		assert_string_equal(kv_node_address(a, lines[i][0], "n0"), lines[i][1]);
+	kv_arena_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_bash_reads_the_words_back),
 		cmocka_unit_test(test_every_cut_of_a_recipe),
 		cmocka_unit_test(test_engine_of_trtllm),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
