@@ -1,9 +1,10 @@
-"""nixl_loop.py MODULE BACKEND SIZE N [none]: NIXL's own Python API, as a serving process uses it, timed.
+"""nixl_loop.py MODULE BACKEND SIZE N [none] [quiet] [fresh]: NIXL's own Python API, as a serving process uses it, timed.
 
 Runs inside a container: two agents in two processes, one request of one block with a notification,
 posted N times, or for 3 s. As in `kvpath bench`, a transfer ends when the target has taken its notification,
 which it says in memory that both share. With `none` the agents have no progress thread, which the
-process's threads must bear out. Prints the mean time of a transfer, us.
+process's threads must bear out. With `quiet` no notification goes along, and a transfer ends when it is
+complete for the initiator. With `fresh` each transfer makes its request, as SGLang does. Prints the mean time of a transfer, us.
 """
 import ctypes
 import importlib
@@ -14,7 +15,7 @@ import sys
 import time
 
 MODULE, BACKEND, SIZE, N = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-THREAD = sys.argv[5:] != ["none"]
+THREAD, QUIET, FRESH = "none" not in sys.argv[5:], "quiet" in sys.argv[5:], "fresh" in sys.argv[5:]
 WARMUP, LONGEST_S = 20, 3
 taken = ctypes.c_uint64.from_buffer(mmap.mmap(-1, 4096))
 
@@ -56,13 +57,17 @@ def target(reads, writes):
             taken.value += len(messages)
 
 
+def request(made, peer, base, far):
+    here = made.get_xfer_descs([(base, SIZE, 0)], "DRAM")
+    there = made.get_xfer_descs([(far, SIZE, 0)], "DRAM")
+    return made.initialize_xfer("WRITE", here, there, peer, b"")
+
+
 def initiator(reads, writes):
     made, _region, base = agent("initiator")
     peer = made.add_remote_agent(receive(reads))
     far = int.from_bytes(receive(reads), "little")
-    here = made.get_xfer_descs([(base, SIZE, 0)], "DRAM")
-    there = made.get_xfer_descs([(far, SIZE, 0)], "DRAM")
-    handle = made.initialize_xfer("WRITE", here, there, peer, b"")
+    handle = request(made, peer, base, far)
     send(writes, b"go")
     start = first = time.perf_counter()
     for i in range(WARMUP + N):
@@ -71,12 +76,15 @@ def initiator(reads, writes):
         if i > WARMUP and time.perf_counter() - first > LONGEST_S:
             break
         done = i + 1
-        state = made.transfer(handle, b"kvpath bench")
+        if FRESH:
+            made.release_xfer_handle(handle)
+            handle = request(made, peer, base, far)
+        state = made.transfer(handle) if QUIET else made.transfer(handle, b"kvpath bench")
         while state == "PROC":
             state = made.check_xfer_state(handle)
         if state != "DONE":
             raise RuntimeError(f"the transfer ended as {state}")
-        while taken.value <= i:
+        while not QUIET and taken.value <= i:
             made.get_new_notifs()
     return (time.perf_counter() - start) / (done - WARMUP) * 1e6
 

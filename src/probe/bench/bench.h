@@ -35,6 +35,8 @@ struct bench_spec {
 	char engine[64]; /* "ofi:tcp" */
 	uint64_t seed, buffer, deadline_s, vram, n_tests;
 	uint64_t no_thread; /* NIXL's agents are made without a progress thread */
+	uint64_t fresh;     /* NIXL's requests are made anew for each transfer, as part of it */
+	uint64_t no_notify; /* NIXL's transfers carry no notification: they end for the initiator */
 	struct bench_test test[BENCH_MAX_TESTS];
 };
 

@@ -244,6 +244,10 @@ static void take(struct job *j, int c, const char *v)
 		j->libs.ucp = v;
 	else if (c == 'p')
 		take_progress(j, v);
+	else if (c == 'F')
+		j->spec.fresh = 1;
+	else if (c == 'N')
+		j->spec.no_notify = 1;
 	else if (c == 'r')
 		take_remote(j, v);
 }
@@ -290,6 +294,8 @@ static int parse(int argc, char **argv, struct job *j)
 		{ "fabric", required_argument, NULL, 'f' },
 		{ "ucp", required_argument, NULL, 'u' },
 		{ "progress", required_argument, NULL, 'p' },
+		{ "fresh", no_argument, NULL, 'F' },
+		{ "no-notify", no_argument, NULL, 'N' },
 		{ "remote", required_argument, NULL, 'r' },
 		{ 0 },
 	};
@@ -322,7 +328,8 @@ int probe_bench(int argc, char **argv, FILE *out)
 		      "[--ms N] [--buffer BYTES]\n"
 		      "                          [--deadline SECONDS] [--capi PATH] [--fabric "
 		      "PATH] "
-		      "[--ucp PATH] [--progress thread|none] [--remote target|initiator <SOCKET]\n",
+		      "[--ucp PATH] [--progress thread|none] [--fresh] [--no-notify] [--remote "
+		      "target|initiator <SOCKET]\n",
 		      stderr);
 		return PROBE_EXIT_USAGE;
 	}

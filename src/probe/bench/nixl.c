@@ -102,7 +102,7 @@ static int nixl_open(struct bench_side *s)
 		return bench_fail(s, PROBE_CAUSE_ENVIRONMENT, "out of memory");
 	s->state = x;
 	s->rails = 1;
-	s->notified = s->remote ? "counted" : "timed";
+	s->notified = s->spec.no_notify ? NULL : s->remote ? "counted" : "timed";
 	if (!s->libs.capi)
 		return bench_fail(s, PROBE_CAUSE_ENVIRONMENT,
 				  "this NIXL has no libnixl_capi.so (wheels have it since 0.10.1)");
@@ -141,17 +141,21 @@ static int nixl_ready(struct bench_side *s)
 	return see_progress(s, s->state);
 }
 
+static void drop_request(struct nixl *x, uint64_t slot)
+{
+	if (x->req[slot] && x->api.release_xfer_req(x->agent, x->req[slot]) >= 0)
+		x->api.destroy_xfer_req(x->req[slot]);
+	if (x->local[slot])
+		x->api.destroy_xfer_dlist(x->local[slot]);
+	if (x->remote[slot])
+		x->api.destroy_xfer_dlist(x->remote[slot]);
+	x->req[slot] = x->local[slot] = x->remote[slot] = NULL;
+}
+
 static void drop_requests(struct nixl *x)
 {
-	for (size_t i = 0; i < BENCH_MAX_SLOTS; i++) {
-		if (x->req[i] && x->api.release_xfer_req(x->agent, x->req[i]) >= 0)
-			x->api.destroy_xfer_req(x->req[i]);
-		if (x->local[i])
-			x->api.destroy_xfer_dlist(x->local[i]);
-		if (x->remote[i])
-			x->api.destroy_xfer_dlist(x->remote[i]);
-		x->req[i] = x->local[i] = x->remote[i] = NULL;
-	}
+	for (size_t i = 0; i < BENCH_MAX_SLOTS; i++)
+		drop_request(x, i);
 }
 
 static int make_request(struct bench_side *s, struct nixl *x, uint64_t slot)
@@ -159,8 +163,8 @@ static int make_request(struct bench_side *s, struct nixl *x, uint64_t slot)
 	int kind = s->spec.vram ? NIXL_MEM_VRAM : NIXL_MEM_DRAM;
 	const struct bench_test *t = s->test;
 
-	if (NIXL(s, x, create_xfer_dlist, kind, &x->local[slot]) < 0 ||
-	    NIXL(s, x, create_xfer_dlist, kind, &x->remote[slot]) < 0)
+	if (FAST(s, x, create_xfer_dlist, kind, &x->local[slot]) < 0 ||
+	    FAST(s, x, create_xfer_dlist, kind, &x->remote[slot]) < 0)
 		return -1;
 	for (uint64_t k = 0; k < t->count; k++)
 		if (FAST(s, x, xfer_dlist_add_desc, x->local[slot],
@@ -168,7 +172,7 @@ static int make_request(struct bench_side *s, struct nixl *x, uint64_t slot)
 		    FAST(s, x, xfer_dlist_add_desc, x->remote[slot],
 			 s->peer.addr + bench_peer_block(t, slot, k), t->size, s->peer.dev) < 0)
 			return -1;
-	return NIXL(s, x, create_xfer_req, x->agent, t->read ? NIXL_OP_READ : NIXL_OP_WRITE,
+	return FAST(s, x, create_xfer_req, x->agent, t->read ? NIXL_OP_READ : NIXL_OP_WRITE,
 		    x->local[slot], x->remote[slot], x->peer, &x->req[slot], x->args);
 }
 
@@ -179,9 +183,11 @@ static int nixl_prepare(struct bench_side *s)
 
 	drop_requests(x);
 	x->expected = atomic_load_explicit(&s->shared->notified, memory_order_acquire);
-	if (NIXL(s, x, opt_args_set_notif_msg, x->args, NOTIF, strlen(NOTIF)) < 0 ||
-	    NIXL(s, x, opt_args_set_has_notif, x->args, true) < 0)
+	if (!s->spec.no_notify &&
+	    (NIXL(s, x, opt_args_set_notif_msg, x->args, NOTIF, strlen(NOTIF)) < 0 ||
+	     NIXL(s, x, opt_args_set_has_notif, x->args, true) < 0))
 		return -1;
+	bench_doing(s, "nixl_capi_create_xfer_req");
 	start = probe_now_ns();
 	for (uint64_t slot = 0; slot < s->test->slots; slot++)
 		if (make_request(s, x, slot) < 0)
@@ -193,8 +199,14 @@ static int nixl_prepare(struct bench_side *s)
 static int nixl_post(struct bench_side *s, uint64_t slot)
 {
 	struct nixl *x = s->state;
-	int st = FAST(s, x, post_xfer_req, x->agent, x->req[slot], x->args);
+	int st;
 
+	if (s->spec.fresh) {
+		drop_request(x, slot);
+		if (make_request(s, x, slot) < 0)
+			return -1;
+	}
+	st = FAST(s, x, post_xfer_req, x->agent, x->req[slot], x->args);
 	x->current = slot;
 	x->expected++;
 	x->complete = st == NIXL_SUCCESS;
@@ -218,7 +230,7 @@ static int nixl_poll(struct bench_side *s)
 	}
 	if (!x->complete)
 		return 0;
-	if (s->remote)
+	if (s->remote || s->spec.no_notify)
 		return 1;
 	if (atomic_load_explicit(&s->shared->notified, memory_order_acquire) >= x->expected)
 		return 1;
@@ -264,6 +276,8 @@ static int nixl_arrived(struct bench_side *s, uint64_t total)
 {
 	if (count_notifs(s, s->state) < 0)
 		return -1;
+	if (s->spec.no_notify)
+		return 1;
 	return atomic_load_explicit(&s->shared->notified, memory_order_relaxed) >= total;
 }
 
