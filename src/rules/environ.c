@@ -110,10 +110,34 @@ static bool clashes_with_fork(const struct kv_facts *f, const char *v)
 	       kv_env_get(f->env, "IBV_FORK_SAFE");
 }
 
+/* An empty list is an error of UCX (ucp_context.c), and so is more behind "all" (parser.c); behind
+ * another name "all" is a transport that nobody has. Of empty parts releases think differently. */
+static bool is_no_ucx_list(const char *v)
+{
+	v += *v == '^';
+	return !*v || (kv_starts(v, "all,") && v[strspn(v + 3, ",") + 3]);
+}
+
+/* Of the agents that have the UCX backend, whether they are the ones that are wanted, or those that
+ * have the wanted one too. */
+static bool ends_ucx(const struct kv_facts *f, const char *v)
+{
+	if (!is_no_ucx_list(v))
+		return false;
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (n->active && kv_strv_has(&n->default_backends, "UCX") &&
+		    kv_strv_has(&n->default_backends, f->backend))
+			return true;
+	}
+	return kv_streq(f->backend, "UCX");
+}
+
 /* Transports of UCX that are RDMA, by the beginning of their names, and groups of them. */
 static bool has_rdma(const char *v)
 {
-	static const char *const names[] = { "rc", "dc", "ud", "ib", "srd", "all", "gga" };
+	static const char *const names[] = { "rc", "dc", "ud", "ib", "srd", "gga" };
 
 	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',')
 		for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
@@ -139,13 +163,13 @@ static bool has_tcp(const char *v)
 static bool has_tcp_alone(const struct kv_facts *f, const char *v)
 {
 	(void)f;
-	return has_tcp(v) && !has_rdma(v);
+	return !is_no_ucx_list(v) && has_tcp(v) && !has_rdma(v);
 }
 
 static bool has_tcp_too(const struct kv_facts *f, const char *v)
 {
 	(void)f;
-	return has_tcp(v) && has_rdma(v);
+	return !is_no_ucx_list(v) && has_tcp(v) && has_rdma(v);
 }
 
 static bool is_another_backend(const struct kv_facts *f, const char *v)
@@ -175,6 +199,9 @@ static const struct {
 	{ "KV216", "UCX_TLS", "UCX", has_tcp_too, KV_INFO,
 	  "it allows TCP, which UCX takes without a word where the card can not be used",
 	  "leave tcp out, so that it fails instead" },
+	{ "KV217", "UCX_TLS", NULL, ends_ucx, KV_ERROR,
+	  "UCX takes no such list, and an agent that has the UCX backend is not made",
+	  "unset it, or name transports without \"all\"" },
 	{ "KV313", "FI_PROVIDER", "LIBFABRIC", leaves_efa_out, KV_ERROR,
 	  "libfabric leaves its efa provider out", "unset it or set it to efa" },
 	{ "KV313", "FI_EFA_IFACE", "LIBFABRIC", names_no_device, KV_ERROR,

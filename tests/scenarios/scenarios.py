@@ -31,7 +31,7 @@ import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
-          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log", "commands"}
+          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log", "agents", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
 AGENT = {"fails": False, "instantiates": True, "dies": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
@@ -321,6 +321,9 @@ class Trial:
                 self.refuses(path)
             if s.agent in AGENT:
                 self.ask(path, report)
+            for backend, instantiates in (s.agents or {}).items():
+                agent = Agent(path, backend, env=s.env or ())
+                expect(agent.instantiated == instantiates, f"the agent of {backend} does otherwise", agent.ran)
             for line in s.commands or ():
                 self.command(path, line)
             # The other files' faults differ by what check says of them, not by what starting a command needs.
