@@ -114,6 +114,8 @@ struct kv_nixl {
 	kv_strv default_backends;  /* in effect, with the environment applied */
 	bool active;               /* a copy that the job may import (imported.c) */
 	bool in_doubt;             /* one of several, which differ in whether they work */
+	const char *off_path;      /* why no python that is seen imports it; NULL */
+	bool may_be_named;         /* off_path, and nothing is known of the job's PYTHONPATH */
 	const char *unchecked_pyc; /* a compiled file that python would run without looking at the
 				      source */
 	bool other_pyc;            /* it was not made of the source that is there */
@@ -138,6 +140,11 @@ struct kv_orphan {
 	const char *name, *path;
 	struct kv_load load;
 	const struct kv_nixl *home; /* the NIXL whose tree has what it misses; NULL */
+};
+
+/* An editable install: code, not the site directory, leads python to its modules (PEP 660). */
+struct kv_editable {
+	const char *dist, *info; /* "nixl_cu13", its dist-info directory */
 };
 
 /* ---- frameworks that choose the backend themselves ---- */
@@ -177,6 +184,7 @@ struct kv_facts {
 	const char *arch, *libc, *os;
 	kv_nixls nixls;
 	kv_fabrics fabrics; /* of the target and of the sources offered */
+	KV_VEC(struct kv_editable) editables;
 	KV_VEC(struct kv_orphan) orphans;
 	KV_VEC(struct kv_framework) frameworks;
 	struct kv_config config;

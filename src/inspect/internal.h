@@ -23,6 +23,28 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 /* Whether both paths lead to one place. */
 bool kv_same_dir(struct kv_facts *f, const char *a, const char *b);
 
+/* In the order of a python's path. */
+enum kv_rank { KV_ON_PYTHONPATH, KV_OF_USER, KV_LOCAL, KV_OWN, KV_PORTION, KV_NOWHERE };
+
+/* How a directory of packages comes on a python's path. */
+struct kv_way {
+	enum kv_rank rank;
+	unsigned place;  /* among those of one rank: the directory itself, then what its .pth add */
+	const char *bin; /* directory of that python; NULL for any */
+	bool sure;       /* false for a user's directory, where it is not known who runs the job */
+	const char *why; /* KV_NOWHERE: what keeps it off, where it looks like one; NULL */
+};
+
+/* PREFIX of PREFIX/lib/python3.11/site-packages; NULL where it is no such place. */
+const char *kv_prefix_of_site(struct kv_facts *f, const char *site);
+struct kv_way kv_way_to(struct kv_facts *f, const char *site);
+/* Whether there is a python in this directory, and whether, as far as its real name tells, it has
+ * another version than the site directory is for. */
+bool kv_has_python(struct kv_facts *f, const char *bin);
+bool kv_is_other_version(struct kv_facts *f, const char *bin, const char *site);
+/* The python below a virtual environment that takes its packages too; NULL. */
+const char *kv_python_below(struct kv_facts *f, const char *bin);
+
 /* What the job's command tells, into f->python. */
 void kv_read_command(struct kv_facts *f, const kv_strv *argv);
 
@@ -49,6 +71,8 @@ const char *kv_package_metadata(struct kv_facts *f, const char *file, const char
 /* The dist-info directory of a module among the entries of its site directory; NULL. */
 const char *kv_package_info(struct kv_facts *f, const char *site, const kv_dirents *list,
 			    const char *module);
+/* Notes the dist-info directory of an editable install, whose package is not in the site. */
+void kv_package_editable(struct kv_facts *f, const char *site, const char *info);
 /* "3.11" from a binding's file name; NULL where it has no such tag. */
 const char *kv_package_python(struct kv_facts *f, const char *bindings);
 /* "3.11" of a site directory of that one; NULL where its path does not tell. */
@@ -84,8 +108,9 @@ bool kv_has_hook(struct kv_facts *f);
 bool kv_pyc_is_unchecked(struct kv_span pyc);
 bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
 
-/* Whether a .pth file in the site directory `of` puts dir on python's path. */
-bool kv_site_adds(struct kv_facts *f, const char *of, const char *dir);
+/* Where among all that the .pth files of the site directory `of` add dir comes, from 1; 0 where
+ * they do not add it. *sure becomes false where only some releases of python read that file. */
+unsigned kv_site_adds(struct kv_facts *f, const char *of, const char *dir, bool *sure);
 /* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
  * need not. */
 bool kv_site_code_names(struct kv_facts *f, const char *dir);

@@ -19,22 +19,28 @@ static bool is_executable_elf(struct kv_facts *f, const char *path)
 	       e->machine == kv_loader_machine(f->loader);
 }
 
+static bool is_environment(struct kv_facts *f, const char *prefix)
+{
+	return prefix && kv_root_is_file(f->root, kv_join(f->arena, prefix, "pyvenv.cfg"));
+}
+
 /* The interpreter that has this site directory on its path: PREFIX/bin, then where distributions
  * put it. */
 static const char *find_python(struct kv_facts *f, const char *site, const char *version)
 {
 	kv_strv dirs = { 0 };
-	const char *lib = strstr(site, "/lib/python");
+	const char *prefix = kv_prefix_of_site(f, site);
 
 	if (!kv_is_pythons(site) && f->python.path && is_executable_elf(f, f->python.path))
 		return f->python.path;
-	if (lib)
-		kv_vec_push(
-			f->arena, &dirs,
-			kv_join(f->arena, kv_strndup(f->arena, site, (size_t)(lib - site)), "bin"));
-	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/bin"));
-	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/local/bin"));
-	kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/opt/conda/bin"));
+	if (prefix)
+		kv_vec_push(f->arena, &dirs, kv_join(f->arena, prefix, "bin"));
+	/* A virtual environment has its own, and no other one looks there. */
+	if (!is_environment(f, prefix)) {
+		kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/bin"));
+		kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/usr/local/bin"));
+		kv_vec_push(f->arena, &dirs, kv_strdup(f->arena, "/opt/conda/bin"));
+	}
 	for (size_t i = 0; i < dirs.n; i++) {
 		const char *names[] = { version ? kv_strf(f->arena, "python%s", version)
 						: "python3",
@@ -150,14 +156,16 @@ static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *li
 		n->plugin_dir = kv_join(f->arena, f->cwd, n->plugin_dir);
 }
 
+/* Its directory is that of the name that is opened: where that is a link of a package manager to
+ * its cache, plugins and what they need are sought beside the link. */
 static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spelled)
 {
 	const char *real;
 
-	if (kv_root_real(f->root, spelled, 0, &real) < 0)
+	if (kv_root_real(f->root, spelled, 0, &real) < 0 ||
+	    kv_root_real(f->root, kv_dirname(f->arena, spelled), 0, &n->lib_dir) < 0)
 		return;
 	n->libnixl = real;
-	n->lib_dir = kv_dirname(f->arena, real);
 	n->capi = kv_join(f->arena, n->lib_dir, "libnixl_capi.so");
 	if (!kv_root_is_file(f->root, n->capi))
 		n->capi = NULL;
@@ -175,6 +183,9 @@ static void judge_import(struct kv_facts *f, struct kv_nixl *n)
 	} else if (!n->python_exe && n->start.missing_symbol) {
 		/* Of an interpreter that was not found, or is a script that starts it. */
 		n->start.loads = KV_LOADS_UNKNOWN;
+		if (is_environment(f, kv_prefix_of_site(f, n->site)))
+			n->start.error = kv_strf(f->arena, "the python of %s/bin is not there",
+						 kv_prefix_of_site(f, n->site));
 	}
 }
 
@@ -327,6 +338,8 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		struct kv_nixl *n;
 		bool other;
 
+		if (kv_starts(d->name, "nixl") && kv_ends(d->name, ".dist-info"))
+			kv_package_editable(f, site, d->name);
 		if (!kv_starts(d->name, "nixl") || strchr(d->name, '.'))
 			continue;
 		dir = kv_join(f->arena, site, d->name);

@@ -39,6 +39,23 @@ const char *kv_package_info(struct kv_facts *f, const char *site, const kv_diren
 	return NULL;
 }
 
+/* Metadata of a NIXL whose package is elsewhere, by code: direct_url.json says so (PEP 610). */
+void kv_package_editable(struct kv_facts *f, const char *site, const char *info)
+{
+	static const char key[] = "\"editable\"";
+	const char *module = kv_strndup(f->arena, info, strcspn(info, "-"));
+	const char *dir = kv_join(f->arena, site, info), *at;
+	struct kv_span s;
+
+	if (kv_root_is_dir(f->root, kv_join(f->arena, site, module)) ||
+	    kv_root_slurp(f->root, kv_join(f->arena, dir, "direct_url.json"), MAX_TEXT, &s) < 0)
+		return;
+	at = strstr((const char *)s.p, key);
+	at = at ? at + strlen(key) : NULL;
+	if (at && kv_starts(at + strspn(at, ": \t\r\n"), "true"))
+		kv_vec_push(f->arena, &f->editables, ((struct kv_editable){ module, dir }));
+}
+
 /* "3.11" from "_bindings.cpython-311-x86_64-linux-gnu.so"; NULL where the file name has no such
  * tag. */
 const char *kv_package_python(struct kv_facts *f, const char *bindings)
@@ -130,25 +147,47 @@ bool kv_package_is_regular(struct kv_facts *f, const char *dir, const char *modu
 	return false;
 }
 
-/* In any directory that some python has on its path, as far as that is seen; python's own library
- * is above its site directory. */
-static bool is_anywhere(struct kv_facts *f, const struct kv_nixl *n, const char *module)
-{
-	struct kv_pythonpath p = kv_import_path(f);
+enum where { NOWHERE_SEEN, OF_ANOTHER_PYTHON, ON_THE_PATH };
 
-	if (n->python && has_module(f, kv_strf(f->arena, "/usr/lib/python%s", n->python), module))
+/* Whether the python that imports n has this directory of packages on its path too. */
+static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const char *dir)
+{
+	struct kv_way w = kv_way_to(f, dir);
+	const char *below;
+
+	if (w.rank == KV_NOWHERE)
+		return false;
+	if (!of->bin || !w.bin || kv_same_dir(f, w.bin, of->bin))
 		return true;
-	for (size_t i = 0; i < f->scan->sites.n; i++)
-		if (has_module(f, f->scan->sites.v[i], module) ||
-		    has_module(f, kv_dirname(f->arena, f->scan->sites.v[i]), module))
-			return true;
-	for (size_t i = 0; i < f->scan->packages.n; i++)
-		if (has_module(f, f->scan->packages.v[i], module))
-			return true;
+	below = kv_python_below(f, of->bin);
+	return below && kv_same_dir(f, w.bin, below);
+}
+
+/* In a directory that some python has on its path, as far as that is seen; python's own library is
+ * above its site directory. */
+static enum where where_is(struct kv_facts *f, const struct kv_nixl *n, const char *module)
+{
+	const struct kv_way of = kv_way_to(f, n->site);
+	const kv_strv *lists[] = { &f->scan->sites, &f->scan->packages };
+	struct kv_pythonpath p = kv_import_path(f);
+	enum where found = NOWHERE_SEEN;
+
 	while (kv_pythonpath_next(f, &p))
 		if (p.dir && has_module(f, p.dir, module))
-			return true;
-	return false;
+			return ON_THE_PATH;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(lists); i++) {
+		for (size_t j = 0; j < lists[i]->n; j++) {
+			const char *dir = lists[i]->v[j];
+
+			if (!has_module(f, dir, module) &&
+			    !has_module(f, kv_dirname(f->arena, dir), module))
+				continue;
+			if (is_on_its_path(f, &of, dir))
+				return ON_THE_PATH;
+			found = OF_ANOTHER_PYTHON;
+		}
+	}
+	return found;
 }
 
 /*
@@ -219,7 +258,8 @@ static bool path_is_plain(struct kv_facts *f)
 			return false;
 		kv_vec_each (d, &list)
 			if ((kv_ends(d->name, ".pth") &&
-			     !kv_streq(d->name, "distutils-precedence.pth")) ||
+			     !kv_streq(d->name, "distutils-precedence.pth") &&
+			     !kv_streq(d->name, "_virtualenv.pth")) ||
 			    strstr(d->name, "customize."))
 				return false;
 	}
@@ -250,11 +290,17 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 		return kv_strf(f->arena, "python can not import %s: %s has no _api.py", n->module,
 			       n->path);
 	for (size_t i = 0; i < KV_ARRAY_SIZE(modules); i++) {
-		if (!imports(n, modules[i]) || is_anywhere(f, n, modules[i]))
+		enum where where;
+
+		if (!imports(n, modules[i]) || has_module(f, n->site, modules[i]))
+			continue;
+		where = where_is(f, n, modules[i]);
+		if (where == ON_THE_PATH)
 			continue;
 		*ret_sure = path_is_plain(f);
-		return kv_strf(f->arena, "python can not import %s: No module named '%s'",
-			       n->module, modules[i]);
+		return kv_strf(f->arena, "python can not import %s: No module named '%s'%s",
+			       n->module, modules[i],
+			       where == OF_ANOTHER_PYTHON ? "; another python has it" : "");
 	}
 	return NULL;
 }

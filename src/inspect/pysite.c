@@ -12,7 +12,9 @@ struct pth_lines {
 	const char *of;
 	kv_dirents files;
 	size_t next;      /* of the files */
-	const char *text; /* what is left of the last one */
+	const char *name; /* of the last one */
+	const char *text; /* what is left of it */
+	unsigned n;       /* lines taken */
 };
 
 static struct pth_lines pth_lines(struct kv_facts *f, const char *of)
@@ -31,13 +33,11 @@ static const char *next_pth_line(struct kv_facts *f, struct pth_lines *l)
 	char *line;
 
 	while (!*l->text) {
-		const char *name;
-
 		if (l->next == l->files.n)
 			return NULL;
-		name = l->files.v[l->next++].name;
-		if (kv_ends(name, ".pth") &&
-		    kv_root_slurp(f->root, kv_join(f->arena, l->of, name), MAX_TEXT, &s) == 0)
+		l->name = l->files.v[l->next++].name;
+		if (kv_ends(l->name, ".pth") &&
+		    kv_root_slurp(f->root, kv_join(f->arena, l->of, l->name), MAX_TEXT, &s) == 0)
 			l->text = (const char *)s.p;
 	}
 	n = end = strcspn(l->text, "\r\n");
@@ -45,18 +45,24 @@ static const char *next_pth_line(struct kv_facts *f, struct pth_lines *l)
 		end--;
 	line = kv_strndup(f->arena, l->text, end);
 	l->text += n + (l->text[n] != '\0');
+	l->n++;
 	return line;
 }
 
-bool kv_site_adds(struct kv_facts *f, const char *of, const char *dir)
+unsigned kv_site_adds(struct kv_facts *f, const char *of, const char *dir, bool *sure)
 {
 	struct pth_lines l = pth_lines(f, of);
 	const char *line;
 
-	while ((line = next_pth_line(f, &l)))
-		if (*line && kv_same_dir(f, *line == '/' ? line : kv_join(f->arena, of, line), dir))
-			return true;
-	return false;
+	while ((line = next_pth_line(f, &l))) {
+		if (!*line || *line == '#' ||
+		    !kv_same_dir(f, *line == '/' ? line : kv_join(f->arena, of, line), dir))
+			continue;
+		/* Whether such a file is passed over, the last part of python's version decides. */
+		*sure = *sure && l.name[0] != '.';
+		return l.n;
+	}
+	return 0;
 }
 
 /* Lines that begin so are run. */

@@ -53,10 +53,14 @@ class _Finder:
     def find_spec(name, path=None, target=None):
         if name not in _MODULES:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec and spec.loader:
-            spec.loader = _Loader(spec.loader)
-        return spec
+        # An editable install brings a finder of its own.
+        for finder in sys.meta_path:
+            find = None if finder is _Finder else getattr(finder, "find_spec", None)
+            spec = find and find(name, path, target)
+            if spec:
+                spec.loader = spec.loader and _Loader(spec.loader)
+                return spec
+        return None
 
 
 def _run_the_next_one():

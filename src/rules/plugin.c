@@ -219,7 +219,7 @@ static const char *used_fabric(const struct kv_facts *f)
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
-		if (!n->wanted)
+		if (!n->wanted || !n->active)
 			continue;
 		if (n->stack.known)
 			return n->stack.fabric_path;
@@ -321,6 +321,41 @@ void kv_rule_denied(const struct kv_facts *f, struct kv_findings *out)
 	kv_mend(out, fi, false, "run kvpath as a user who can read them, as root for example");
 }
 
+/* It would load in a python that imports it. */
+static void tell_off_path(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		struct kv_finding *fi;
+
+		if (!n->off_path || !n->wanted || n->wanted->load.loads != KV_LOADS_YES)
+			continue;
+		fi = kv_find(out, n->may_be_named ? KV_INFO : KV_WARNING,
+			     "%s: whether a python imports it can not be told",
+			     kv_nixl_label(f, n));
+		fi->cannot_tell = !n->may_be_named;
+		kv_show(out, fi, n->site, "%s", n->off_path);
+		kv_mend(out, fi, false,
+			"name the job's PYTHONPATH with --env, or install NIXL where the job's "
+			"python looks");
+	}
+}
+
+static void tell_editable(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->editables.n; i++) {
+		const struct kv_editable *e = &f->editables.v[i];
+		struct kv_finding *fi = kv_find(out, KV_WARNING,
+						"%s is an editable install: what a python imports "
+						"by that name can not be told",
+						e->dist);
+
+		fi->cannot_tell = true;
+		kv_show(out, fi, e->info, "its modules are found by code");
+		kv_mend(out, fi, false, "install it without -e, or ask kvpath prove");
+	}
+}
+
 void kv_rule_untold_load(const struct kv_facts *f, struct kv_findings *out)
 {
 	kv_each_failed(n, f, KV_CAUSE_OTHER)
@@ -341,4 +376,6 @@ void kv_rule_untold_load(const struct kv_facts *f, struct kv_findings *out)
 			"one "
 			"in it; kvpath prove asks the real loader");
 	}
+	tell_off_path(f, out);
+	tell_editable(f, out);
 }

@@ -51,6 +51,39 @@ teardown() {
 	one_line FABRIC_1.7
 }
 
+# Its _api is not found along the path: another finder comes first.
+@test "run gives an editable install its default too" {
+	container
+	cat >"$BATS_TEST_TMPDIR/job" <<'END'
+cd /usr/local/lib/python3.11/dist-packages
+mkdir -p /src/python
+mv nixl_cu13/* /src/python/
+mv .nixl_cu13* nixl_cu13.libs /src/
+rmdir nixl_cu13
+echo 'import _nixl_editable' >nixl-editable.pth
+cat >_nixl_editable.py <<'HOOK'
+import glob, importlib.util, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "nixl_cu13":
+            file = (name.split(".") + ["__init__"])[1]
+            return importlib.util.spec_from_file_location(
+                name, glob.glob("/src/python/" + file + ".*")[0],
+                submodule_search_locations=None if "." in name else ["/nowhere"])
+sys.meta_path.insert(0, Finder)
+HOOK
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- python3 -c '
+from nixl_cu13._api import nixl_agent_config
+print(nixl_agent_config().backends)'
+END
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
+		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
+		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	ended 0
+	says LIBFABRIC
+}
+
 @test "prove needs root, and says so" {
 	container
 	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
