@@ -12,7 +12,9 @@ import random
 import re
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from oracle import MODULE, VERSIONS, Agent, Failure, build, expect, inside, kvpath, same
 
@@ -152,7 +154,7 @@ def doctored(case):
 
 class Run:
     def __init__(self):
-        self.failed = 0
+        self.failed, self.lock = 0, threading.Lock()
 
     def case(self, name, function, *args, **how):
         start, failure, value = time.monotonic(), None, None
@@ -160,11 +162,11 @@ class Run:
             value = function(*args, **how)
         except Failure as e:
             failure = str(e)
-        print(f"{'ok     ' if failure is None else 'not ok '} log {name}  ({time.monotonic() - start:.1f} s)")
-        for line in (failure or "").splitlines()[:30]:
-            print("    # " + line[:400])
-        sys.stdout.flush()
-        self.failed += failure is not None
+        lines = [f"{'ok     ' if failure is None else 'not ok '} log {name}  ({time.monotonic() - start:.1f} s)"]
+        lines += ["    # " + line[:400] for line in (failure or "").splitlines()[:30]]
+        with self.lock:
+            print("\n".join(lines), flush=True)
+            self.failed += failure is not None
         return value
 
 
@@ -213,9 +215,16 @@ def main():
         sys.exit("log: needs root (it runs the containers)")
     efa = build("fabric", "F1") + "/opt/amazon"
     run = Run()
+    versions = sys.argv[1:] or VERSIONS
+    for version in versions:
+        build("container", version)
     with tempfile.TemporaryDirectory(prefix="kvpath-log-") as work:
-        for version in sys.argv[1:] or VERSIONS:
-            run_version(run, version, efa, work)
+        for version in versions:
+            os.mkdir(os.path.join(work, version))
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+            jobs = [pool.submit(run_version, run, v, efa, os.path.join(work, v)) for v in versions]
+            for job in jobs:
+                job.result()
     sys.exit(run.failed != 0)
 
 
