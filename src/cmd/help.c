@@ -1,7 +1,8 @@
 /* --help, of the program and of a command. src/manual makes the man pages of the same texts. */
 #include "cmd/cmd.h"
 
-#define WIDTH 100
+#define WIDTH  100
+#define OPTION 30 /* columns of an option with its argument */
 
 /* Prints a paragraph in lines of at most WIDTH columns; how it was broken before does not count. */
 static void fill(FILE *out, const char *p, const char *end)
@@ -60,7 +61,12 @@ static void help_command(FILE *out, const struct kv_command *c)
 			continue;
 		snprintf(left, sizeof(left), "--%s%s%s", d->name, d->arg ? " " : "",
 			 d->arg ? d->arg : "");
-		fprintf(out, "  %-30s %s\n", left, d->help);
+		/* A long one has a line of its own. */
+		if (strlen(left) > OPTION) {
+			fprintf(out, "  %s\n", left);
+			left[0] = '\0';
+		}
+		fprintf(out, "  %-*s %s\n", OPTION, left, d->help);
 	}
 	if (c->help_more)
 		c->help_more(out);

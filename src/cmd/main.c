@@ -28,10 +28,35 @@ static void on_sigbus(int sig)
 	_exit(KV_STATUS_UNKNOWN);
 }
 
+static const struct kv_command *command_of(const char *name)
+{
+	for (const struct kv_command *const *c = kv_commands; *c; c++)
+		if (kv_streq(name, (*c)->name))
+			return *c;
+	return NULL;
+}
+
+static int no_command(const char *name)
+{
+	return kv_fail(KV_STATUS_USAGE, "%s: no such command (see kvpath --help)", name);
+}
+
+/* Of the program where name is NULL. */
+static int help_of(const char *name)
+{
+	const struct kv_command *c = name ? command_of(name) : NULL;
+
+	if (name && !c)
+		return no_command(name);
+	kv_help(stdout, c);
+	return KV_STATUS_OK;
+}
+
 #define OUTPUT ((size_t)64 << 10)
 
 int main(int argc, char **argv)
 {
+	const struct kv_command *c;
 	static struct kv_opts o;
 	int r;
 
@@ -39,32 +64,27 @@ int main(int argc, char **argv)
 		kv_help(stderr, NULL);
 		return KV_STATUS_USAGE;
 	}
-	if (kv_streq(argv[1], "--help") || kv_streq(argv[1], "-h") || kv_streq(argv[1], "help")) {
-		kv_help(stdout, NULL);
-		return KV_STATUS_OK;
-	}
+	if (kv_streq(argv[1], "--help") || kv_streq(argv[1], "-h") || kv_streq(argv[1], "help"))
+		return help_of(argv[2]);
 	if (kv_streq(argv[1], "--version")) {
 		puts("kvpath " KVPATH_VERSION);
 		return KV_STATUS_OK;
 	}
-	for (const struct kv_command *const *c = kv_commands; *c; c++) {
-		if (!kv_streq(argv[1], (*c)->name))
-			continue;
-		raise_fd_limit();
-		signal(SIGBUS, on_sigbus);
-		o.arena = kv_arena_new();
-		setvbuf(stdout, kv_alloc_raw(o.arena, OUTPUT), _IOFBF, OUTPUT);
-		r = kv_opts_parse(*c, argc - 1, argv + 1, &o);
-		if (r == KV_STATUS_OK)
-			kv_confine(o.fix && !o.diff ? KV_RIGHTS_CHANGE : (*c)->rights,
-				   o.record || o.output);
-		if (r == KV_STATUS_OK)
-			r = (*c)->run(&o);
-		if (fflush(stdout) == EOF || ferror(stdout))
-			return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
-				       strerror(errno));
-		/* The arena goes with the process. */
-		return r < 0 ? KV_STATUS_OK : r;
-	}
-	return kv_fail(KV_STATUS_USAGE, "%s: no such command (see kvpath --help)", argv[1]);
+	c = command_of(argv[1]);
+	if (!c)
+		return no_command(argv[1]);
+	raise_fd_limit();
+	signal(SIGBUS, on_sigbus);
+	o.arena = kv_arena_new();
+	setvbuf(stdout, kv_alloc_raw(o.arena, OUTPUT), _IOFBF, OUTPUT);
+	r = kv_opts_parse(c, argc - 1, argv + 1, &o);
+	if (r == KV_STATUS_OK)
+		kv_confine(o.fix && !o.diff ? KV_RIGHTS_CHANGE : c->rights, o.record || o.output);
+	if (r == KV_STATUS_OK)
+		r = c->run(&o);
+	if (fflush(stdout) == EOF || ferror(stdout))
+		return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
+			       strerror(errno));
+	/* The arena goes with the process. */
+	return r < 0 ? KV_STATUS_OK : r;
 }

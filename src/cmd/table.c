@@ -27,7 +27,7 @@ const char kv_about_program[] = "which path do your KV caches take? Find it, fix
 const char kv_about_target[] =
 	"TARGET is a container's root directory, or / (the default), where kvpath runs, or an "
 	"image, which is only read: squashfs (.sqsh), an OCI layout, a docker or OCI archive. "
-	"Nothing of it is executed, but by prove, bench and run.";
+	"Nothing of it is executed, but by prove, bench, sweep and run.";
 
 const struct kv_about kv_about_status[] = {
 	{ "0", "*", "on-fabric, ready or done" },
@@ -38,9 +38,12 @@ const struct kv_about kv_about_status[] = {
 };
 
 const struct kv_about kv_about_env[] = {
-	{ "KVPATH_PROBE", "prove bench",
+	{ "KVPATH_PROBE", "prove bench sweep",
 	  "The kvpath-probe to start, in place of libexec/kvpath/kvpath-probe beside the directory "
 	  "that kvpath is in." },
+	{ "KVPATH_TOKEN", "bench",
+	  "The secret that both hosts share, of at least 16 bytes, where --token-file names "
+	  "none." },
 	{ "LD_LIBRARY_PATH, NIXL_BACKEND, ...", "check why fix render run",
 	  "Where the target is /, the environment of kvpath is taken for that of the job. --env "
 	  "adds to it." },
@@ -48,6 +51,8 @@ const struct kv_about kv_about_env[] = {
 	  "They reach the tasks by the environment of srun, and are on no command line." },
 	{ "NO_COLOR", "check why fix undo bake prove bench sweep log watch size lint launch",
 	  "Where it is set, text is not coloured unless --color always asks for it." },
+	{ "SLURM_CONF", "bench",
+	  "Slurm's file that names the socket of munge; else /etc/slurm/slurm.conf." },
 	{ "SLURM_JOB_ID", "launch",
 	  "Set in an allocation, where the job is then started; without it salloc makes one." },
 	{ "SOURCE_DATE_EPOCH", "bake",

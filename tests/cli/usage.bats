@@ -34,7 +34,14 @@ commands="check why fix undo bake run prove bench log watch explain render hook 
 		ended 0
 		says "$c"
 		[ -z "$err" ] || fail "stderr is not empty"
+		help=$out
+		kv help "$c"
+		ended 0
+		[ "$out" = "$help" ] || fail "kvpath help $c says something else"
 	done
+	kv help frobnicate
+	ended 2
+	one_line frobnicate
 }
 
 @test "an unknown command" {
