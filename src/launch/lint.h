@@ -66,6 +66,10 @@ struct kv_lint *kv_lint_add(struct kv_job *j, const char *id, enum kv_severity l
 			    unsigned column, const char *text, const char *repair);
 /* Line and column of a byte. */
 void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *ret_column);
+/* The bytes of the recipe that are this text, as it is; false where quotes or folds changed it. */
+bool kv_lint_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end);
+/* Where each byte of a scalar's text stands, and its end. */
+const size_t *kv_lint_map(struct kv_job *j, const struct kv_yaml *y);
 bool kv_lint_listed(const char *const *list, const char *s);
 /* Whether a name is that of a secret. */
 bool kv_lint_is_secret(const char *name);

@@ -3,89 +3,6 @@
 
 #include "launch/lint.h"
 
-/* ---- places ---- */
-
-static void find_lines(struct kv_job *j)
-{
-	struct kv_span t = j->lints->text;
-
-	kv_vec_push(j->arena, &j->lines, 0);
-	for (size_t at = 0; at < t.n; at++)
-		if (t.p[at] == '\n')
-			kv_vec_push(j->arena, &j->lines, at + 1);
-}
-
-void kv_lint_place(struct kv_job *j, size_t at, unsigned *ret_line, unsigned *ret_column)
-{
-	size_t low = 0, high, from;
-	unsigned column = 1;
-
-	if (!j->lines.n)
-		find_lines(j);
-	for (high = j->lines.n; high - low > 1;) {
-		size_t mid = low + (high - low) / 2;
-
-		*(j->lines.v[mid] <= at ? &low : &high) = mid;
-	}
-	from = j->lines.v[low];
-	if (j->seen_line == low && j->seen_at >= from && j->seen_at <= at && j->seen_column) {
-		from = j->seen_at;
-		column = j->seen_column;
-	}
-	for (; from < at && from < j->lints->text.n; from++)
-		column += (j->lints->text.p[from] & 0xc0) != 0x80;
-	j->seen_at = at;
-	j->seen_line = low;
-	j->seen_column = *ret_column = column;
-	*ret_line = (unsigned)low + 1;
-}
-
-/* The bytes of the recipe that are this text, as it is; false where quotes or folds changed it. */
-static bool is_exact(const struct kv_job *j, size_t start, const char *text, size_t *ret_end)
-{
-	struct kv_span t = j->lints->text;
-	size_t n = strlen(text);
-
-	if (!n || start > t.n || t.n - start < n || memcmp(t.p + start, text, n) != 0)
-		return false;
-	*ret_end = start + n;
-	return true;
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/*
- * Where each byte of a scalar's text stands: folding changes blanks alone, quotes add a backslash
- * or a second quote in front. What is not understood stands where the last did.
- */
-static const size_t *map_source(struct kv_job *j, const struct kv_yaml *y)
-{
-	size_t n = strlen(y->text), s = y->start, *at = kv_alloc_n(j->arena, n + 1, sizeof(*at));
-	struct kv_span t = j->lints->text;
-
-	for (size_t i = 0; i < n; i++) {
-		if (is_blank(y->text[i])) {
-			at[i] = s;
-			continue;
-		}
-		while (s < y->end && s < t.n && is_blank((char)t.p[s]))
-			s++;
-		if (s + 1 < y->end && s + 1 < t.n && t.p[s] != (uint8_t)y->text[i] &&
-		    (t.p[s] == '\\' || t.p[s] == '\''))
-			s += 1 + (t.p[s] == '\\' && t.p[s + 1] != (uint8_t)y->text[i]);
-		else if (s + 1 < y->end && s + 1 < t.n && t.p[s] == '\'' && t.p[s + 1] == '\'' &&
-			 y->start && t.p[y->start - 1] == '\'')
-			s++;
-		at[i] = s;
-		s += s < y->end && s < t.n && t.p[s] == (uint8_t)y->text[i];
-	}
-	at[n] = s;
-	return at;
-}
-
 /* ---- variables ---- */
 
 bool kv_lint_listed(const char *const *list, const char *s)
@@ -118,7 +35,7 @@ static void add_var(struct kv_job *j, const char *name, const struct kv_yaml *va
 				  .line = value->value_line ? value->value_line : value->line,
 				  .column = value->value_line ? value->value_column : value->column,
 				  .scope = scope };
-	if (is_exact(j, value->start, value->text, &v->end) && v->end == value->end)
+	if (kv_lint_exact(j, value->start, value->text, &v->end) && v->end == value->end)
 		v->start = value->start;
 	else
 		v->end = 0;
@@ -160,7 +77,7 @@ static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, const 
 				  .on_host = s->on_host,
 				  .start = s->at[w->start] + skip };
 	kv_lint_place(j, s->at[w->start], &v->line, &v->column);
-	if (!w->text || !is_exact(j, v->start, w->text, &v->end))
+	if (!w->text || !kv_lint_exact(j, v->start, w->text, &v->end))
 		v->start = v->end = 0;
 }
 
@@ -192,7 +109,7 @@ static void add_shell(struct kv_job *j, const char *what, const struct kv_yaml *
 				    .node = y,
 				    .errexit = errexit,
 				    .on_host = kv_starts(what, "host_") || kv_streq(what, "script"),
-				    .at = map_source(j, y) };
+				    .at = kv_lint_map(j, y) };
 	s->readable = kv_shell_read(
 		j->arena, (struct kv_span){ (const uint8_t *)y->text, strlen(y->text) }, &s->shell);
 	if (s->readable)
