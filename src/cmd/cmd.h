@@ -28,6 +28,7 @@ struct kv_opts {
 	bool vram, mem_given, backend_given, json, sarif, quiet, strict, dry_run, verbose, image,
 		force, print, fix, diff;
 	bool anyway, as_is;                  /* of run */
+	bool starts_untold;                  /* of hook: what can not be told is no failure */
 	bool no_container, no_check, repair; /* of launch, as is root */
 	const char *root;
 	const char *dtype, *layout, *model;         /* of a KV cache */

@@ -25,13 +25,20 @@ static void print_text(const struct kv_opts *o, const struct kv_plan *p, const c
 static int report(const struct kv_opts *o, const struct kv_target *t, const struct kv_plan *p,
 		  const char *done)
 {
-	int r = KV_STATUS_OK;
+	int r = KV_STATUS_OK, status = (int)kv_plan_status(o, p);
 
 	if (o->json)
 		r = kv_print_json(kv_plan_json(o, t, p, "kvpath.fix/1", done));
 	else
 		print_text(o, p, done);
-	return r != KV_STATUS_OK ? r : (int)kv_plan_status(o, p);
+	if (status == KV_STATUS_UNKNOWN && o->starts_untold) {
+		fprintf(stderr,
+			"kvpath: whether NIXL gets on the fabric in %s can not be told: it "
+			"starts as it is now\n",
+			kv_printable(o->arena, t->path));
+		status = KV_STATUS_OK;
+	}
+	return r != KV_STATUS_OK ? r : status;
 }
 
 /* So often may other tasks of a job be quicker. */

@@ -99,6 +99,7 @@ static int read_state(struct kv_opts *o, const char **ret)
 static int run(struct kv_opts *o)
 {
 	const char *root = o->args.n ? o->args.v[0] : NULL;
+	const bool named = root != NULL;
 	int r;
 
 	if (o->args.n > 1)
@@ -110,6 +111,9 @@ static int run(struct kv_opts *o)
 	o->args.n = 0;
 	kv_vec_push(o->arena, &o->args, kv_strdup(o->arena, root));
 	o->quiet = o->style.quiet = o->image = true;
+	/* A runtime takes any other status for a failed start. What launches the workers may well
+	 * set what the container's own environment does not. enroot's script asks for itself. */
+	o->starts_untold = !named;
 	return kv_fix(o, true);
 }
 
@@ -122,7 +126,9 @@ const struct kv_command kv_cmd_hook = {
 	.help = "Without ROOT the container's state is read from standard input, as runtimes give "
 		"it to createContainer hooks.\n"
 		"A container without NIXL is left as it is. Where no repair is possible, the "
-		"status is not 0 and the start fails. kvpath render --for cdi, oci-hook or "
+		"status is not 0 and the start fails; where it can not be told whether one is "
+		"needed, a\n"
+		"runtime's container starts. kvpath render --for cdi, oci-hook or "
 		"enroot writes what calls this.",
 	.examples = "enroot's hook calls this of every container that starts\n"
 		    "kvpath hook \"$ENROOT_ROOTFS\"",

@@ -183,6 +183,21 @@ enroot_hook() {
 	one_line enroot
 }
 
+@test "hook: what can not be told starts under a runtime, and is told to who names the root" {
+	local root=$BATS_TEST_TMPDIR/root
+	cp -a --reflink=auto "$container" "$root"
+	# Where python looks when a launcher sets PYTHONPATH, which the container's environment does not tell.
+	mkdir "$root/opt/target"
+	mv "$root"/usr/local/lib/python3.11/dist-packages/{,.}nixl* "$root/opt/target/"
+	"$KVPATH" fix --quiet --fabric "$fabric" "$root"
+	echo '{"root":{"path":"root"},"process":{"env":["PATH=/usr/bin"]}}' >"$BATS_TEST_TMPDIR/config.json"
+	into sh -c 'echo "{\"bundle\":\"$1\"}" | "$0" hook --fabric "$2"' "$KVPATH" "$BATS_TEST_TMPDIR" "$fabric"
+	ended 0
+	[[ $err == *'can not be told'* ]] || fail "it does not say so: $err"
+	kv hook --fabric "$fabric" --env PATH=/usr/bin "$root"
+	ended 3
+}
+
 @test "hook: bad states are one clear line" {
 	into sh -c 'echo "{}" | "$0" hook' "$KVPATH"
 	ended 2
