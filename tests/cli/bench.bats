@@ -268,6 +268,22 @@ probe_ended() {
 	done
 }
 
+# Processes of another container on the same /dev/shm have the same numbers.
+@test "shared memory that a killed worker left is in nobody's way" {
+	cat >"$BATS_TEST_TMPDIR/twice" <<-'END'
+		mount -t tmpfs shm /dev/shm
+		unshare --pid --fork --kill-child --mount-proc "$1" bench --engine ofi:shm --shape 1x65536 --iters 1000000 --ms 50000 >/dev/null &
+		for ((i = 0; i < 400 && $(ls /dev/shm | wc -l) < 2; i++)); do sleep 0.05; done
+		kill -9 $!
+		wait $!
+		[ "$(ls /dev/shm | wc -l)" -ge 2 ] || exit 9
+		unshare --pid --fork --mount-proc "$1" bench --engine ofi:shm --shape 1x65536 --iters 20
+	END
+	into unshare --mount bash "$BATS_TEST_TMPDIR/twice" "$probe"
+	ended 0
+	tail -n 1 <<<"$out" | jq -e .good
+}
+
 # Ports that the workers' libraries listen on, once they do.
 listening() {
 	local pid i

@@ -25,6 +25,32 @@ static int rail_recv(struct bench_side *s, struct ofi *x, struct ofi_rail *r, un
 	return e < 0 ? ofi_fail(s, x, "fi_recv", e) : 0;
 }
 
+/*
+ * shm names an endpoint's memory by the process's number and a count of its
+ * endpoints. One who was killed leaves that behind, and another with its number (in another
+ * container on the same /dev/shm, say) is told FI_EBUSY: the next endpoint has another name.
+ */
+#define ENDPOINT_TRIES 16
+
+static int enable(struct bench_side *s, struct ofi *x, struct ofi_rail *r)
+{
+	int e = -FI_EBUSY;
+
+	for (int i = 0; i < ENDPOINT_TRIES && e == -FI_EBUSY; i++) {
+		if (r->ep)
+			fi_close(&r->ep->fid);
+		r->ep = NULL;
+		if (OFI(s, x, "fi_endpoint", fi_endpoint(r->domain, r->info, &r->ep, NULL)) < 0 ||
+		    OFI(s, x, "fi_ep_bind", fi_ep_bind(r->ep, &r->av->fid, 0)) < 0 ||
+		    OFI(s, x, "fi_ep_bind", fi_ep_bind(r->ep, &r->cq->fid, FI_TRANSMIT | FI_RECV)) <
+			    0)
+			return -1;
+		bench_doing(s, "fi_enable");
+		e = fi_enable(r->ep);
+	}
+	return e < 0 ? ofi_fail(s, x, "fi_enable", e) : 0;
+}
+
 static int endpoint(struct bench_side *s, struct ofi *x, struct ofi_rail *r)
 {
 	struct fi_cq_attr cq = { .format = FI_CQ_FORMAT_DATA, .wait_obj = FI_WAIT_NONE };
@@ -37,12 +63,9 @@ static int endpoint(struct bench_side *s, struct ofi *x, struct ofi_rail *r)
 	if (OFI(s, x, "fi_fabric", x->lib.fabric(r->info->fabric_attr, &r->fabric, NULL)) < 0 ||
 	    OFI(s, x, "fi_domain", fi_domain(r->fabric, r->info, &r->domain, NULL)) < 0 ||
 	    OFI(s, x, "fi_cq_open", fi_cq_open(r->domain, &cq, &r->cq, NULL)) < 0 ||
-	    OFI(s, x, "fi_av_open", fi_av_open(r->domain, &av, &r->av, NULL)) < 0 ||
-	    OFI(s, x, "fi_endpoint", fi_endpoint(r->domain, r->info, &r->ep, NULL)) < 0 ||
-	    OFI(s, x, "fi_ep_bind", fi_ep_bind(r->ep, &r->av->fid, 0)) < 0 ||
-	    OFI(s, x, "fi_ep_bind", fi_ep_bind(r->ep, &r->cq->fid, FI_TRANSMIT | FI_RECV)) < 0)
+	    OFI(s, x, "fi_av_open", fi_av_open(r->domain, &av, &r->av, NULL)) < 0)
 		return -1;
-	return OFI(s, x, "fi_enable", fi_enable(r->ep));
+	return enable(s, x, r);
 }
 
 static int registered(struct bench_side *s, struct ofi *x, struct ofi_rail *r, unsigned number)
