@@ -111,7 +111,8 @@ class Round:
         env[key] = value
         args = ["ip", "netns", "exec", ns, self.soak.kvpath, "bench", *extra, "--env", self.mark]
         if self.target != "/":
-            args += ["--env", "UCX_TLS=tcp"]
+            # With a GPU NIXL's UCX refuses a list without CUDA.
+            args += ["--env", "UCX_TLS=tcp,cuda_copy" if os.path.exists("/dev/nvidiactl") else "UCX_TLS=tcp"]
         if (self.kind, name) in (("corrupt write", "target"), ("corrupt read", "initiator")):
             every = self.soak.random.randrange(20, 400)
             args += ["--env", f"LD_PRELOAD={self.soak.flip}", "--env", f"FLIP_EVERY={every}", "--env", f"FLIP_LOG={self.flips}"]

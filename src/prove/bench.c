@@ -122,23 +122,29 @@ static char **arguments(struct kv_arena *a, const struct kv_bench_request *req, 
 	return argv.v;
 }
 
+/* What NIXL's C API does not tell: the provider of its LIBFABRIC, and why it refused something. */
+static void read_nixl_log(struct kv_arena *a, struct kv_bench_engine *e, const char *backend)
+{
+	struct kv_prove_log log;
+
+	kv_prove_log_read(a, e->log, backend, &log);
+	e->provider = log.provider;
+	e->provider_source = log.provider_line;
+	if (!e->good && log.load_error)
+		e->error = kv_strf(a, "the %s plugin does not load: %s", backend, log.load_error);
+	else if (!e->good && log.first_error)
+		e->error = kv_strf(a, "%s; NIXL: %s", e->error, log.first_error);
+}
+
 /* A name that all runs agree on, from the engine itself; for NIXL's LIBFABRIC, from its log. */
 static void name_provider(struct kv_arena *a, struct kv_bench_engine *e)
 {
-	struct kv_prove_log log;
+	static const char nixl[] = "nixl:";
 	json_t *run;
 	size_t i;
 
-	if (kv_streq(e->name, "nixl:LIBFABRIC")) {
-		kv_prove_log_read(a, e->log, "LIBFABRIC", &log);
-		e->provider = log.provider;
-		e->provider_source = log.provider_line;
-		if (!e->good && log.load_error)
-			e->error = kv_strf(a, "the LIBFABRIC plugin does not load: %s",
-					   log.load_error);
-		else if (!e->good && log.first_error)
-			e->error = kv_strf(a, "%s; NIXL: %s", e->error, log.first_error);
-	}
+	if (kv_starts(e->name, nixl))
+		read_nixl_log(a, e, e->name + strlen(nixl));
 	json_array_foreach(e->runs, i, run)
 	{
 		if (e->provider)

@@ -31,6 +31,13 @@ teardown() {
 	json '.nixl == "1.5.0"'
 }
 
+@test "NIXL refuses its backend: its own words say why" {
+	container
+	kv bench --engine nixl:UCX --env UCX_TLS= --shape 1x4096 "$container"
+	ended 1
+	[[ $out == *'NIXL: Failed to create engine: Failed to create UCX context'* ]] || fail "it does not say why"
+}
+
 @test "NIXL with its progress thread and without: which one it was is seen in the process, not believed" {
 	container
 	bench=(bench --json --engine nixl:UCX --mem dram --shape 1x4096 --iters 5)
