@@ -118,20 +118,49 @@ static bool is_no_ucx_list(const char *v)
 	return !*v || (kv_starts(v, "all,") && v[strspn(v + 3, ",") + 3]);
 }
 
-/* Of the agents that have the UCX backend, whether they are the ones that are wanted, or those that
- * have the wanted one too. */
-static bool ends_ucx(const struct kv_facts *f, const char *v)
+/* Whether a NIXL of that release or a newer one makes agents that have UCX: as the backend that is
+ * wanted, or beside it. */
+static bool has_ucx(const struct kv_facts *f, const char *since)
 {
-	if (!is_no_ucx_list(v))
-		return false;
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
-		if (n->active && kv_strv_has(&n->default_backends, "UCX") &&
-		    kv_strv_has(&n->default_backends, f->backend))
+		if (n->active && (!*since || kv_version_cmp(n->version, since) >= 0) &&
+		    (kv_streq(f->backend, "UCX") ||
+		     (kv_strv_has(&n->default_backends, "UCX") &&
+		      kv_strv_has(&n->default_backends, f->backend))))
 			return true;
 	}
-	return kv_streq(f->backend, "UCX");
+	return false;
+}
+
+static bool ends_ucx(const struct kv_facts *f, const char *v)
+{
+	return is_no_ucx_list(v) && (has_ucx(f, "") || kv_streq(f->backend, "UCX"));
+}
+
+/* Only transports that reach no memory of a GPU, and the machine has GPUs, as NIXL counts them
+ * (src/plugins/ucx/config.cpp, validateTlsCudaSupport; src/utils/common/hw_info.cpp). What a list
+ * with others comes to, or one that excludes, is the machine's affair. */
+static bool leaves_gpus_out(const struct kv_facts *f, const char *v)
+{
+	static const char *const names[] = { "tcp",   "self", "sm",  "shm",  "mm",
+					     "posix", "sysv", "cma", "knem", "xpmem" };
+
+	if (!f->host || !f->host->gpus.n || !*v || !has_ucx(f, "1.5.0"))
+		return false;
+	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',') {
+		size_t i = 0, n;
+
+		p += *p == '\\';
+		n = strcspn(p, ",");
+		while (i < KV_ARRAY_SIZE(names) &&
+		       (strlen(names[i]) != n || strncmp(p, names[i], n) != 0))
+			i++;
+		if (i == KV_ARRAY_SIZE(names))
+			return false;
+	}
+	return true;
 }
 
 /* Transports of UCX that are RDMA, by the beginning of their names, and groups of them. */
@@ -202,6 +231,10 @@ static const struct {
 	{ "KV217", "UCX_TLS", NULL, ends_ucx, KV_ERROR,
 	  "UCX takes no such list, and an agent that has the UCX backend is not made",
 	  "unset it, or name transports without \"all\"" },
+	{ "KV218", "UCX_TLS", NULL, leaves_gpus_out, KV_ERROR,
+	  "no transport on it takes GPU memory, and on this machine, which has GPUs, NIXL makes no "
+	  "UCX backend then",
+	  "unset it, or add cuda_copy" },
 	{ "KV313", "FI_PROVIDER", "LIBFABRIC", leaves_efa_out, KV_ERROR,
 	  "libfabric leaves its efa provider out", "unset it or set it to efa" },
 	{ "KV313", "FI_EFA_IFACE", "LIBFABRIC", names_no_device, KV_ERROR,
