@@ -158,6 +158,10 @@ static const char *other_obstacle(const struct kv_facts *f, const struct kv_fact
 		if (!n->wanted)
 			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
 				       f->backend);
+		if (n->wanted->load.loads == KV_LOADS_UNKNOWN)
+			return kv_strf(f->arena,
+				       "%s: whether its plugin %s loads can not be told: %s",
+				       kv_nixl_label(f, n), f->backend, n->wanted->load.error);
 		if (n->wanted->load.loads != KV_LOADS_YES)
 			return kv_strf(f->arena, "%s: %s", kv_nixl_label(f, n),
 				       n->wanted->load.error);

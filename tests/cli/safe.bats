@@ -205,3 +205,17 @@ refused() {
 	one_line "read-only file system"
 	untouched
 }
+
+@test "fix says what it can not tell, and changes nothing" {
+	local root=$BATS_TEST_TMPDIR/root
+	container
+	cp -a --reflink=auto "$container" "$root"
+	mv "$root/usr/bin/python3.11" "$root/usr/bin/interpreter"
+	printf '#!/bin/sh\nexec /usr/bin/interpreter "$@"\n' >"$root/usr/bin/python3.11"
+	chmod +x "$root/usr/bin/python3.11"
+	"$top/tests/roots/manifest" "$root" >"$BATS_TEST_TMPDIR/before"
+	kv fix --fabric "$("$top/tests/roots/fabric" F1)/opt/amazon/efa" "$root"
+	ended 1
+	[[ $out == *'whether its plugin LIBFABRIC loads can not be told'* ]] || fail "it does not say so"
+	"$top/tests/roots/manifest" "$root" | cmp - "$BATS_TEST_TMPDIR/before"
+}
