@@ -156,9 +156,12 @@ struct kv_object *kv_load_fail(struct kv_process *p, struct kv_load *ret, enum k
 	return NULL;
 }
 
-/* l_origin: of a path that is not absolute, as seen from the working directory. */
+/* l_origin: of a path that is not absolute, as seen from the working directory; a program that is
+ * not told lies in "/", wherever it starts. */
 static const char *origin_of(struct kv_process *p, const char *path)
 {
+	if (!*path)
+		return "/";
 	return kv_dirname(p->arena, kv_guest(p->l, path));
 }
 
