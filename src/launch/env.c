@@ -22,13 +22,25 @@ struct link {
 
 typedef KV_VEC(struct link) links;
 
+/* One that can not be told, as of a virtual environment that nothing is known to start, stands in
+ * no other's way; alone it can not be promised anything. */
 static bool loads_everywhere(const struct kv_facts *f)
 {
-	for (size_t i = 0; i < f->nixls.n; i++)
-		if (f->nixls.v[i].active &&
-		    (!f->nixls.v[i].wanted || f->nixls.v[i].wanted->load.loads != KV_LOADS_YES))
+	bool untold = false, told = false;
+
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (!n->active)
+			continue;
+		if (n->wanted && n->wanted->load.loads == KV_LOADS_UNKNOWN)
+			untold = true;
+		else if (n->wanted && n->wanted->load.loads == KV_LOADS_YES)
+			told = true;
+		else
 			return false;
-	return f->nixls.n > 0;
+	}
+	return told || (!untold && f->nixls.n > 0);
 }
 
 /* The facts as they would be with the links in dir and dir in front of LD_LIBRARY_PATH. */

@@ -147,9 +147,13 @@ static const char *join_reasons(const struct kv_facts *f, const struct kv_nixl *
 		       kv_what_serves(f, need ? need : "FABRIC_1.7"));
 }
 
-/* What the plan can not touch and what keeps the backend from loading all the same. */
+/* What the plan can not touch and what keeps the backend from loading all the same. One that can
+ * not be told stands in no other's way. */
 static const char *other_obstacle(const struct kv_facts *f, const struct kv_facts *now)
 {
+	const char *untold = NULL;
+	bool told = false;
+
 	for (size_t i = 0; i < now->nixls.n; i++) {
 		const struct kv_nixl *n = &now->nixls.v[i];
 
@@ -158,14 +162,22 @@ static const char *other_obstacle(const struct kv_facts *f, const struct kv_fact
 		if (!n->wanted)
 			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
 				       f->backend);
-		if (n->wanted->load.loads == KV_LOADS_UNKNOWN)
-			return kv_strf(f->arena,
-				       "%s: whether its plugin %s loads can not be told: %s",
-				       kv_nixl_label(f, n), f->backend, n->wanted->load.error);
+		if (n->wanted->load.loads == KV_LOADS_UNKNOWN) {
+			untold = untold ? untold
+					: kv_strf(f->arena,
+						  "%s: whether its plugin %s loads can not be "
+						  "told: %s",
+						  kv_nixl_label(f, n), f->backend,
+						  n->wanted->load.error);
+			continue;
+		}
 		if (n->wanted->load.loads != KV_LOADS_YES)
 			return kv_strf(f->arena, "%s: %s", kv_nixl_label(f, n),
 				       n->wanted->load.error);
+		told = true;
 	}
+	if (untold && !told)
+		return untold;
 	return now->nixls.n ? NULL : "there is no NIXL in this target";
 }
 

@@ -219,3 +219,22 @@ refused() {
 	[[ $out == *'whether its plugin LIBFABRIC loads can not be told'* ]] || fail "it does not say so"
 	"$top/tests/roots/manifest" "$root" | cmp - "$BATS_TEST_TMPDIR/before"
 }
+
+@test "a virtual environment that can not be told stands in no other NIXL's way" {
+	local root=$BATS_TEST_TMPDIR/root fabric venv
+	container
+	fabric=$("$top/tests/roots/fabric" F1)/opt/amazon
+	cp -a --reflink=auto "$container" "$root"
+	venv=$root/opt/stray
+	mkdir -p "$venv/bin" "$venv/lib/python3.11/site-packages"
+	ln -s /opt/gone/bin/python3.11 "$venv/bin/python3.11"
+	ln -s python3.11 "$venv/bin/python3"
+	echo 'home = /opt/gone/bin' >"$venv/pyvenv.cfg"
+	cp -a "$root"/usr/local/lib/python3.11/dist-packages/{,.}nixl* "$venv/lib/python3.11/site-packages/"
+	into "$top/tests/roots/run" --bind "$fabric:/opt/amazon" --bind "$(dirname "$KVPATH"):/kvpath" "$root" \
+		/kvpath/kvpath run -- /bin/true
+	ended 0
+	kv fix --fabric "$fabric/efa" "$root"
+	ended 0
+	[[ $out == *'done (kvpath undo takes them back)'* ]] || fail "nothing was done"
+}
