@@ -42,10 +42,10 @@ static bool is_program(struct kv_facts *f, const char *path)
 /* As execvp() finds it; NULL. */
 static const char *find_program(struct kv_facts *f, const char *name)
 {
-	const char *list = kv_env_get(f->env, "PATH"), *path;
+	const char *list = kv_env_get(f->env, "PATH"), *path = at(f, name);
 
 	if (strchr(name, '/'))
-		return is_program(f, at(f, name)) ? at(f, name) : NULL;
+		return is_program(f, path) ? path : NULL;
 	list = list ? list : "/bin:/usr/bin";
 	for (bool more = *name; more; list++) {
 		size_t n = strcspn(list, ":");
