@@ -22,27 +22,6 @@ struct link {
 
 typedef KV_VEC(struct link) links;
 
-/* One that can not be told, as of a virtual environment that nothing is known to start, stands in
- * no other's way; alone it can not be promised anything. */
-static bool loads_everywhere(const struct kv_facts *f)
-{
-	bool untold = false, told = false;
-
-	for (size_t i = 0; i < f->nixls.n; i++) {
-		const struct kv_nixl *n = &f->nixls.v[i];
-
-		if (!n->active)
-			continue;
-		if (n->wanted && n->wanted->load.loads == KV_LOADS_UNKNOWN)
-			untold = true;
-		else if (n->wanted && n->wanted->load.loads == KV_LOADS_YES)
-			told = true;
-		else
-			return false;
-	}
-	return told || (!untold && f->nixls.n > 0);
-}
-
 /* The facts as they would be with the links in dir and dir in front of LD_LIBRARY_PATH. */
 static const struct kv_facts *facts_with(const struct kv_facts *f, const char *dir,
 					 const links *list)
@@ -118,12 +97,12 @@ static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
 			continue;
 		link_fabric(f, &f->fabrics.v[i], &list);
 		now = facts_with(f, dir, &list);
-		if (!loads_everywhere(now))
+		if (kv_obstacle(now))
 			continue;
 		*ret = list;
 		other = false;
 	}
-	if (other || !loads_everywhere(now))
+	if (other || kv_obstacle(now))
 		return false;
 	link_cudart(f, now, ret);
 	return true;
@@ -280,7 +259,7 @@ static bool choose_dir(const struct kv_facts *f, const char **ret)
 	links none = { 0 };
 
 	*ret = NULL;
-	if (loads_everywhere(f))
+	if (!kv_obstacle(f))
 		return true;
 	for (size_t i = 0; i < f->fabrics.n; i++) {
 		const struct kv_fabric *fab = &f->fabrics.v[i];
@@ -293,7 +272,7 @@ static bool choose_dir(const struct kv_facts *f, const char **ret)
 		/* A host's directory must be mounted at its own place for the job. */
 		if (fab->source == KV_SOURCE_FABRIC && kv_root_bind(f->root, dir, dir, NULL) < 0)
 			continue;
-		ok = loads_everywhere(facts_with(f, dir, &none));
+		ok = !kv_obstacle(facts_with(f, dir, &none));
 		kv_root_pop(f->root, depth);
 		if (ok) {
 			*ret = dir;

@@ -59,3 +59,35 @@ const char *kv_cudart_path(const struct kv_facts *f, const struct kv_nixl *n)
 	}
 	return NULL;
 }
+
+const char *kv_obstacle(const struct kv_facts *f)
+{
+	const char *untold = NULL;
+	bool told = false;
+
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (!n->active)
+			continue;
+		if (!n->wanted)
+			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
+				       f->backend);
+		if (n->wanted->load.loads == KV_LOADS_UNKNOWN) {
+			untold = untold ? untold
+					: kv_strf(f->arena,
+						  "%s: whether its plugin %s loads can not be "
+						  "told: %s",
+						  kv_nixl_label(f, n), f->backend,
+						  n->wanted->load.error);
+			continue;
+		}
+		if (n->wanted->load.loads != KV_LOADS_YES)
+			return kv_strf(f->arena, "%s: %s", kv_nixl_label(f, n),
+				       n->wanted->load.error);
+		told = true;
+	}
+	if (untold && !told)
+		return untold;
+	return f->nixls.n ? NULL : "there is no NIXL in this target";
+}

@@ -147,40 +147,6 @@ static const char *join_reasons(const struct kv_facts *f, const struct kv_nixl *
 		       kv_what_serves(f, need ? need : "FABRIC_1.7"));
 }
 
-/* What the plan can not touch and what keeps the backend from loading all the same. One that can
- * not be told stands in no other's way. */
-static const char *other_obstacle(const struct kv_facts *f, const struct kv_facts *now)
-{
-	const char *untold = NULL;
-	bool told = false;
-
-	for (size_t i = 0; i < now->nixls.n; i++) {
-		const struct kv_nixl *n = &now->nixls.v[i];
-
-		if (!n->active)
-			continue;
-		if (!n->wanted)
-			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
-				       f->backend);
-		if (n->wanted->load.loads == KV_LOADS_UNKNOWN) {
-			untold = untold ? untold
-					: kv_strf(f->arena,
-						  "%s: whether its plugin %s loads can not be "
-						  "told: %s",
-						  kv_nixl_label(f, n), f->backend,
-						  n->wanted->load.error);
-			continue;
-		}
-		if (n->wanted->load.loads != KV_LOADS_YES)
-			return kv_strf(f->arena, "%s: %s", kv_nixl_label(f, n),
-				       n->wanted->load.error);
-		told = true;
-	}
-	if (untold && !told)
-		return untold;
-	return now->nixls.n ? NULL : "there is no NIXL in this target";
-}
-
 static const char *mounted_path(const struct kv_facts *f, const kv_ops *ops)
 {
 	for (size_t i = 0; i < ops->n; i++)
@@ -209,7 +175,7 @@ void kv_plan_make(const struct kv_facts *f, bool insist, struct kv_plan *ret)
 	ret->reason = kv_root_denied(f->root)->n
 			      ? kv_strf(f->arena, "%s could not be read: run it as a user who can",
 					kv_root_denied(f->root)->v[0])
-			      : other_obstacle(f, t.after);
+			      : kv_obstacle(t.after);
 	if (!ret->reason) {
 		patch_defaults(&t);
 		mounted = mounted_path(f, &t.ops);

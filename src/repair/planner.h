@@ -12,6 +12,9 @@
 
 /* Whether another libfabric is what would help this NIXL. */
 bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n);
+/* What keeps the backend from loading in a NIXL that the job may import; NULL where nothing does.
+ * One that can not be told stands in no other's way; alone it is the obstacle. */
+const char *kv_obstacle(const struct kv_facts *f);
 /* Whether its plugin loads, with an efa provider, and with CUDA where the job registers VRAM. */
 bool kv_stack_is_whole(const struct kv_facts *f, const struct kv_nixl *n);
 /* Whether only the name libcudart.so is missing; and the CUDA runtime in the process, resolved
