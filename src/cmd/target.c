@@ -279,8 +279,10 @@ static struct kv_facts *collect(struct kv_target *t, bool brief)
 		in.cwd = kv_strdup(kv_root_arena(t->root), cwd);
 	kv_scan(t->root, &t->scan);
 	/* Of a recorded walk only what it led to is there. */
-	if (t->recording)
+	if (t->recording) {
 		t->scan.stopped = t->recording->stopped;
+		t->scan.stopped_at = t->recording->stopped_at;
+	}
 	return kv_facts_collect(&in, &t->scan);
 }
 

@@ -18,8 +18,9 @@ struct kv_scan {
 	kv_strv libfabrics; /* regular files libfabric*.so* */
 	kv_strv plugins;    /* regular files libplugin_*.so */
 	size_t n_entries;
-	const char *stopped; /* NULL, or why the walk did not see everything */
-	kv_strv unreadable;  /* directories that could not be opened */
+	const char *stopped;    /* NULL, or why the walk did not see everything */
+	const char *stopped_at; /* the first directory that it did not enter, where it stopped */
+	kv_strv unreadable;     /* directories that could not be opened */
 };
 
 /* ---- libfabric ---- */

@@ -96,6 +96,7 @@ static void add_target(const struct kv_record *rec, struct kv_buf *ret)
 	kv_buf_fmt(&lines, "cpu %u\n", rec->cpu_level);
 	add_word(&lines, "cwd ", f->cwd);
 	add_word(&lines, "stopped ", f->scan->stopped);
+	add_word(&lines, "stopped-at ", f->scan->stopped_at);
 	for (size_t i = 0; i < rec->sources->n; i++)
 		if (rec->sources->v[i].notes)
 			add_word(&lines, "source ", rec->sources->v[i].host);

@@ -36,8 +36,11 @@ static void take_word(struct kv_arena *a, const char *line, struct kv_recording 
 		ret->cpu_level = (unsigned)strtoul(text, NULL, 10);
 	else if (kv_starts(line, "cwd "))
 		ret->cwd = *text == '/' ? text : NULL;
-	else if (kv_starts(line, "stopped "))
+	else if (kv_starts(line, "stopped ")) {
 		ret->stopped = text;
+		ret->stopped_at = "/"; /* what older recordings leave out */
+	} else if (kv_starts(line, "stopped-at "))
+		ret->stopped_at = text;
 	else if (kv_starts(line, "source ") && ret->sources.n < MAX_SOURCES)
 		kv_vec_push(a, &ret->sources, ((struct kv_source_dir){ .host = text }));
 }

@@ -18,6 +18,7 @@ struct kv_recording {
 	unsigned cpu_level;
 	const char *cwd;     /* in which its image starts processes; NULL */
 	const char *stopped; /* of the walk */
+	const char *stopped_at;
 	kv_source_dirs sources;
 };
 

@@ -8,7 +8,7 @@
 #include "inspect/facts.h"
 
 #define MAX_ENTRIES 5000000
-#define MAX_DEPTH   48
+#define MAX_DEPTH   256
 
 /* Directory names that hold no shared objects, anywhere. */
 static const char *const never[] = {
@@ -174,6 +174,15 @@ static void walk_entries(struct walk *w, const char *dir, const kv_dirents *list
 	}
 }
 
+/* The first place is told: what lies behind it may be many. */
+static void stop(struct walk *w, const char *dir, const char *why)
+{
+	if (w->ret->stopped)
+		return;
+	w->ret->stopped = why;
+	w->ret->stopped_at = kv_strdup(w->arena, dir);
+}
+
 static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 {
 	struct kv_arena_mark mark = kv_arena_mark(w->scratch);
@@ -183,8 +192,9 @@ static void walk(struct walk *w, const char *dir, unsigned depth, bool in_site)
 		kv_vec_push(w->arena, &w->ret->unreadable, kv_strdup(w->arena, dir));
 	w->ret->n_entries += list.n;
 	if (w->ret->n_entries > MAX_ENTRIES || depth > MAX_DEPTH)
-		w->ret->stopped = depth > MAX_DEPTH ? "directories nested too deeply"
-						    : "more files than kvpath walks through";
+		stop(w, dir,
+		     depth > MAX_DEPTH ? "directories nested too deeply"
+				       : "more files than kvpath walks through");
 	else if (!depth || !kv_root_is_other(&list))
 		walk_entries(w, dir, &list, depth, in_site);
 	kv_arena_rewind(w->scratch, mark);

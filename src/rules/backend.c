@@ -209,7 +209,8 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 			     "libnixl.so");
 		fi->cannot_tell = f->scan->stopped || f->scan->unreadable.n;
 		if (f->scan->stopped)
-			kv_show(out, fi, f->path, "the search is incomplete: %s", f->scan->stopped);
+			kv_show(out, fi, f->scan->stopped_at, "the search is incomplete: %s",
+				f->scan->stopped);
 		show_unreadable(f, out, fi);
 		kv_mend(out, fi, false,
 			"install a wheel (nixl-cu12 or nixl-cu13), or name the container or root "

@@ -25,7 +25,7 @@ recorded() {
 	local first
 	rm -f "$tar"
 	kv check --json --record "$tar" "$@"
-	ended 0 1
+	ended 0 1 3
 	first=$(without_name <<<"$out")
 	was=$status
 	[ "$(stat -c %a "$tar")" = 600 ] || fail "others may read it"
@@ -92,6 +92,14 @@ recorded() {
 	kv check --json "$tar"
 	[ "$(without_name <<<"$out")" = "$first" ] || fail "another answer: $(diff <(echo "$first") <(without_name <<<"$out"))"
 	json '.target.kind == "live"'
+}
+
+@test "a search that stopped names where, in the recording too" {
+	local deep=$BATS_TEST_TMPDIR/deep
+	mkdir -p "$deep$(printf '/n%.0s' {1..300})"
+	recorded "$deep"
+	json '.verdict == "unknown"'
+	json '.findings[0].evidence[0] | (.text | test("nested too deeply")) and (.path | test("^(/n){257}$"))'
 }
 
 @test "why says the same of a recording" {
