@@ -3,10 +3,7 @@
  * broken. A link is broken by an error that lies in it; it is sound only where something shows it.
  */
 #include "report/html_parts.h"
-
-enum link { NIXL, PLUGIN, FABRIC, PROVIDER, DEVICE, _LINKS };
-static const char *const link_names[_LINKS] = { "NIXL", "Plugin", "libfabric", "Provider",
-						"Device" };
+#include "rules/rules.h"
 
 /* SOUND by evidence; OPEN: nothing is known; HELD: not reached, as a link before is broken. */
 enum state { OPEN, SOUND, HELD, DOUBT, BROKEN };
@@ -25,43 +22,19 @@ struct chain {
 	struct {
 		enum state state;
 		const char *value, *more, *ids;
-	} link[_LINKS];
+	} link[_KV_AT_COUNT];
 };
-
-/* Where a finding lies: by its id, or else by its hundred. */
-static const struct {
-	const char *id;
-	enum link link;
-} places[] = {
-	{ "KV104", PLUGIN },   { "KV105", PLUGIN },   { "KV107", PLUGIN }, { "KV108", PLUGIN },
-	{ "KV110", NIXL },     { "KV150", PLUGIN },   { "KV151", PLUGIN }, { "KV152", PLUGIN },
-	{ "KV203", PLUGIN },   { "KV204", PLUGIN },   { "KV205", PLUGIN }, { "KV206", PLUGIN },
-	{ "KV303", NIXL },     { "KV304", DEVICE },   { "KV305", DEVICE }, { "KV306", DEVICE },
-	{ "KV308", FABRIC },   { "KV310", FABRIC },   { "KV312", FABRIC }, { "KV314", DEVICE },
-	{ "KV315", DEVICE },   { "KV316", DEVICE },   { "KV317", DEVICE }, { "KV318", DEVICE },
-	{ "KV320", FABRIC },   { "KV401", PROVIDER }, { "KV402", FABRIC }, { "KV404", FABRIC },
-	{ "KV405", PROVIDER }, { "KV406", PROVIDER }, { "KV409", FABRIC }, { "KV412", NIXL },
-	{ "KV416", PROVIDER }, { "KV604", NIXL },     { "KV606", PLUGIN },
-};
-static const enum link hundreds[] = { NIXL,   FABRIC, NIXL, PROVIDER, DEVICE,
-				      DEVICE, DEVICE, NIXL, NIXL,     NIXL };
-
-static enum link place_of(const char *id)
-{
-	for (size_t i = 0; i < KV_ARRAY_SIZE(places); i++)
-		if (kv_streq(places[i].id, id))
-			return places[i].link;
-	return kv_starts(id, "KV") && id[2] >= '0' && id[2] <= '9' ? hundreds[id[2] - '0'] : NIXL;
-}
 
 static void add_finding(struct kv_arena *a, struct chain *c, const char *id, const char *severity)
 {
 	bool error = kv_streq(severity, "error"), warning = kv_streq(severity, "warning");
-	enum link at = place_of(id);
-	const char *ids = c->link[at].ids;
+	enum kv_link at = kv_rule_link(id);
+	const char *ids;
 
-	if (!error && !warning)
+	/* A newer kvpath may have found what this one does not know. */
+	if ((!error && !warning) || at == _KV_AT_COUNT)
 		return;
+	ids = c->link[at].ids;
 	if (c->link[at].state == BROKEN && !error)
 		return;
 	if (error && c->link[at].state != BROKEN)
@@ -90,14 +63,14 @@ static void hold(struct chain *c)
 {
 	bool broken = false;
 
-	for (size_t i = 0; i < _LINKS; i++) {
+	for (size_t i = 0; i < _KV_AT_COUNT; i++) {
 		if (broken && c->link[i].state == OPEN)
 			c->link[i].state = HELD;
 		broken |= c->link[i].state == BROKEN;
 	}
 }
 
-static void set(struct chain *c, enum link at, enum state state, const char *value,
+static void set(struct chain *c, enum kv_link at, enum state state, const char *value,
 		const char *more)
 {
 	c->link[at].state = state;
@@ -122,7 +95,7 @@ static void add_plugin(struct chain *c, const json_t *nixl, const char *wanted)
 	const json_t *p;
 	size_t i;
 
-	set(c, PLUGIN, OPEN, wanted, "");
+	set(c, KV_AT_PLUGIN, OPEN, wanted, "");
 	json_array_foreach(kv_json_list(nixl, "plugins"), i, p)
 	{
 		const char *loads = kv_json_str(p, "loads");
@@ -130,9 +103,9 @@ static void add_plugin(struct chain *c, const json_t *nixl, const char *wanted)
 		if (strcasecmp(kv_json_str(p, "name"), wanted) != 0)
 			continue;
 		if (kv_streq(loads, "yes"))
-			set(c, PLUGIN, SOUND, wanted, "loads");
+			set(c, KV_AT_PLUGIN, SOUND, wanted, "loads");
 		else if (kv_streq(loads, "no") || kv_streq(loads, "abort"))
-			set(c, PLUGIN, HELD, wanted, "does not load");
+			set(c, KV_AT_PLUGIN, HELD, wanted, "does not load");
 	}
 }
 
@@ -159,9 +132,9 @@ static void add_fabric(struct kv_arena *a, struct chain *c, const json_t *root)
 	}
 	if (!n)
 		return;
-	set(c, FABRIC, c->link[PLUGIN].state == SOUND ? SOUND : OPEN, releases,
+	set(c, KV_AT_FABRIC, c->link[KV_AT_PLUGIN].state == SOUND ? SOUND : OPEN, releases,
 	    n > 1 ? kv_strf(a, "%zu copies", n) : abi);
-	set(c, PROVIDER, OPEN, efa ? "efa" : "no efa", efa ? "in this libfabric" : "");
+	set(c, KV_AT_PROVIDER, OPEN, efa ? "efa" : "no efa", efa ? "in this libfabric" : "");
 }
 
 static void add_devices(struct kv_arena *a, struct chain *c, const json_t *root)
@@ -177,10 +150,10 @@ static void add_devices(struct kv_arena *a, struct chain *c, const json_t *root)
 		usable += json_is_true(json_object_get(d, "usable"));
 	}
 	if (n)
-		set(c, DEVICE, usable ? SOUND : OPEN, kv_strf(a, "%zu EFA", n),
+		set(c, KV_AT_DEVICE, usable ? SOUND : OPEN, kv_strf(a, "%zu EFA", n),
 		    kv_strf(a, "%zu usable", usable));
 	else
-		set(c, DEVICE, OPEN, "none",
+		set(c, KV_AT_DEVICE, OPEN, "none",
 		    json_is_object(json_object_get(root, "host")) ? "seen on this host"
 								  : "no host was examined");
 }
@@ -191,14 +164,15 @@ static void chain_of_check(struct kv_arena *a, struct chain *c, const struct kv_
 	const json_t *nixl = active_nixl(d->root);
 
 	if (nixl)
-		set(c, NIXL, SOUND, kv_json_str(nixl, "version"), kv_json_str(nixl, "dist"));
+		set(c, KV_AT_NIXL, SOUND, kv_json_str(nixl, "version"), kv_json_str(nixl, "dist"));
 	add_plugin(c, nixl, wanted);
 	add_fabric(a, c, d->root);
 	add_devices(a, c, d->root);
 	add_findings(a, c, d);
 	/* It does not load, and no finding says where that comes from. */
-	if (c->link[PLUGIN].state == HELD && c->link[FABRIC].state != BROKEN)
-		c->link[PLUGIN].state = BROKEN;
+	if (c->link[KV_AT_PLUGIN].state == HELD && c->link[KV_AT_NIXL].state != BROKEN &&
+	    c->link[KV_AT_FABRIC].state != BROKEN)
+		c->link[KV_AT_PLUGIN].state = BROKEN;
 }
 
 /* ---- a proof, a log ---- */
@@ -218,7 +192,7 @@ static void add_provider(struct chain *c, const char *provider, const char *more
 {
 	if (!*provider)
 		return;
-	set(c, PROVIDER, kv_streq(provider, "efa") ? SOUND : BROKEN, provider, more);
+	set(c, KV_AT_PROVIDER, kv_streq(provider, "efa") ? SOUND : BROKEN, provider, more);
 }
 
 static void chain_of_prove(struct kv_arena *a, struct chain *c, const struct kv_doc *d)
@@ -228,8 +202,8 @@ static void chain_of_prove(struct kv_arena *a, struct chain *c, const struct kv_
 	const json_t *dev;
 	size_t i;
 
-	set(c, NIXL, loads ? SOUND : OPEN, loads ? "ran" : "", "");
-	set(c, PLUGIN,
+	set(c, KV_AT_NIXL, loads ? SOUND : OPEN, loads ? "ran" : "", "");
+	set(c, KV_AT_PLUGIN,
 	    runs    ? SOUND
 	    : loads ? DOUBT
 		    : OPEN,
@@ -238,14 +212,14 @@ static void chain_of_prove(struct kv_arena *a, struct chain *c, const struct kv_
 	    : loads ? "loads"
 		    : "");
 	if (runs && kv_streq(backend, "LIBFABRIC"))
-		set(c, FABRIC, SOUND, "loaded", "");
+		set(c, KV_AT_FABRIC, SOUND, "loaded", "");
 	add_findings(a, c, d);
 	add_provider(c, kv_json_str(d->root, "provider"), "carried the bytes");
 	json_array_foreach(kv_json_list(d->root, "devices"), i,
 			   dev) if (kv_json_num(dev, "delta") > 0 && !moved) moved =
 		kv_json_str(dev, "name");
 	if (moved)
-		set(c, DEVICE, SOUND, moved, "its counter rose");
+		set(c, KV_AT_DEVICE, SOUND, moved, "its counter rose");
 }
 
 static void chain_of_log(struct kv_arena *a, struct chain *c, const struct kv_doc *d)
@@ -257,12 +231,12 @@ static void chain_of_log(struct kv_arena *a, struct chain *c, const struct kv_do
 	/* The process that the verdict is of. */
 	json_array_foreach(kv_json_list(d->root, "processes"), i,
 			   p) if (!shown && kv_streq(kv_json_str(p, "verdict"), verdict)) shown = p;
-	set(c, NIXL, shown ? SOUND : OPEN,
+	set(c, KV_AT_NIXL, shown ? SOUND : OPEN,
 	    *kv_json_str(shown, "nixl") || !shown ? kv_json_str(shown, "nixl") : "in the log", "");
 	if (*kv_json_str(shown, "backends"))
-		set(c, PLUGIN, SOUND, kv_json_str(shown, "backends"), "named by the log");
+		set(c, KV_AT_PLUGIN, SOUND, kv_json_str(shown, "backends"), "named by the log");
 	add_findings(a, c, d);
-	if (c->link[PROVIDER].state != BROKEN || *kv_json_str(shown, "provider"))
+	if (c->link[KV_AT_PROVIDER].state != BROKEN || *kv_json_str(shown, "provider"))
 		add_provider(c, kv_json_str(shown, "provider"), "named by the log");
 }
 
@@ -278,12 +252,12 @@ static void put_link(struct kv_html *h, const struct chain *c, size_t i)
 		states[s].class);
 	kv_html_raw(h, states[s].mark);
 	kv_html(h, "</svg></span><span class=\"what\">%s</span><span class=\"value\">%s</span>",
-		link_names[i],
+		kv_link_name[i],
 		c->link[i].value && *c->link[i].value ? c->link[i].value : "\xe2\x80\x93");
 	if (c->link[i].more && *c->link[i].more)
 		kv_html(h, "<span class=\"more\">%s</span>", c->link[i].more);
 	/* A plugin that does not load waits for what it needs; that is said already. */
-	if (*states[s].said && !(i == PLUGIN && s == HELD))
+	if (*states[s].said && !(i == KV_AT_PLUGIN && s == HELD))
 		kv_html(h, "<span class=\"said %s\">%s%s%s</span>",
 			s == BROKEN  ? "broken"
 			: s == DOUBT ? "warning"
@@ -307,7 +281,7 @@ static void put_chain(struct kv_html *h, const struct kv_docs *docs, const struc
 	kv_html(h, "<h3><code>%s</code>: ", d->name);
 	kv_html_verdict(h, kv_doc_verdict(d));
 	kv_html(h, "</h3>\n<ol class=\"chain\">\n");
-	for (size_t i = 0; i < _LINKS; i++)
+	for (size_t i = 0; i < _KV_AT_COUNT; i++)
 		put_link(h, &c, i);
 	kv_html(h, "</ol>\n");
 }

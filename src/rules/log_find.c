@@ -17,9 +17,9 @@ static const struct mend {
 	enum weight weight;
 	const char *repair;
 } mends[] = {
-#define KV_RULE(id, fn, rests, title)
-#define KV_PROVED(id, title)
-#define KV_LOGGED(id, weight, title, repair) { #id, weight, repair },
+#define KV_RULE(id, link, fn, rests, title)
+#define KV_PROVED(id, link, title)
+#define KV_LOGGED(id, link, weight, title, repair) { #id, weight, repair },
 #include "rules/rules.def"
 	{ "KV101", DECIDES, "kvpath check and kvpath fix on the container that wrote this" },
 	{ "KV103", DECIDES, "kvpath check and kvpath fix on the container that wrote this" },

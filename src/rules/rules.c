@@ -8,18 +8,21 @@ extern const struct kv_page {
 const char *const kv_severity_name[_KV_SEVERITY_COUNT] = { "error", "warning", "info" };
 const char *const kv_verdict_name[_KV_VERDICT_COUNT] = { "on-fabric", "ready", "off-fabric",
 							 "unknown" };
+const char *const kv_link_name[_KV_AT_COUNT] = { "NIXL", "Plugin", "libfabric", "Provider",
+						 "Device" };
 
 /* Where that may be which a rule did not see; SEEN: it rests on what it shows. */
 enum { SEEN = 0, TARGET = 1, DEVICES = 2, PROCESS = 4 };
 
 static const struct rule {
 	const char *id, *title;
+	enum kv_link link;
 	kv_rule_fn *fn;
 	unsigned rests;
 } rules[] = {
-#define KV_RULE(id, fn, rests, title)        { #id, title, fn, rests },
-#define KV_PROVED(id, title)                 { #id, title, NULL, SEEN },
-#define KV_LOGGED(id, weight, title, repair) { #id, title, NULL, SEEN },
+#define KV_RULE(id, link, fn, rests, title)        { #id, title, KV_AT_##link, fn, rests },
+#define KV_PROVED(id, link, title)                 { #id, title, KV_AT_##link, NULL, SEEN },
+#define KV_LOGGED(id, link, weight, title, repair) { #id, title, KV_AT_##link, NULL, SEEN },
 #include "rules/rules.def"
 };
 
@@ -34,6 +37,13 @@ static const struct rule *rule_of(const char *id)
 		if (kv_streq(rules[i].id, id))
 			return &rules[i];
 	return NULL;
+}
+
+enum kv_link kv_rule_link(const char *id)
+{
+	const struct rule *r = rule_of(id);
+
+	return r ? r->link : _KV_AT_COUNT;
 }
 
 const char *kv_rule_title(const char *id)

@@ -46,6 +46,12 @@ void kv_rules_run(const struct kv_facts *f, struct kv_findings *ret);
 /* The order of repair: errors first, each followed by what follows from it (order.def). */
 void kv_findings_sort(struct kv_findings *out);
 
+/* The chain that bytes go through, and what it is called. */
+enum kv_link { KV_AT_NIXL, KV_AT_PLUGIN, KV_AT_FABRIC, KV_AT_PROVIDER, KV_AT_DEVICE, _KV_AT_COUNT };
+extern const char *const kv_link_name[_KV_AT_COUNT];
+
+/* The link that the rule is about; _KV_AT_COUNT for an id that there is none of. */
+enum kv_link kv_rule_link(const char *id);
 /* The rule's title or its page (Markdown); NULL for an id that there is none of. */
 const char *kv_rule_title(const char *id);
 const char *kv_rule_page(const char *id);
@@ -56,9 +62,9 @@ const char *kv_rule_id(size_t i);
 
 typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);
 
-#define KV_RULE(id, fn, rests, title) kv_rule_fn fn;
-#define KV_PROVED(id, title)
-#define KV_LOGGED(id, weight, title, repair)
+#define KV_RULE(id, link, fn, rests, title) kv_rule_fn fn;
+#define KV_PROVED(id, link, title)
+#define KV_LOGGED(id, link, weight, title, repair)
 #include "rules/rules.def"
 #undef KV_RULE
 #undef KV_PROVED
