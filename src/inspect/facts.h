@@ -28,6 +28,14 @@ struct kv_scan {
 enum kv_source { KV_SOURCE_TARGET, KV_SOURCE_MOUNT, KV_SOURCE_FABRIC, _KV_SOURCE_COUNT };
 extern const char *const kv_source_name[_KV_SOURCE_COUNT];
 
+/* What a target lacks for a source's libfabric. */
+enum kv_lack {
+	KV_LACK_MACHINE, /* it is of another architecture */
+	KV_LACK_LIBC,    /* a newer glibc */
+	KV_LACK_RDMA,    /* a newer libefa or libibverbs */
+	KV_LACK_BELOW,   /* another library that it needs, or a newer one */
+};
+
 struct kv_fabric {
 	const char *path; /* guest path; for KV_SOURCE_FABRIC the host's */
 	enum kv_source source;
@@ -38,11 +46,11 @@ struct kv_fabric {
 	kv_strv providers;   /* built in, and DSOs that lie where it looks */
 	const char *provdir; /* where it looks for provider DSOs; NULL */
 	bool efa_built_in, cuda, distro;
-	bool plain_cuda;        /* it opens the driver as libcuda.so (before 2.1.0) */
-	kv_strv dsos;           /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
-	kv_strv companions;     /* KV_SOURCE_FABRIC: other libraries beside it (host paths) */
-	const char *blocked;    /* KV_SOURCE_FABRIC: why this target cannot take it; NULL */
-	const char *blocked_id; /* "KV114", "KV312" */
+	bool plain_cuda;     /* it opens the driver as libcuda.so (before 2.1.0) */
+	kv_strv dsos;        /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
+	kv_strv companions;  /* KV_SOURCE_FABRIC: other libraries beside it (host paths) */
+	const char *blocked; /* KV_SOURCE_FABRIC: why this target cannot take it; NULL */
+	enum kv_lack lack;   /* where it is blocked: what it lacks here */
 };
 
 typedef KV_VEC(struct kv_fabric) kv_fabrics;

@@ -100,14 +100,14 @@ static const struct kv_elf *target_has(struct walk *w, const char *name)
 	return load.object ? load.object->elf : NULL;
 }
 
-/* Every reason is told; the id is that of a libc that is too old where it is one of them. */
-static void block(struct kv_arena *a, struct kv_fabric *fab, const char *id, const char *why)
+/* Every reason is told; a libc that is too old is what it lacks where that is one of them. */
+static void block(struct kv_arena *a, struct kv_fabric *fab, enum kv_lack lack, const char *why)
 {
 	if (fab->blocked && strstr(fab->blocked, why))
 		return;
+	if (!fab->blocked || lack == KV_LACK_LIBC)
+		fab->lack = lack;
 	fab->blocked = fab->blocked ? kv_strf(a, "%s; %s", fab->blocked, why) : why;
-	if (!fab->blocked_id || kv_streq(id, "KV114"))
-		fab->blocked_id = id;
 }
 
 static void add_companion(struct walk *w, struct kv_fabric *fab, const char *path)
@@ -162,7 +162,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 		if (have && !lacking)
 			continue;
 		if (is_libc_part(name)) {
-			block(f->arena, fab, "KV114",
+			block(f->arena, fab, KV_LACK_LIBC,
 			      kv_strf(f->arena, "%s needs %s of %s; this target has %s",
 				      kv_basename(fab->path), lacking ? lacking : "a libc", name,
 				      f->libc));
@@ -175,13 +175,13 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 		} else if (lacking) {
 			block(f->arena, fab,
 			      kv_starts(lacking, "EFA_") || kv_starts(lacking, "IBVERBS_")
-				      ? "KV312"
-				      : "KV114",
+				      ? KV_LACK_RDMA
+				      : KV_LACK_BELOW,
 			      kv_strf(f->arena,
 				      "%s needs %s of %s, which this target's copy does not define",
 				      kv_basename(fab->path), lacking, name));
 		} else {
-			block(f->arena, fab, "KV310",
+			block(f->arena, fab, KV_LACK_BELOW,
 			      kv_strf(f->arena, "%s needs %s, which neither this target nor %s has",
 				      kv_basename(fab->path), name, w->host));
 		}
@@ -205,8 +205,9 @@ static void take(struct walk *w, const char *path)
 		    f->fabrics.v[i].source == KV_SOURCE_FABRIC)
 			return;
 	if (e->machine != kv_loader_machine(f->loader)) {
-		fab.blocked = kv_strf(f->arena, "%s is built for another machine than this target",
-				      kv_basename(fab.path));
+		block(f->arena, &fab, KV_LACK_MACHINE,
+		      kv_strf(f->arena, "%s is built for another machine than this target",
+			      kv_basename(fab.path)));
 		kv_vec_push(f->arena, &f->fabrics, fab);
 		return;
 	}

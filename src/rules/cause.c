@@ -78,14 +78,14 @@ void kv_show_tried(struct kv_findings *out, struct kv_finding *fi, const struct 
 			l->tried.v[i].why);
 }
 
-void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const char *id,
+void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, enum kv_lack lack,
 		     const char *what, const char *mend)
 {
 	for (size_t i = 0; i < f->fabrics.n; i++) {
 		const struct kv_fabric *fab = &f->fabrics.v[i];
 		struct kv_finding *fi;
 
-		if (!fab->blocked || !fab->blocked_id || !kv_streq(fab->blocked_id, id))
+		if (!fab->blocked || fab->lack != lack)
 			continue;
 		fi = kv_find(out, KV_WARNING, "%s: %s", what, fab->blocked);
 		kv_show(out, fi, fab->path, "offered");

@@ -125,7 +125,7 @@ void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
 			"all of one version");
 	}
 	kv_warn_blocked(
-		f, out, "KV310", "a libfabric that was offered lacks what it needs",
+		f, out, KV_LACK_BELOW, "a libfabric that was offered lacks what it needs",
 		"install the missing library in the target, or offer a directory that has it too");
 }
 
@@ -144,7 +144,8 @@ void kv_rule_rdma_version(const struct kv_facts *f, struct kv_findings *out)
 			"take libibverbs, its providers and libefa from one rdma-core, at least as "
 			"new as libfabric's build");
 	}
-	kv_warn_blocked(f, out, "KV312", "a libfabric that was offered needs a newer rdma-core",
+	kv_warn_blocked(f, out, KV_LACK_RDMA,
+			"a libfabric that was offered needs a newer rdma-core",
 			"update rdma-core in the target, or offer a directory that has libefa and "
 			"libibverbs beside libfabric");
 }

@@ -281,7 +281,7 @@ void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
 	for (size_t i = 0; i < f->nixls.n; i++)
 		failed |= f->nixls.v[i].wanted && f->nixls.v[i].wanted->load.loads != KV_LOADS_YES;
 	if (failed)
-		kv_warn_blocked(f, out, "KV114",
+		kv_warn_blocked(f, out, KV_LACK_LIBC,
 				"a libfabric that was offered can not be used here",
 				"offer one that is built for this target's libc or an older (the "
 				"EFA installer's for "

@@ -106,8 +106,8 @@ enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 			  const struct kv_load *l);
 /* The places where the loader looked for what is missing, as evidence. */
 void kv_show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l);
-/* Warns of each source's libfabric that this target can not take for the reason with this id. */
-void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, const char *id,
+/* Warns of each source's libfabric that this target can not take for the lack of that. */
+void kv_warn_blocked(const struct kv_facts *f, struct kv_findings *out, enum kv_lack lack,
 		     const char *what, const char *mend);
 /* ERROR for the copy that a process imports, WARNING for one beside it. */
 enum kv_severity kv_severity_of(const struct kv_nixl *n);
