@@ -63,9 +63,13 @@ void kv_plan_print_reason(const struct kv_opts *o, const struct kv_plan *p)
 
 void kv_plan_print_left(const struct kv_opts *o, const struct kv_plan *p)
 {
-	for (size_t i = 0; i < p->findings.list.n; i++)
-		if (p->findings.list.v[i].severity == KV_ERROR)
-			kv_text_finding(stdout, o->arena, &p->findings.list.v[i], o->style);
+	for (size_t i = 0; i < p->findings.list.n; i++) {
+		const struct kv_finding *fi = &p->findings.list.v[i];
+
+		/* What is no error of the target is for people to know, not for scripts. */
+		if (fi->severity == KV_ERROR || (!o->quiet && !fi->of_host))
+			kv_text_finding(stdout, o->arena, fi, o->style);
+	}
 }
 
 enum kv_status kv_plan_status(const struct kv_opts *o, const struct kv_plan *p)

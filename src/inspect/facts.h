@@ -163,7 +163,8 @@ struct kv_framework {
 	const char *path;  /* package directory */
 	const char *knob;  /* environment variable; NULL where only an argument counts */
 	const char *value; /* as set; NULL */
-	const char *set;   /* what to set, for people */
+	const char *set;   /* what to set, for people; NULL: it takes UCX alone */
+	bool may_idle;     /* often there without sending anything by NIXL */
 };
 
 /* The python that the job's command starts (command.c). */

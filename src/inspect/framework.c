@@ -10,9 +10,10 @@
 static const struct known {
 	const char *name, *package;
 	const char *sources[4]; /* of which one has the text */
-	const char *text;
+	const char *text; /* a blank stands for white space, or none: formatters break lines */
 	const char *knob; /* NULL: an argument */
-	const char *set;  /* of an argument; %s is the backend */
+	const char *set;  /* of an argument; %s is the backend. NULL: none, it is always UCX */
+	bool may_idle;    /* often there without sending anything by NIXL */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
@@ -21,7 +22,8 @@ static const struct known {
 	  { "srt/environ.py" },
 	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
-	  NULL },
+	  NULL,
+	  false },
 	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
 	 */
 	{ "TensorRT-LLM",
@@ -29,17 +31,63 @@ static const struct known {
 	  { "libs/libtensorrt_llm_nixl_wrapper.so" },
 	  "getEnvNixlBackend",
 	  "TRTLLM_NIXL_KVCACHE_BACKEND",
-	  NULL },
+	  NULL,
+	  false },
+	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
+	   Its other stores need no NIXL, and vLLM's images bring it along. */
+	{ "LMCache",
+	  "lmcache",
+	  { "v1/config.py" },
+	  "\"nixl_backends\":",
+	  "LMCACHE_NIXL_BACKENDS",
+	  NULL,
+	  true },
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
 	{ "vLLM",
 	  "vllm",
 	  { "distributed/kv_transfer/kv_connector/v1/nixl_connector.py",
 	    "distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py",
 	    "distributed/kv_transfer/kv_connector/v1/nixl/worker.py" },
-	  "get_from_extra_config(\"backends\", [\"UCX\"])",
+	  "get_from_extra_config( \"backends\", [\"UCX\"]",
 	  NULL,
-	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}" },
+	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
+	  false },
+	/* vLLM's transfer of encoder outputs makes an agent by NIXL's default and registers with
+	   UCX */
+	{ "vLLM's encoder cache (ec_transfer)",
+	  "vllm",
+	  { "distributed/ec_transfer/ec_connector/cpu/data/nixl.py" },
+	  "backends=[\"UCX\"]",
+	  NULL,
+	  NULL,
+	  true },
 };
+
+/* Whether the text stands at p, its blanks as any white space. */
+static bool is_at(const char *p, const char *end, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == ' ') {
+			while (p < end && strchr(" \t\r\n", *p))
+				p++;
+			continue;
+		}
+		if (p == end || *p++ != *text)
+			return false;
+	}
+	return true;
+}
+
+static bool has_text(struct kv_span s, const char *text)
+{
+	const char *start = (const char *)s.p;
+	size_t word = strcspn(text, " ");
+
+	for (size_t at = 0; (at = kv_span_find(s, at, text, word)) < s.n; at++)
+		if (is_at(start + at, start + s.n, text))
+			return true;
+	return false;
+}
 
 static bool reads_knob(struct kv_facts *f, const char *dir, const struct known *k)
 {
@@ -48,17 +96,20 @@ static bool reads_knob(struct kv_facts *f, const char *dir, const struct known *
 	for (size_t i = 0; i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++)
 		if (kv_root_slurp(f->root, kv_join(f->arena, dir, k->sources[i]), MAX_SOURCE, &s) ==
 			    0 &&
-		    kv_span_find(s, 0, k->text, strlen(k->text)) < s.n)
+		    has_text(s, k->text))
 			return true;
 	return false;
 }
 
 static const char *setting_of(struct kv_facts *f, const struct known *k)
 {
-	const char *at = k->knob ? NULL : strstr(k->set, "%s");
+	const char *at;
 
-	if (!at)
+	if (k->knob)
 		return kv_strf(f->arena, "%s=%s", k->knob, f->backend);
+	if (!k->set)
+		return NULL;
+	at = strstr(k->set, "%s");
 	return kv_strf(f->arena, "%.*s%s%s", (int)(at - k->set), k->set, f->backend,
 		       at + strlen("%s"));
 }
@@ -79,6 +130,7 @@ void kv_find_frameworks(struct kv_facts *f)
 					    .knob = k->knob,
 					    .value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
 					    .set = setting_of(f, k),
+					    .may_idle = k->may_idle,
 				    }));
 		}
 }

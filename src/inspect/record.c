@@ -47,6 +47,7 @@ static const char *const variables[] = {
 	"TRTLLM_NIXL_",
 	"VLLM_NIXL_",
 	"DYN_KVBM_NIXL_",
+	"LMCACHE_NIXL_",
 	"MX_NIXL_",
 	"MELLANOX_VISIBLE_DEVICES",
 	"ENROOT_RESTRICT_DEV",

@@ -208,7 +208,8 @@ static void put_before(const struct kv_facts *f, struct kv_env *env, const char 
 void kv_env_knobs(struct kv_arena *a, const char *backend, struct kv_env *env)
 {
 	const char *const knobs[] = { "NIXL_BACKEND", "SGLANG_DISAGGREGATION_NIXL_BACKEND",
-				      "TRTLLM_NIXL_KVCACHE_BACKEND", "MX_NIXL_BACKEND" };
+				      "TRTLLM_NIXL_KVCACHE_BACKEND", "LMCACHE_NIXL_BACKENDS",
+				      "MX_NIXL_BACKEND" };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(knobs); i++)
 		kv_env_put(a, env, kv_strf(a, "%s=%s", knobs[i], backend));

@@ -344,7 +344,7 @@ void kv_lint_collect(struct kv_job *j)
 		const struct kv_job_var *v = &j->vars.v[i];
 		static const char *const knobs[] = { "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 						     "NIXL_BACKEND", "TRTLLM_NIXL_KVCACHE_BACKEND",
-						     NULL };
+						     "LMCACHE_NIXL_BACKENDS", NULL };
 
 		j->has_knob |= kv_lint_listed(knobs, v->name);
 		if (kv_streq(v->name, "FI_PROVIDER") && v->value && kv_starts(v->value, "efa"))

@@ -34,7 +34,7 @@ static const char text[] =
 	"\tkvpath_step 'plugin %s loads, nothing keeps it off the fabric' \"$kvpath\" check "
 	"--image --backend %s / || return 1\n"
 	"\texport NIXL_BACKEND=%s SGLANG_DISAGGREGATION_NIXL_BACKEND=%s "
-	"TRTLLM_NIXL_KVCACHE_BACKEND=%s\n"
+	"TRTLLM_NIXL_KVCACHE_BACKEND=%s LMCACHE_NIXL_BACKENDS=%s\n"
 	"\techo '[bash_preamble] ===== done ====='\n"
 	"}\n"
 	"kvpath_preamble || exit 1\n";

@@ -36,6 +36,7 @@ static const struct {
 	{ "*-packages/*.pth", 1 << 20, false },
 	{ "*-packages/*nixl*", 4 << 20, false },
 	{ "*/sglang/srt/environ.py", 8 << 20, false },
+	{ "*/lmcache/v1/config.py", 8 << 20, false },
 	{ "*/libfabric*", MAX_WHOLE, true },
 	{ "*/libibverbs*", MAX_WHOLE, true },
 	{ "*/ld-linux*", MAX_WHOLE, true },

@@ -107,25 +107,51 @@ static void check_kvbm(const struct kv_facts *f, struct kv_findings *out)
 	kv_mend(out, fi, false, "set %s=true and DYN_KVBM_NIXL_BACKEND_UCX=false", name);
 }
 
+/* What it was told, or whether it sends anything, is not in the target. */
+static void report_unseen(struct kv_findings *out, const struct kv_framework *w)
+{
+	struct kv_finding *fi;
+
+	if (w->knob) {
+		fi = kv_find(out, KV_INFO,
+			     "%s, where it sends by NIXL, takes the backend from its configuration "
+			     "or %s, and UCX where neither names one: kvpath does not see it",
+			     w->name, w->knob);
+		kv_mend(out, fi, false, "set %s in the job (kvpath run does)", w->set);
+		return;
+	}
+	if (!w->set) {
+		fi = kv_find(
+			out, KV_INFO,
+			"%s takes UCX alone: where it is used, it ends with KeyError: 'UCX' if "
+			"NIXL's default is another",
+			w->name);
+		kv_mend(out, fi, false, "set NIXL_BACKEND=UCX for the processes that use it");
+		return;
+	}
+	fi = kv_find(out, KV_INFO,
+		     "%s takes the backend from its command line alone, and UCX where that names "
+		     "none: kvpath does not see it. Without that argument it ends with KeyError: "
+		     "'UCX' where NIXL's default is another",
+		     w->name);
+	kv_mend(out, fi, false, "start it with %s", w->set);
+}
+
 void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < f->nixls.n; i++)
 		check_default(f, out, &f->nixls.v[i]);
 	for (size_t i = 0; i < f->frameworks.n; i++) {
 		const struct kv_framework *w = &f->frameworks.v[i];
+		const char *value = w->value ? w->value : "UCX"; /* of all of them */
 		struct kv_finding *fi;
 
-		if (!w->knob) {
-			kv_mend(out,
-				kv_find(out, KV_INFO,
-					"%s takes the backend from its command line alone, and UCX "
-					"where that names none: kvpath does not see it",
-					w->name),
-				false, "start it with %s", w->set);
+		if (kv_streq(value, f->backend))
+			continue;
+		if (!w->knob || (w->may_idle && !w->value)) {
+			report_unseen(out, w);
 			continue;
 		}
-		if (w->value && kv_streq(w->value, f->backend))
-			continue;
 		fi = kv_find(out, KV_ERROR,
 			     "%s names the backend itself: %s is %s, and NIXL's default does not "
 			     "reach it",
