@@ -38,6 +38,7 @@ enum kv_log_kind {
 	KV_LOG_WAITING,      /* SGLang's WaitingForInput is named */
 	KV_LOG_TRANSFER_REQ, /* gauges of SGLang's queues */
 	KV_LOG_INFLIGHT_REQ,
+	KV_LOG_TRANSFERS, /* vLLM's figures of an interval: belongs to no process of NIXL's */
 	_KV_LOG_KIND_COUNT
 };
 extern const char *const kv_log_kind_name[_KV_LOG_KIND_COUNT];
@@ -168,11 +169,20 @@ struct kv_log_timeline {
 	struct kv_log_bin bins[KV_LOG_BINS]; /* those that something fell into, by time */
 };
 
+/* Of all intervals that vLLM speaks of. */
+struct kv_log_transfers {
+	uint64_t lines, n, failed;
+	double ms, mib;    /* sums over the n transfers; they overlap */
+	double slowest_ms; /* the mean of one interval */
+	struct kv_log_place slowest;
+};
+
 struct kv_log_file {
 	const char *path;
 	const char *format; /* "plain", "gzip", "zstd" */
 	uint64_t bytes, lines;
-	const char *error; /* NULL, or why it was not read to its end */
+	bool has_transfers; /* vLLM's figures are in it */
+	const char *error;  /* NULL, or why it was not read to its end */
 };
 
 struct kv_log {
@@ -180,6 +190,7 @@ struct kv_log {
 	KV_VEC(struct kv_log_file) files;
 	KV_VEC(struct kv_log_process) processes;
 	struct kv_log_timeline timeline;
+	struct kv_log_transfers transfers;
 	size_t latest; /* process of the line before */
 };
 
@@ -214,6 +225,8 @@ void kv_log_stream_close(struct kv_log_stream *s);
 
 void kv_log_store(struct kv_log *l, struct kv_log_place place, const struct kv_log_head *head,
 		  const struct kv_log_hit *hit);
+void kv_log_transfers_add(struct kv_log_transfers *t, struct kv_log_place place,
+			  const struct kv_log_hit *hit);
 void kv_log_timeline_add(struct kv_log_timeline *t, int64_t time, const struct kv_log_hit *hit);
 
 #endif

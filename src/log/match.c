@@ -17,7 +17,7 @@ const char *const kv_log_kind_name[_KV_LOG_KIND_COUNT] = {
 	"version",  "asked",     "made",     "refused",  "not-loaded", "no-plugin",
 	"selected", "ucx-taken", "provider", "provider", "provider",   "provider",
 	"hmem",     "no-hmem",   "no-vram",  "agent",    "fabric",     "warning",
-	"error",    "mismatch",  "waiting",  "gauge",    "gauge",
+	"error",    "mismatch",  "waiting",  "gauge",    "gauge",      "transfers",
 };
 
 #define ANY       KV_LOG_ANY

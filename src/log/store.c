@@ -188,9 +188,16 @@ static char *message_text(struct kv_arena *a, const struct kv_log_hit *hit)
 void kv_log_store(struct kv_log *l, struct kv_log_place place, const struct kv_log_head *head,
 		  const struct kv_log_hit *hit)
 {
-	struct kv_log_process *p = process_of(l, place.file, head, hit->writer);
-	struct kv_log_event *e = event_of(l, p, hit);
+	struct kv_log_process *p;
+	struct kv_log_event *e;
 
+	if (hit->pattern->kind == KV_LOG_TRANSFERS) {
+		l->files.v[place.file].has_transfers = true;
+		kv_log_transfers_add(&l->transfers, place, hit);
+		return;
+	}
+	p = process_of(l, place.file, head, hit->writer);
+	e = event_of(l, p, hit);
 	if (hit->is_pid)
 		note_pid(l->arena, p, hit->writer);
 	if (head->rank.n)

@@ -67,6 +67,19 @@ static void put_timeline(struct kv_html *h, const json_t *waiting)
 	kv_html_table_end(h);
 }
 
+static void put_transfers(struct kv_html *h, const json_t *t)
+{
+	if (!json_is_object(t))
+		return;
+	kv_html(h, "<p>vLLM's transfers: %.0f ended well, %.0f failed", kv_json_num(t, "ended"),
+		kv_json_num(t, "failed"));
+	if (json_is_number(json_object_get(t, "mean_ms")))
+		kv_html(h, "; %.1f MiB in %.1f ms on average, in the slowest interval %.1f ms",
+			kv_json_num(t, "mean_mib"), kv_json_num(t, "mean_ms"),
+			kv_json_num(t, "slowest_interval_ms"));
+	kv_html(h, ".</p>\n");
+}
+
 void kv_html_logs(struct kv_html *h, const struct kv_docs *docs)
 {
 	if (!kv_docs_count(docs, KV_DOC_LOG))
@@ -81,6 +94,7 @@ void kv_html_logs(struct kv_html *h, const struct kv_docs *docs)
 			kv_html(h, "<p>To tell more: %s</p>\n", kv_json_str(d->root, "setting"));
 		put_processes(h, kv_json_list(d->root, "processes"));
 		put_timeline(h, json_object_get(d->root, "waiting_for_input"));
+		put_transfers(h, json_object_get(d->root, "transfers"));
 	}
 	kv_html_end(h);
 }

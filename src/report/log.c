@@ -163,11 +163,31 @@ static void put_timeline(FILE *out, struct kv_arena *a, const struct kv_log_time
 	}
 }
 
+static void put_transfers(FILE *out, const struct kv_log *l, struct kv_style st)
+{
+	const struct kv_log_transfers *t = &l->transfers;
+
+	if (!t->lines)
+		return;
+	kv_put(out, st, KV_BOLD, "vLLM's transfers");
+	fprintf(out, ": %llu ended well", (unsigned long long)t->n);
+	if (t->failed)
+		fprintf(out, ", %llu failed", (unsigned long long)t->failed);
+	if (t->n && t->ms > 0)
+		fprintf(out,
+			"; %.1f MiB in %.1f ms on average (%.2f GB/s each, others beside it); slowest "
+			"interval: %.1f ms, line %llu of %s",
+			t->mib / (double)t->n, t->ms / (double)t->n, t->mib * 1.048576 / t->ms,
+			t->slowest_ms, (unsigned long long)t->slowest.line,
+			kv_printable(l->arena, l->files.v[t->slowest.file].path));
+	fputc('\n', out);
+}
+
 static void put_files(FILE *out, const struct kv_log *l, struct kv_style st)
 {
 	for (size_t i = 0; i < l->files.n; i++) {
 		const struct kv_log_file *f = &l->files.v[i];
-		bool has = false;
+		bool has = f->has_transfers;
 
 		for (size_t p = 0; p < l->processes.n; p++)
 			has |= l->processes.v[p].file == i;
@@ -191,6 +211,7 @@ void kv_text_log(FILE *out, const struct kv_log *l, const struct kv_log_report *
 	put_files(out, l, st);
 	put_processes(out, l, r, st);
 	put_timeline(out, l->arena, &l->timeline, st);
+	put_transfers(out, l, st);
 	fputc('\n', out);
 	for (size_t i = 0; i < r->findings.list.n; i++)
 		kv_text_finding(out, l->arena, &r->findings.list.v[i], st);
@@ -273,6 +294,21 @@ static json_t *timeline_json(struct kv_arena *a, const struct kv_log_timeline *t
 			 bins);
 }
 
+static json_t *transfers_json(const struct kv_log *l)
+{
+	const struct kv_log_transfers *t = &l->transfers;
+	bool any = t->n && t->ms > 0;
+
+	if (!t->lines)
+		return json_null();
+	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o}", "ended", (json_int_t)t->n, "failed",
+			 (json_int_t)t->failed, "mean_ms",
+			 any ? json_real(t->ms / (double)t->n) : json_null(), "mean_mib",
+			 any ? json_real(t->mib / (double)t->n) : json_null(),
+			 "slowest_interval_ms", any ? json_real(t->slowest_ms) : json_null(),
+			 "slowest_interval", any ? place_json(l, &t->slowest) : json_null());
+}
+
 json_t *kv_json_log(const struct kv_log *l, const struct kv_log_report *r)
 {
 	json_t *files = json_array(), *processes = json_array(), *findings = json_array();
@@ -291,9 +327,9 @@ json_t *kv_json_log(const struct kv_log *l, const struct kv_log_report *r)
 		json_array_append_new(processes, process_json(l, &l->processes.v[i], &r->paths[i]));
 	for (size_t i = 0; i < r->findings.list.n; i++)
 		json_array_append_new(findings, kv_json_finding(a, &r->findings.list.v[i]));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "schema", "kvpath.log/1",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "schema", "kvpath.log/1",
 			 "version", KVPATH_VERSION, "verdict", kv_verdict_name[r->findings.verdict],
 			 "setting", kv_json_text(a, r->setting), "files", files, "processes",
-			 processes, "waiting_for_input", timeline_json(a, &l->timeline), "findings",
-			 findings);
+			 processes, "waiting_for_input", timeline_json(a, &l->timeline),
+			 "transfers", transfers_json(l), "findings", findings);
 }

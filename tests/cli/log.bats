@@ -50,6 +50,29 @@ schema='
 	json '.processes[] | .events[] | select(.pattern == "vllm-expired") | .first.line == 8'
 }
 
+@test "vLLM's own figures: all intervals together, of no process" {
+	local said='INFO 11-22 17:25:10 [metrics.py:98] KV Transfer metrics: Num successful transfers'
+	{
+		echo "$said=3, Avg xfer time (ms)=10.5, P90 xfer time (ms)=12.0, Avg MB per transfer=70.0, Throughput (MB/s)=252.4"
+		echo "$said=1, Avg xfer time (ms)=300.5, P90 xfer time (ms)=300.5, Avg MB per transfer=30.0, Num failed transfers=2"
+		echo "$said=0, Avg xfer time (ms)=0, P90 xfer time (ms)=0, Avg MB per transfer=0, Num failed transfers=1"
+		echo "$said=, Avg xfer time (ms)=nan, Avg MB per transfer="
+		echo "$said=9"
+	} >"$BATS_TEST_TMPDIR/v.log"
+	head -3 "$BATS_TEST_TMPDIR/v.log" >"$BATS_TEST_TMPDIR/w.log"
+	kv log "$BATS_TEST_TMPDIR/w.log"
+	ended 3
+	[[ $out == *"4 ended well, 3 failed; 60.0 MiB in 83.0 ms on average (0.76 GB/s each"*"slowest interval: 300.5 ms, line 2 of"* ]] || fail
+	[[ $out != *"none of them of NIXL"* ]] || fail
+	kv log --json "$BATS_TEST_TMPDIR/w.log" "$logs/vllm-ucx.log"
+	json '.transfers | .ended == 10 and .failed == 3 and .slowest_interval.line == 7 and .mean_ms > 2505 and .mean_ms < 2506'
+	json '[.processes[].events[].kind] | index("transfers") == null'
+	kv log "$BATS_TEST_TMPDIR/v.log"
+	ended 3
+	kv log --json "$logs/sglang-efa.log"
+	json '.transfers == null'
+}
+
 @test "ranks under srun are processes of their own" {
 	kv log --json "$logs/srun-tcp.log"
 	ended 1
