@@ -185,7 +185,8 @@ int kv_launching_check(struct kv_launching *g)
 
 		say(g, "%u nodes of %s are checked", l->checks.v[i].nodes,
 		    l->checks.v[i].role->name);
-		if (kv_step_start(l, &l->checks.v[i], &g->env, g->r.logs, s, &err) < 0) {
+		if (kv_step_start(l, &l->checks.v[i], &g->env, g->r.logs, &g->r.nodes, s, &err) <
+		    0) {
 			v.n--;
 			end_steps(g, v.v, v.n);
 			return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
@@ -282,7 +283,7 @@ static int start_one(struct kv_launching *g, size_t i)
 	const struct kv_launch *l = g->r.launch;
 	struct kv_running *s = &g->r.steps.v[i];
 	struct kv_err err = { 0 };
-	int r = s->step ? kv_step_start(l, s->step, &g->env, g->r.logs, s, &err)
+	int r = s->step ? kv_step_start(l, s->step, &g->env, g->r.logs, &g->r.nodes, s, &err)
 			: kv_bash_start(l, s->name, s->text, &g->env, g->r.logs, s, &err);
 
 	if (r < 0)

@@ -220,15 +220,36 @@ void kv_launch_env(const struct kv_launch *l, const kv_strv *addresses, const ch
 	}
 }
 
-const char *kv_launch_arg(struct kv_arena *a, const char *arg, const char *logs)
+/* The names of so many nodes from a first one on, with commas. */
+static const char *names_of(struct kv_arena *a, unsigned first, unsigned count,
+			    const kv_strv *nodes)
+{
+	const char *s = "";
+
+	for (unsigned i = 0; i < count && first + i < nodes->n; i++)
+		s = kv_strf(a, "%s%s%s", s, i ? "," : "", nodes->v[first + i]);
+	return s;
+}
+
+bool kv_launch_places(const char *arg, unsigned *ret_first, unsigned *ret_count)
+{
+	return kv_starts(arg, KV_NODES_MARK) &&
+	       sscanf(arg + strlen(KV_NODES_MARK), "%u+%u", ret_first, ret_count) == 2;
+}
+
+const char *kv_launch_arg(struct kv_arena *a, const char *arg, const char *logs,
+			  const kv_strv *nodes)
 {
 	const char *at = strstr(arg, KV_LOGS_MARK);
+	unsigned first, count;
 
+	if (kv_launch_places(arg, &first, &count))
+		return kv_cat(a, "--nodelist=", names_of(a, first, count, nodes));
 	if (!at)
 		return arg;
 	return kv_launch_arg(
 		a, kv_strf(a, "%.*s%s%s", (int)(at - arg), arg, logs, at + strlen(KV_LOGS_MARK)),
-		logs);
+		logs, nodes);
 }
 
 void kv_launch_salloc(const struct kv_launch *l, const kv_strv *self, kv_strv *ret)

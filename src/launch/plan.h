@@ -30,13 +30,15 @@ struct kv_launch_how {
 
 /* In an argument: the directory of the logs. */
 #define KV_LOGS_MARK "\x01"
+/* The start of an argument that names nodes of the allocation: FIRST+COUNT follow. */
+#define KV_NODES_MARK "--nodelist=\x02"
 
 struct kv_step {
 	const char *name; /* "prefill_0" */
 	const struct kv_role *role;
 	unsigned first, nodes; /* of the allocation */
 	bool ends, is_check;
-	kv_strv argv;      /* of srun; KV_LOGS_MARK for the directory of the logs */
+	kv_strv argv;      /* of srun, with KV_LOGS_MARK and KV_NODES_MARK */
 	struct kv_env env; /* for srun, and by it for the tasks */
 	kv_strv secrets;   /* names of variables that the recipe gives in clear: in env, never shown
 			    */
@@ -62,8 +64,11 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 /* The variables that every step gets: values for the addresses of the allocation's nodes. */
 void kv_launch_env(const struct kv_launch *l, const kv_strv *addresses, const char *logs,
 		   struct kv_env *ret);
-/* An argument with the directory of the logs in it. */
-const char *kv_launch_arg(struct kv_arena *a, const char *arg, const char *logs);
+/* Whether an argument names nodes of the allocation, and which. */
+bool kv_launch_places(const char *arg, unsigned *ret_first, unsigned *ret_count);
+/* An argument with the directory of the logs, and the names of nodes, in it. */
+const char *kv_launch_arg(struct kv_arena *a, const char *arg, const char *logs,
+			  const kv_strv *nodes);
 /* salloc, with what the recipe says of the job, in front of `self` (kvpath launch ...). */
 void kv_launch_salloc(const struct kv_launch *l, const kv_strv *self, kv_strv *ret);
 

@@ -175,7 +175,8 @@ void kv_plan_srun(const struct kv_launch *l, struct kv_step *s, const char *outp
 	kv_plan_put(l, s, "srun");
 	kv_plan_put(l, s, "--overlap");
 	kv_plan_put(l, s, kv_strf(a, "--job-name=kvpath.%s", s->name));
-	kv_plan_put(l, s, kv_strf(a, "--relative=%u", s->first));
+	/* By name: --relative=0 is the same as none, and Slurm then takes whichever is idle. */
+	kv_plan_put(l, s, kv_strf(a, KV_NODES_MARK "%u+%u", s->first, s->nodes));
 	kv_plan_put(l, s, kv_strf(a, "--nodes=%u", s->nodes));
 	kv_plan_put(l, s, kv_strf(a, "--ntasks=%u", s->nodes * tasks));
 	kv_plan_put(l, s, kv_strf(a, "--ntasks-per-node=%u", tasks));

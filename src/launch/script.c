@@ -5,11 +5,15 @@
 
 #define LOGS_VARIABLE "\"$logs\""
 
-/* An argument as a word; the directory of the logs is a variable of the script. */
+/* An argument as a word; the directory of the logs is a variable of the script, nodes come from a
+ * function of it. */
 static const char *arg_word(struct kv_arena *a, const char *arg)
 {
 	const char *at = strstr(arg, KV_LOGS_MARK), *text = "";
+	unsigned first, count;
 
+	if (kv_launch_places(arg, &first, &count))
+		return kv_strf(a, "--nodelist=\"$(nodes %u %u)\"", first, count);
 	for (; at; arg = at + strlen(KV_LOGS_MARK), at = strstr(arg, KV_LOGS_MARK))
 		text = kv_strf(a, "%s%s" LOGS_VARIABLE, text,
 			       at == arg ? ""
@@ -85,6 +89,11 @@ static void put_variables(FILE *out, const struct kv_launch *l)
 	      "logs=${KVPATH_LOG_DIR:-$PWD/kvpath-launch-$SLURM_JOB_ID}\n"
 	      "mkdir -p \"$logs\"\n"
 	      "mapfile -t node < <(scontrol show hostnames \"$SLURM_JOB_NODELIST\")\n"
+	      "# So many nodes of the allocation, from a first one on.\n"
+	      "nodes() {\n"
+	      "  local IFS=,\n"
+	      "  echo \"${node[*]:$1:$2}\"\n"
+	      "}\n"
 	      "# An IPv6 address can not stand before a port as it is: then the name does.\n"
 	      "address() {\n"
 	      "  local at\n"

@@ -59,7 +59,7 @@ static int start(struct kv_arena *a, const char *name, const kv_strv *argv,
 	if (fd < 0)
 		return kv_err(err, -errno, "%s: %s", path, strerror(errno));
 	for (size_t i = 0; i < argv->n; i++)
-		kv_vec_push(a, &words, (char *)(uintptr_t)kv_launch_arg(a, argv->v[i], logs));
+		kv_vec_push(a, &words, argv->v[i]);
 	kv_vec_push(a, &words, NULL);
 	pid = fork();
 	if (pid == 0)
@@ -74,12 +74,17 @@ static int start(struct kv_arena *a, const char *name, const kv_strv *argv,
 }
 
 int kv_step_start(const struct kv_launch *l, const struct kv_step *s, const struct kv_env *env,
-		  const char *logs, struct kv_running *ret, struct kv_err *err)
+		  const char *logs, const kv_strv *nodes, struct kv_running *ret,
+		  struct kv_err *err)
 {
 	const struct kv_env *const envs[2] = { env, &s->env };
+	struct kv_arena *a = l->job->arena;
+	kv_strv argv = { 0 };
 
+	for (size_t i = 0; i < s->argv.n; i++)
+		kv_vec_push(a, &argv, kv_strdup(a, kv_launch_arg(a, s->argv.v[i], logs, nodes)));
 	ret->step = s;
-	return start(l->job->arena, s->name, &s->argv, envs, logs, ret, err);
+	return start(a, s->name, &argv, envs, logs, ret, err);
 }
 
 int kv_bash_start(const struct kv_launch *l, const char *name, const char *text,

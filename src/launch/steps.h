@@ -28,10 +28,11 @@ struct kv_running {
 };
 
 uint64_t kv_steps_now(void);
-/* Starts srun with the variables `env` and the step's own. What srun itself says goes to
- * LOGS/NAME.srun. 0 or -errno with err. */
+/* Starts srun with the variables `env` and the step's own, on its nodes of the allocation's
+ * `nodes`. What srun itself says goes to LOGS/NAME.srun. 0 or -errno with err. */
 int kv_step_start(const struct kv_launch *l, const struct kv_step *s, const struct kv_env *env,
-		  const char *logs, struct kv_running *ret, struct kv_err *err);
+		  const char *logs, const kv_strv *nodes, struct kv_running *ret,
+		  struct kv_err *err);
 int kv_bash_start(const struct kv_launch *l, const char *name, const char *text,
 		  const struct kv_env *env, const char *logs, struct kv_running *ret,
 		  struct kv_err *err);

@@ -125,7 +125,7 @@ words() {
 	chmod +x "$BATS_TEST_TMPDIR/bin/srun"
 	# shellcheck disable=SC2016 # for the inner shell
 	WORDS=$BATS_TEST_TMPDIR PATH=$BATS_TEST_TMPDIR/bin:$PATH timeout 20 bash -c \
-		'logs=/L; bash() { :; }; . "$WORDS/steps"; wait' || true
+		'logs=/L; bash() { :; }; nodes() { :; }; . "$WORDS/steps"; wait' || true
 }
 
 @test "dry-run: roles, nodes and variables of a recipe of dynamo.tools" {
@@ -133,8 +133,8 @@ words() {
 	ended 0
 	[ "$(grep -c 'job-name=kvpath.prefill_' <<<"$out")" -eq 8 ] || fail "not eight prefill workers"
 	[ "$(grep -c 'job-name=kvpath.decode_' <<<"$out")" -eq 2 ] || fail "not two decode workers"
-	says '#SBATCH --nodes=10' 'kvpath.nats --relative=0' 'kvpath.etcd --relative=0' 'kvpath.frontend --relative=0' \
-		'kvpath.prefill_7 --relative=7' 'kvpath.decode_1 --relative=9' 'kvpath.client --relative=0'
+	says '#SBATCH --nodes=10' 'kvpath.nats --nodelist="$(nodes 0 1)"' 'kvpath.etcd --nodelist="$(nodes 0 1)"' 'kvpath.frontend --nodelist="$(nodes 0 1)"' \
+		'kvpath.prefill_7 --nodelist="$(nodes 7 1)"' 'kvpath.decode_1 --nodelist="$(nodes 9 1)"' 'kvpath.client --nodelist="$(nodes 0 1)"'
 	words
 	grep -qx 'FI_PROVIDER=efa' "$BATS_TEST_TMPDIR/decode_1.words"
 	grep -qx -- '--mpi=pmix' "$BATS_TEST_TMPDIR/decode_1.words"
@@ -173,8 +173,8 @@ words() {
 	kv launch --dry-run "$BATS_TEST_TMPDIR/s.yaml"
 	ended 0
 	says '#SBATCH --nodes=3' '#SBATCH --account=acc' '#SBATCH --time=01:00:00' \
-		'kvpath.prefill_0 --relative=0 --nodes=2 --ntasks=2' 'kvpath.decode_0 --relative=2 --nodes=1' \
-		'kvpath.decode_1 --relative=2 --nodes=1' 's.yaml:16: telemetry: ' 's.yaml:17: benchmark.type: '
+		'kvpath.prefill_0 --nodelist="$(nodes 0 2)" --nodes=2 --ntasks=2' 'kvpath.decode_0 --nodelist="$(nodes 2 1)" --nodes=1' \
+		'kvpath.decode_1 --nodelist="$(nodes 2 1)" --nodes=1' 's.yaml:16: telemetry: ' 's.yaml:17: benchmark.type: '
 	words
 	grep -qx "A=it's" "$BATS_TEST_TMPDIR/prefill_0.words"
 	grep -qx 'CUDA_VISIBLE_DEVICES=0,1' "$BATS_TEST_TMPDIR/decode_0.words"
