@@ -175,7 +175,8 @@ static void put_transfers(FILE *out, const struct kv_log *l, struct kv_style st)
 		fprintf(out, ", %llu failed", (unsigned long long)t->failed);
 	if (t->n && t->ms > 0)
 		fprintf(out,
-			"; %.1f MiB in %.1f ms on average (%.2f GB/s each, others beside it); slowest "
+			"; %.1f MiB in %.1f ms on average (%.2f GB/s each, others beside it); "
+			"slowest "
 			"interval: %.1f ms, line %llu of %s",
 			t->mib / (double)t->n, t->ms / (double)t->n, t->mib * 1.048576 / t->ms,
 			t->slowest_ms, (unsigned long long)t->slowest.line,
