@@ -109,12 +109,10 @@ static int repair(struct kv_opts *o)
 		putenv(kv_strdup(o->arena, env.set.pairs.v[i]));
 	for (size_t i = 0; o->print && f->nixls.n && i < env.set.pairs.n; i++)
 		fwrite(env.set.pairs.v[i], strlen(env.set.pairs.v[i]) + 1, 1, stdout);
-	if (o->verbose) {
+	if (o->verbose)
 		tell_python(o->arena, &f->python);
-		for (size_t i = 0; i < env.set.pairs.n; i++)
-			fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
-		fprintf(stderr, "kvpath: vLLM takes an argument instead: %s\n", env.vllm);
-	}
+	for (size_t i = 0; o->verbose && i < env.set.pairs.n; i++)
+		fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
 	return KV_STATUS_OK;
 }
 
@@ -148,10 +146,11 @@ const struct kv_command kv_cmd_run = {
 	.summary = "start CMD repaired by environment alone; nothing is written in the target",
 	.options = "mount fabric env backend mem anyway as-is verbose print",
 	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
-		"sets NIXL's default backend,\n"
-		"and the knobs of SGLang, TensorRT-LLM, ModelExpress and Dynamo are set. CMD is "
-		"then executed in place:\n"
-		"signals, exit status and stdio are its own. A TARGET directory becomes the root "
+		"sets NIXL's default backend and\n"
+		"vLLM's, and the knobs of SGLang, TensorRT-LLM, LMCache, ModelExpress and Dynamo "
+		"are set. CMD is then executed\n"
+		"in place: signals, exit status and stdio are its own. A TARGET directory becomes "
+		"the root "
 		"of CMD (root is needed), on an\n"
 		"overlay in memory.",
 	.rights = KV_RIGHTS_RUN,

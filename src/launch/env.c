@@ -243,7 +243,6 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	put_before(f, &ret->set, "PYTHONPATH", kv_join(f->arena, dir, "python"));
 	kv_env_put(f->arena, &ret->set, kv_strf(f->arena, "KVPATH_BACKEND=%s", f->backend));
 	kv_env_knobs(f->arena, f->backend, &ret->set);
-	ret->vllm = kv_strf(f->arena, VLLM_ARGUMENT, f->backend);
 	return 0;
 }
 

@@ -11,7 +11,6 @@ struct kv_env_repair {
 			       behind */
 	const char *dir;    /* private directory that was made; NULL where none was needed */
 	const char *reason; /* why the environment can not repair this target; NULL where it can */
-	const char *vllm;   /* what vLLM takes as an argument instead */
 };
 
 /*

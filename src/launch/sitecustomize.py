@@ -1,7 +1,8 @@
 """Import hook of `kvpath run`: NIXL's default backend becomes NIXL_BACKEND, else the one kvpath was asked for.
 
 Python imports the first `sitecustomize` on its path at start. This one wraps the import of NIXL's `_api` modules,
-changes nothing else, and then runs the `sitecustomize` that it stands before, if there is one.
+and of vLLM's that names UCX itself where its argument names nothing, changes nothing else, and then runs the
+`sitecustomize` that it stands before, if there is one.
 """
 import importlib.machinery
 import importlib.util
@@ -9,7 +10,8 @@ import os
 import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_MODULES = ("nixl._api", "nixl_cu12._api", "nixl_cu13._api")
+_VLLM = "vllm.config.kv_transfer"
+_MODULES = ("nixl._api", "nixl_cu12._api", "nixl_cu13._api", _VLLM)
 
 
 def _backends():
@@ -32,6 +34,20 @@ def _set_default(module):
         sys.stderr.write("kvpath: %s: no default of `backends` found; it stays as it is\n" % module.__name__)
 
 
+def _set_vllm(module):
+    """vLLM's NIXL connector asks its configuration for "backends", and gives ["UCX"] as what else to take."""
+    config = getattr(module, "KVTransferConfig", None)
+    get = getattr(config, "get_from_extra_config", None)
+    if get is None:
+        sys.stderr.write("kvpath: %s: no get_from_extra_config found; it stays as it is\n" % module.__name__)
+        return
+
+    def get_from_extra_config(self, key, default):
+        return get(self, key, _backends() if key == "backends" and default == ["UCX"] else default)
+
+    config.get_from_extra_config = get_from_extra_config
+
+
 class _Loader:
     def __init__(self, loader):
         self._loader = loader
@@ -44,7 +60,9 @@ class _Loader:
 
     def exec_module(self, module):
         self._loader.exec_module(module)
-        if hasattr(module, "nixl_agent_config"):
+        if module.__name__ == _VLLM:
+            _set_vllm(module)
+        elif hasattr(module, "nixl_agent_config"):
             _set_default(module)
 
 

@@ -134,7 +134,7 @@ static void report_unseen(struct kv_findings *out, const struct kv_framework *w)
 		     "none: kvpath does not see it. Without that argument it ends with KeyError: "
 		     "'UCX' where NIXL's default is another",
 		     w->name);
-	kv_mend(out, fi, false, "start it with %s", w->set);
+	kv_mend(out, fi, false, "start it with %s, or by kvpath run", w->set);
 }
 
 void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)

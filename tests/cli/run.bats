@@ -51,6 +51,51 @@ teardown() {
 	one_line FABRIC_1.7
 }
 
+# Of vLLM's the class that decides: the real one is asked by tests/oracle/frameworks.py.
+@test "run gives vLLM its backend where the argument names none, and NIXL an agent that has it" {
+	container
+	cat >"$BATS_TEST_TMPDIR/job" <<'END'
+cd /usr/local/lib/python3.11/dist-packages
+mkdir -p vllm/config
+touch vllm/__init__.py vllm/config/__init__.py
+cat >vllm/config/kv_transfer.py <<'MODULE'
+class KVTransferConfig:
+    def __init__(self, **extra):
+        self.extra = extra
+
+    def get_from_extra_config(self, key, default):
+        return self.extra.get(key, default)
+MODULE
+cat >/worker.py <<'MODULE'
+import ctypes
+import os
+import sys
+from nixl_cu13._api import nixl_agent, nixl_agent_config
+from vllm.config.kv_transfer import KVTransferConfig
+
+print(KVTransferConfig(backends=["X"]).get_from_extra_config("backends", ["UCX"]),
+      KVTransferConfig().get_from_extra_config("backends", []), KVTransferConfig().get_from_extra_config("num_threads", 4))
+# As its worker does.
+backends = KVTransferConfig().get_from_extra_config("backends", ["UCX"])
+others = [b for b in backends if b != "UCX"]
+agent = nixl_agent("a", nixl_agent_config(backends=backends) if others else nixl_agent_config(num_threads=4))
+memory = ctypes.create_string_buffer(4096)
+descs = agent.register_memory(agent.get_reg_descs([(ctypes.addressof(memory), 4096, 0, "")], "DRAM"), backends=backends)
+print("registered with", backends)
+agent.deregister_memory(descs, backends=backends)
+sys.stdout.flush()
+os._exit(0)  # python with NIXL's UCX dies as it ends here, by itself too
+MODULE
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- python3 /worker.py
+NIXL_BACKEND=UCX /kvpath/bin/kvpath run --mem dram --fabric /efa -- sh -c 'NIXL_BACKEND=UCX exec python3 /worker.py'
+END
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
+		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
+		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	ended 0
+	says "['X'] [] 4" "registered with ['LIBFABRIC']" "registered with ['UCX']"
+}
+
 # Its _api is not found along the path: another finder comes first.
 @test "run gives an editable install its default too" {
 	container

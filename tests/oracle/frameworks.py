@@ -2,7 +2,8 @@
 """frameworks.py [NAME[==VERSION]...]: whether check knows the serving frameworks that name NIXL's backend, in their real wheels.
 
 By default the newest vLLM, SGLang and LMCache, and older ones that name it in another place or not at all. A release whose
-source has moved is one that kvpath no longer sees: `not ok`. Downloads about 1 GB. KVPATH names the program to test.
+source has moved is one that kvpath no longer sees: `not ok`. Of vLLM also the module that has its default is run under the
+import hook of kvpath run; what it imports from the rest, which needs torch, is a stand-in. Downloads about 1 GB. KVPATH names the program to test.
 """
 import json
 import os
@@ -12,7 +13,7 @@ import tempfile
 import zipfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from oracle import KVPATH, ROOTS  # noqa: E402
+from oracle import KVPATH, ROOTS, TOP  # noqa: E402
 
 NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache"}
 WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9"]
@@ -35,6 +36,31 @@ def named(container, package, directory):
     return [f["detail"] for f in json.loads(out.stdout)["findings"] if f["id"] == "KV201" and NAMES[package] in f["detail"]]
 
 
+WORKER = """
+from vllm.config.kv_transfer import KVTransferConfig
+config = object.__new__(KVTransferConfig)
+config.kv_connector_extra_config = {}
+print(config.get_from_extra_config("backends", ["UCX"]), config.get_from_extra_config("other", ["UCX"]))
+config.kv_connector_extra_config["backends"] = ["X"]
+print(config.get_from_extra_config("backends", ["UCX"]))
+"""
+
+
+def hooked(directory, work):
+    """What vLLM's own class says under the import hook."""
+    place = os.path.join(work, "stand-in", "vllm")
+    for name, text in (("__init__", ""), ("config/__init__", ""), ("utils/__init__", ""),
+                       ("config/utils", "def config(c=None, **kw):\n    return c or config\n"),
+                       ("utils/hashing", "def safe_hash(*args, **kw):\n    raise NotImplementedError\n")):
+        os.makedirs(os.path.dirname(os.path.join(place, name)), exist_ok=True)
+        with open(os.path.join(place, name + ".py"), "w", encoding="utf-8") as f:
+            f.write(text)
+    os.rename(f"{directory}/vllm/config/kv_transfer.py", f"{place}/config/kv_transfer.py")
+    hook = os.path.join(TOP, "src", "launch")
+    return subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": f"{hook}:{os.path.dirname(place)}", "KVPATH_BACKEND": "LIBFABRIC"})
+
+
 def main():
     container = subprocess.run([os.path.join(ROOTS, "container"), "1.5.0"], check=True, capture_output=True, text=True).stdout.strip()
     failed = 0
@@ -46,7 +72,11 @@ def main():
             wheel = next(n for n in os.listdir(work) if n.endswith(".whl"))
             unpack(os.path.join(work, wheel), work)
             details = named(container, package, work)
+            run = hooked(work, work) if package == "vllm" else None
         good = bool(details) != (spec in SILENT)
+        if run and (run.returncode or run.stdout != "['LIBFABRIC'] ['UCX']\n['X']\n"):
+            good = False
+            details.append(f"under the hook: {run.stdout}{run.stderr}")
         failed += not good
         print(f"{'ok' if good else 'not ok'} - {'-'.join(wheel.split('-')[:2])}: {'; '.join(details) or 'nothing said'}", flush=True)
     sys.exit(1 if failed else 0)
