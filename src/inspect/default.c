@@ -22,9 +22,34 @@ static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
 	n->pyc_names_backend = kv_span_find(s, 0, f->backend, strlen(f->backend)) < s.n;
 }
 
+kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bool hooked)
+{
+	const char *env = kv_env_get(f->env, "NIXL_BACKEND");
+	kv_strv ret = { 0 };
+
+	env = env && *env ? env : NULL;
+	if (def->kind != KV_PYDEFAULT_KVPATH && hooked && kv_has_hook(f)) {
+		const char *other = kv_env_get(f->env, "KVPATH_BACKEND");
+
+		env = env ? env : other ? other : "LIBFABRIC";
+	} else if (def->kind != KV_PYDEFAULT_KVPATH) {
+		return def->backends;
+	}
+	if (!env)
+		return def->backends;
+	for (;;) {
+		size_t len = strcspn(env, ",");
+
+		kv_vec_push(f->arena, &ret, kv_strndup(f->arena, env, len));
+		if (!env[len])
+			return ret;
+		env += len + 1;
+	}
+}
+
 void kv_read_default(struct kv_facts *f, struct kv_nixl *n)
 {
-	const char *path = kv_join(f->arena, n->path, "_api.py"), *env;
+	const char *path = kv_join(f->arena, n->path, "_api.py");
 	int e;
 
 	e = kv_root_slurp(f->root, path, MAX_TEXT, &n->api_source);
@@ -45,25 +70,5 @@ void kv_read_default(struct kv_facts *f, struct kv_nixl *n)
 		return;
 	find_unchecked_pyc(f, n);
 	kv_pydefault_find(f->arena, n->api_source, &n->def);
-	n->default_backends = n->def.backends;
-	env = kv_env_get(f->env, "NIXL_BACKEND");
-	env = env && *env ? env : NULL;
-	if (n->def.kind != KV_PYDEFAULT_KVPATH && n->python && kv_has_hook(f)) {
-		const char *other = kv_env_get(f->env, "KVPATH_BACKEND");
-
-		env = env ? env : other ? other : "LIBFABRIC";
-	} else if (n->def.kind != KV_PYDEFAULT_KVPATH) {
-		return;
-	}
-	if (!env)
-		return;
-	n->default_backends = (kv_strv){ 0 };
-	for (;;) {
-		size_t len = strcspn(env, ",");
-
-		kv_vec_push(f->arena, &n->default_backends, kv_strndup(f->arena, env, len));
-		if (!env[len])
-			break;
-		env += len + 1;
-	}
+	n->default_backends = kv_taken_backends(f, &n->def, n->python != NULL);
 }

@@ -158,6 +158,14 @@ struct kv_editable {
 
 /* ---- frameworks that choose the backend themselves ---- */
 
+/* A place in a framework's code that names what is taken unasked. */
+struct kv_named_default {
+	const char *path; /* resolved; NULL where it can not be rewritten */
+	struct kv_span source;
+	struct kv_pydefault def;
+	kv_strv taken; /* what it comes to under the environment */
+};
+
 struct kv_framework {
 	const char *name;  /* "SGLang" */
 	const char *path;  /* package directory */
@@ -165,6 +173,7 @@ struct kv_framework {
 	const char *value; /* as set; NULL */
 	const char *set;   /* what to set, for people; NULL: it takes UCX alone */
 	bool may_idle;     /* often there without sending anything by NIXL */
+	KV_VEC(struct kv_named_default) defaults; /* of vLLM: knob is NULL, set is not */
 };
 
 /* The python that the job's command starts (command.c). */

@@ -7,6 +7,10 @@
 
 #define MAX_SOURCE ((size_t)8 << 20)
 
+/* vLLM's NIXL connector, and how it asks its configuration. */
+#define CONNECTOR "distributed/kv_transfer/kv_connector/v1/"
+#define CALL      "get_from_extra_config"
+
 static const struct known {
 	const char *name, *package;
 	const char *sources[4]; /* of which one has the text */
@@ -45,10 +49,9 @@ static const struct known {
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
 	{ "vLLM",
 	  "vllm",
-	  { "distributed/kv_transfer/kv_connector/v1/nixl_connector.py",
-	    "distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py",
-	    "distributed/kv_transfer/kv_connector/v1/nixl/worker.py" },
-	  "get_from_extra_config( \"backends\", [\"UCX\"]",
+	  { CONNECTOR "nixl_connector.py", CONNECTOR "nixl/base_worker.py",
+	    CONNECTOR "nixl/worker.py", CONNECTOR "nixl/connector.py" },
+	  CALL "( \"backends\",",
 	  NULL,
 	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
 	  false },
@@ -89,16 +92,61 @@ static bool has_text(struct kv_span s, const char *text)
 	return false;
 }
 
+static bool reads(struct kv_facts *f, const char *path, const char *text, struct kv_span *ret)
+{
+	return kv_root_slurp(f->root, path, MAX_SOURCE, ret) == 0 && has_text(*ret, text);
+}
+
 static bool reads_knob(struct kv_facts *f, const char *dir, const struct known *k)
 {
 	struct kv_span s;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++)
-		if (kv_root_slurp(f->root, kv_join(f->arena, dir, k->sources[i]), MAX_SOURCE, &s) ==
-			    0 &&
-		    has_text(s, k->text))
+		if (reads(f, kv_join(f->arena, dir, k->sources[i]), k->text, &s))
 			return true;
 	return false;
+}
+
+/* Whether python would run compiled code of that source without looking at it. */
+static bool has_unchecked_pyc(struct kv_facts *f, const char *path)
+{
+	const char *cache = kv_join(f->arena, kv_dirname(f->arena, path), "__pycache__");
+	const char *stem = kv_basename(path);
+	const struct kv_dirent *d;
+	kv_dirents list = { 0 };
+	struct kv_span pyc;
+
+	stem = kv_strf(f->arena, "%.*s.cpython-", (int)(strlen(stem) - strlen(".py")), stem);
+	if (kv_root_list(f->root, cache, &list) < 0)
+		return false;
+	kv_vec_each (d, &list)
+		if (kv_starts(d->name, stem) &&
+		    kv_root_slurp(f->root, kv_join(f->arena, cache, d->name), MAX_SOURCE, &pyc) ==
+			    0 &&
+		    kv_pyc_is_unchecked(pyc))
+			return true;
+	return false;
+}
+
+/* Where it names what it takes unasked: UCX, or what kvpath has written there. */
+static void read_defaults(struct kv_facts *f, const char *dir, const struct known *k,
+			  struct kv_framework *ret)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++) {
+		const char *path = kv_join(f->arena, dir, k->sources[i]), *real;
+		struct kv_named_default d = { 0 };
+
+		if (!reads(f, path, k->text, &d.source))
+			continue;
+		kv_pydefault_find_call(f->arena, d.source, CALL, "backends", &d.def);
+		if (d.def.kind == KV_PYDEFAULT_LITERAL && !kv_strv_has(&d.def.backends, "UCX"))
+			continue;
+		d.taken = kv_taken_backends(f, &d.def, /* hooked= */ true);
+		if (d.def.kind != KV_PYDEFAULT_UNKNOWN && !has_unchecked_pyc(f, path) &&
+		    kv_root_real(f->root, path, 0, &real) == 0)
+			d.path = real;
+		kv_vec_push(f->arena, &ret->defaults, d);
+	}
 }
 
 static const char *setting_of(struct kv_facts *f, const struct known *k)
@@ -114,23 +162,28 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 		       at + strlen("%s"));
 }
 
+static void find_framework(struct kv_facts *f, const char *site, const struct known *k)
+{
+	struct kv_framework w = {
+		.name = k->name,
+		.path = kv_join(f->arena, site, k->package),
+		.knob = k->knob,
+		.value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
+		.set = setting_of(f, k),
+		.may_idle = k->may_idle,
+	};
+
+	if (!k->knob && k->set)
+		read_defaults(f, w.path, k, &w);
+	else if (!reads_knob(f, w.path, k))
+		return;
+	if (k->knob || !k->set || w.defaults.n)
+		kv_vec_push(f->arena, &f->frameworks, w);
+}
+
 void kv_find_frameworks(struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->scan->sites.n; i++)
-		for (size_t j = 0; j < KV_ARRAY_SIZE(known); j++) {
-			const struct known *k = &known[j];
-			const char *dir = kv_join(f->arena, f->scan->sites.v[i], k->package);
-
-			if (!reads_knob(f, dir, k))
-				continue;
-			kv_vec_push(f->arena, &f->frameworks,
-				    ((struct kv_framework){
-					    .name = k->name,
-					    .path = dir,
-					    .knob = k->knob,
-					    .value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
-					    .set = setting_of(f, k),
-					    .may_idle = k->may_idle,
-				    }));
-		}
+		for (size_t j = 0; j < KV_ARRAY_SIZE(known); j++)
+			find_framework(f, f->scan->sites.v[i], &known[j]);
 }

@@ -98,6 +98,9 @@ void kv_load_plugins(struct kv_facts *f, struct kv_nixl *n);
 void kv_choose_active(struct kv_facts *f);
 /* Fills n->def and what belongs to it. */
 void kv_read_default(struct kv_facts *f, struct kv_nixl *n);
+/* What a default comes to under the environment. hooked: python's import hook, if any, replaces it.
+ */
+kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bool hooked);
 
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);

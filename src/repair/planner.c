@@ -83,14 +83,15 @@ static struct kv_trial choose(const struct kv_facts *f, const struct kv_nixl *n,
 	return best;
 }
 
-static void patch_source(struct kv_trial *t, const struct kv_nixl *n, const char *path)
+static void patch_source(struct kv_trial *t, struct kv_span source, const struct kv_pydefault *def,
+			 const char *path)
 {
 	const struct kv_facts *f = t->f;
 	char was[KV_SHA256_HEX];
 	struct kv_span text;
 
-	kv_sha256_mem(n->api_source.p, n->api_source.n, was);
-	text = kv_pydefault_patch(f->arena, n->api_source, &n->def, f->backend);
+	kv_sha256_mem(source.p, source.n, was);
+	text = kv_pydefault_patch(f->arena, source, def, f->backend);
 	kv_trial_add(t, (struct kv_op){
 				.kind = KV_OP_FILE,
 				.path = path,
@@ -100,20 +101,25 @@ static void patch_source(struct kv_trial *t, const struct kv_nixl *n, const char
 				.was = kv_strdup(f->arena, was),
 				.why = kv_strf(f->arena,
 					       "line %u: the default becomes NIXL_BACKEND, else %s",
-					       n->def.line, f->backend) });
+					       def->line, f->backend) });
+}
+
+static bool is_right(const struct kv_facts *f, const struct kv_pydefault *def)
+{
+	return kv_strv_has(&def->backends, f->backend) && def->backends.n == 1;
 }
 
 static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 {
 	const struct kv_facts *f = t->f;
-	bool right = kv_strv_has(&n->def.backends, f->backend) && n->def.backends.n == 1;
+	bool right = is_right(f, &n->def);
 	const char *real;
 
 	if (!n->api_py || n->def.kind == KV_PYDEFAULT_UNKNOWN || (right && !n->other_pyc) ||
 	    kv_root_real(f->root, n->api_py, 0, &real) < 0)
 		return;
 	if (!right)
-		patch_source(t, n, real);
+		patch_source(t, n->api_source, &n->def, real);
 	if (n->unchecked_pyc && kv_root_real(f->root, n->unchecked_pyc, 0, &real) == 0)
 		kv_trial_add(
 			t, (struct kv_op){ .kind = KV_OP_REMOVE,
@@ -121,6 +127,17 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 					   .source_fd = -1,
 					   .why = "compiled code that python runs without looking "
 						  "at the source" });
+}
+
+/* vLLM asks for UCX by itself where it is told nothing: it would end where NIXL's default is
+ * another. One in a mount is somebody else's. */
+static void patch_framework(struct kv_trial *t, const struct kv_framework *w)
+{
+	const struct kv_named_default *d;
+
+	kv_vec_each (d, &w->defaults)
+		if (d->path && !is_right(t->f, &d->def) && !kv_root_is_mounted(t->f->root, d->path))
+			patch_source(t, d->source, &d->def, d->path);
 }
 
 /*
@@ -133,6 +150,8 @@ static void patch_defaults(struct kv_trial *t)
 	for (size_t i = 0; i < t->f->nixls.n; i++)
 		if (t->f->nixls.v[i].wanted)
 			patch_default(t, &t->f->nixls.v[i]);
+	for (size_t i = 0; i < t->f->frameworks.n; i++)
+		patch_framework(t, &t->f->frameworks.v[i]);
 }
 
 static const char *join_reasons(const struct kv_facts *f, const struct kv_nixl *n,

@@ -341,6 +341,68 @@ void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pyde
 		read_value(s, ret);
 }
 
+/* ---- a call ---- */
+
+/* tok is the name of the call; in the end the token behind what was read of it. True where it is
+ * CALL("KEY", ...), with the rest of its arguments as the value. */
+static bool read_call(struct scan *s, struct kv_pytok *tok, const char *key)
+{
+	unsigned depth;
+	const char *first;
+
+	kv_pytokens_next(&s->tokens, tok);
+	if (!is(s, tok, "("))
+		return false;
+	depth = tok->depth;
+	kv_pytokens_next(&s->tokens, tok);
+	first = string_body(s, tok);
+	if (!first || !kv_streq(first, key))
+		return false;
+	kv_pytokens_next(&s->tokens, tok);
+	if (!is(s, tok, ","))
+		return false;
+	s->n_value = 0;
+	for (kv_pytokens_next(&s->tokens, tok); !is_over(tok); kv_pytokens_next(&s->tokens, tok)) {
+		if (tok->depth == depth || (tok->depth == depth + 1 && is(s, tok, ",")))
+			return true;
+		if (s->n_value < MAX_VALUE)
+			s->value[s->n_value++] = *tok;
+		else
+			s->error = "the argument is too long an expression";
+	}
+	return true;
+}
+
+void kv_pydefault_find_call(struct kv_arena *a, struct kv_span source, const char *call,
+			    const char *key, struct kv_pydefault *ret)
+{
+	struct scan *s = kv_new(a, struct scan);
+	struct kv_pytok tok;
+	unsigned calls = 0;
+
+	*ret = (struct kv_pydefault){ .kind = KV_PYDEFAULT_UNKNOWN };
+	if (source.n > MAX_SOURCE) {
+		ret->why = "the source is too large";
+		return;
+	}
+	s->a = a;
+	kv_pytokens_init(&s->tokens, source);
+	kv_pytokens_next(&s->tokens, &tok);
+	while (!is_over(&tok))
+		if (is(s, &tok, call))
+			calls += read_call(s, &tok, key);
+		else
+			kv_pytokens_next(&s->tokens, &tok);
+	if (s->tokens.error)
+		ret->why = kv_strf(a, "line %u: %s", s->tokens.line, s->tokens.error);
+	else if (s->error || calls != 1 || !s->n_value)
+		ret->why = s->error ? s->error
+			   : calls  ? kv_strf(a, "%u calls of %s name it", calls, call)
+				    : kv_strf(a, "no call of %s names it", call);
+	else
+		read_value(s, ret);
+}
+
 struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 				  const struct kv_pydefault *found, const char *backend)
 {

@@ -1,7 +1,7 @@
 /*
- * The default of `backends` in a NIXL wheel's _api.py: finding it in the source as it is written,
- * and writing the line that honours NIXL_BACKEND. Works on text alone; nothing of the target is
- * executed.
+ * The default of `backends` in a NIXL wheel's _api.py, or in vLLM's NIXL connector: finding it in
+ * the source as it is written, and writing the line that honours NIXL_BACKEND. Works on text alone;
+ * nothing of the target is executed.
  *
  * Looked for: in `class nixl_agent_config`, in the parameters of `__init__`, the parameter
  * `backends`, with any annotation or none, any quoting, spacing and line breaks, and its default: a
@@ -29,6 +29,13 @@ struct kv_pydefault {
 
 /* Reads the default. Never fails: what is not understood is UNKNOWN. Memory from a. */
 void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret);
+
+/*
+ * Reads what a call takes unasked: the second argument of the only CALL("KEY", ...) in the source,
+ * as vLLM's get_from_extra_config("backends", ["UCX"]). As kv_pydefault_find otherwise.
+ */
+void kv_pydefault_find_call(struct kv_arena *a, struct kv_span source, const char *call,
+			    const char *key, struct kv_pydefault *ret);
 
 /*
  * The source with the default replaced by an expression that yields the list named by the

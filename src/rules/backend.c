@@ -108,33 +108,70 @@ static void check_kvbm(const struct kv_facts *f, struct kv_findings *out)
 }
 
 /* What it was told, or whether it sends anything, is not in the target. */
-static void report_unseen(struct kv_findings *out, const struct kv_framework *w)
+static void report_idle(struct kv_findings *out, const struct kv_framework *w)
 {
 	struct kv_finding *fi;
 
-	if (w->knob) {
-		fi = kv_find(out, KV_INFO,
-			     "%s, where it sends by NIXL, takes the backend from its configuration "
-			     "or %s, and UCX where neither names one: kvpath does not see it",
-			     w->name, w->knob);
-		kv_mend(out, fi, false, "set %s in the job (kvpath run does)", w->set);
-		return;
-	}
-	if (!w->set) {
-		fi = kv_find(
-			out, KV_INFO,
-			"%s takes UCX alone: where it is used, it ends with KeyError: 'UCX' if "
-			"NIXL's default is another",
-			w->name);
-		kv_mend(out, fi, false, "set NIXL_BACKEND=UCX for the processes that use it");
-		return;
-	}
 	fi = kv_find(out, KV_INFO,
-		     "%s takes the backend from its command line alone, and UCX where that names "
-		     "none: kvpath does not see it. Without that argument it ends with KeyError: "
-		     "'UCX' where NIXL's default is another",
-		     w->name);
-	kv_mend(out, fi, false, "start it with %s, or by kvpath run", w->set);
+		     "%s, where it sends by NIXL, takes the backend from its configuration or %s, "
+		     "and UCX where neither names one: kvpath does not see it",
+		     w->name, w->knob);
+	kv_mend(out, fi, false, "set %s in the job (kvpath run does)", w->set);
+}
+
+static void report_always(struct kv_findings *out, const struct kv_framework *w)
+{
+	struct kv_finding *fi = kv_find(
+		out, KV_INFO,
+		"%s takes UCX alone: where it is used, it ends with KeyError: 'UCX' if NIXL's "
+		"default is another",
+		w->name);
+
+	kv_mend(out, fi, false, "set NIXL_BACKEND=UCX for the processes that use it");
+}
+
+static bool takes(const kv_strv *taken, const char *backend)
+{
+	return taken->n == 1 && kv_strv_has(taken, backend);
+}
+
+/* Its command line decides, and else its own code. */
+static void report_argument(const struct kv_facts *f, struct kv_findings *out,
+			    const struct kv_framework *w)
+{
+	const struct kv_named_default *d, *wrong = NULL;
+	bool automatic = true, by_variable = false;
+	struct kv_finding *fi;
+
+	kv_vec_each (d, &w->defaults) {
+		if (takes(&d->taken, f->backend))
+			continue;
+		wrong = wrong ? wrong : d;
+		by_variable |= takes(&d->def.backends, f->backend);
+		automatic &= d->path != NULL;
+	}
+	if (!wrong)
+		return;
+	fi = kv_find(out, KV_INFO,
+		     "%s takes the backend from its command line, which kvpath does not see, and "
+		     "%s where that names none: without that argument it ends with KeyError where "
+		     "NIXL's default is another",
+		     w->name,
+		     wrong->taken.n ? join_names(f, &wrong->taken)
+				    : "what it does not tell either");
+	if (wrong->path)
+		kv_show(out, fi, wrong->path, "line %u: %s", wrong->def.line,
+			join_names(f, &wrong->taken));
+	if (by_variable) {
+		kv_mend(out, fi, false, "unset NIXL_BACKEND or set it to %s", f->backend);
+		return;
+	}
+	kv_mend(out, fi, automatic, "%sstart it with %s, or by kvpath run",
+		automatic
+			? "kvpath fix makes what it takes then NIXL_BACKEND from the environment, "
+			  "else the backend that is wanted; or "
+			: "",
+		w->set);
 }
 
 void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
@@ -146,10 +183,14 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 		const char *value = w->value ? w->value : "UCX"; /* of all of them */
 		struct kv_finding *fi;
 
+		if (!w->knob && w->set) {
+			report_argument(f, out, w);
+			continue;
+		}
 		if (kv_streq(value, f->backend))
 			continue;
 		if (!w->knob || (w->may_idle && !w->value)) {
-			report_unseen(out, w);
+			(w->knob ? report_idle : report_always)(out, w);
 			continue;
 		}
 		fi = kv_find(out, KV_ERROR,

@@ -96,6 +96,55 @@ END
 	says "['X'] [] 4" "registered with ['LIBFABRIC']" "registered with ['UCX']"
 }
 
+@test "fix gives vLLM its backend where the argument names none, and undo takes it back" {
+	container
+	cat >"$BATS_TEST_TMPDIR/job" <<'END'
+cd /usr/local/lib/python3.11/dist-packages
+at=vllm/distributed/kv_transfer/kv_connector/v1/nixl
+mkdir -p $at
+cat >$at/base_worker.py <<'MODULE'
+def backends(config):
+    return config.get_from_extra_config(
+        "backends", ["UCX"]
+    )
+MODULE
+cat >$at/connector.py <<'MODULE'
+def sleeps(config):
+    # get_from_extra_config("backends", ["UCX"])
+    return config.get_from_extra_config("backends", ["UCX"]) == ["UCX"]
+MODULE
+cat >/ask.py <<'MODULE'
+import importlib
+import sys
+
+class Config(dict):
+    get_from_extra_config = dict.get
+
+sys.path.insert(0, "/usr/local/lib/python3.11/dist-packages/vllm/distributed/kv_transfer/kv_connector/v1/nixl")
+worker, connector = importlib.import_module("base_worker"), importlib.import_module("connector")
+print(sys.argv[1], worker.backends(Config()), worker.backends(Config(backends=["X"])), connector.sleeps(Config()))
+MODULE
+cp -r vllm /was
+python3 /ask.py before
+/kvpath/bin/kvpath fix --mem dram --fabric /efa / >/said
+python3 /ask.py after
+NIXL_BACKEND=UCX python3 /ask.py told
+! grep vLLM /said
+/kvpath/bin/kvpath check --mem dram --json / >/json || true
+/kvpath/bin/kvpath fix --mem dram --fabric /efa / | grep '^nothing to do'
+/kvpath/bin/kvpath undo --quiet /
+find vllm -name __pycache__ -exec rm -r {} +
+diff -r vllm /was
+cat /json
+END
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
+		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
+		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	ended 0
+	says "before ['UCX'] ['X'] True" "after ['LIBFABRIC'] ['X'] False" "told ['UCX'] ['X'] True"
+	[[ $out != *vLLM* ]] || fail "it is still spoken of"
+}
+
 # Its _api is not found along the path: another finder comes first.
 @test "run gives an editable install its default too" {
 	container

@@ -1,30 +1,43 @@
 /*
- * An _api.py of any bytes: what is found lies in it, and what is written in its place is found
- * again, with the same bytes around it.
+ * A source of any bytes, as an _api.py and as vLLM's connector: what is found lies in it, and what
+ * is written in its place is found again, with the same bytes around it.
  */
 #include "repair/pydefault.h"
 #include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+typedef void finder(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret);
+
+static void find_call(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
+{
+	kv_pydefault_find_call(a, source, "get_from_extra_config", "backends", ret);
+}
+
+static void try(finder *find, struct kv_span source)
 {
 	struct kv_arena *a = kv_arena_new();
-	struct kv_span source = { data, size }, text;
 	struct kv_pydefault found, again;
+	struct kv_span text;
 
-	kv_pydefault_find(a, source, &found);
+	find(a, source, &found);
 	if (found.kind == KV_PYDEFAULT_UNKNOWN) {
 		KV_PROMISE(found.why && !strchr(found.why, '\n'));
 	} else {
-		KV_PROMISE(found.start < found.end && found.end <= size && found.line > 0);
+		KV_PROMISE(found.start < found.end && found.end <= source.n && found.line > 0);
 		text = kv_pydefault_patch(a, source, &found, "LIBFABRIC");
-		KV_PROMISE(text.n >= size - (found.end - found.start));
-		KV_PROMISE(memcmp(text.p, data, found.start) == 0);
-		KV_PROMISE(memcmp(text.p + text.n - (size - found.end), data + found.end,
-				  size - found.end) == 0);
-		kv_pydefault_find(a, text, &again);
+		KV_PROMISE(text.n >= source.n - (found.end - found.start));
+		KV_PROMISE(memcmp(text.p, source.p, found.start) == 0);
+		KV_PROMISE(memcmp(text.p + text.n - (source.n - found.end), source.p + found.end,
+				  source.n - found.end) == 0);
+		find(a, text, &again);
 		KV_PROMISE(again.kind == KV_PYDEFAULT_KVPATH && again.start == found.start);
 		KV_PROMISE(again.backends.n == 1 && kv_streq(again.backends.v[0], "LIBFABRIC"));
 	}
 	kv_arena_free(a);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	try(kv_pydefault_find, (struct kv_span){ data, size });
+	try(find_call, (struct kv_span){ data, size });
 	return 0;
 }

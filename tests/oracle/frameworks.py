@@ -2,9 +2,11 @@
 """frameworks.py [NAME[==VERSION]...]: whether check knows the serving frameworks that name NIXL's backend, in their real wheels.
 
 By default the newest vLLM, SGLang and LMCache, and older ones that name it in another place or not at all. A release whose
-source has moved is one that kvpath no longer sees: `not ok`. Of vLLM also the module that has its default is run under the
-import hook of kvpath run; what it imports from the rest, which needs torch, is a stand-in. Downloads about 1 GB. KVPATH names the program to test.
+source has moved is one that kvpath no longer sees: `not ok`. Of vLLM also its files are repaired, and the module that has
+its default is run under the import hook of kvpath run; what it imports from the rest, which needs torch, is a stand-in.
+Downloads about 1 GB. KVPATH names the program to test.
 """
+import ast
 import json
 import os
 import subprocess
@@ -61,6 +63,26 @@ def hooked(directory, work):
                           env={**os.environ, "PYTHONPATH": f"{hook}:{os.path.dirname(place)}", "KVPATH_BACKEND": "LIBFABRIC"})
 
 
+def repaired(container, directory, work):
+    """What vLLM's files take unasked once kvpath fix was there: in a copy of the container, by python's own parser."""
+    copy = os.path.join(work, "container")
+    subprocess.run(["cp", "-a", container, copy], check=True)
+    subprocess.run(["cp", "-r", f"{directory}/vllm", f"{copy}{SITE}/"], check=True)
+    fabric = subprocess.run([os.path.join(ROOTS, "fabric"), "F1"], check=True, capture_output=True, text=True).stdout.strip()
+    out = subprocess.run([KVPATH, "fix", "--fabric", f"{fabric}/opt/amazon/efa", copy], capture_output=True, text=True)
+    found = []
+    for at, _, files in os.walk(f"{copy}{SITE}/vllm/distributed/kv_transfer"):
+        for name in files:
+            with open(os.path.join(at, name), encoding="utf-8") as f:
+                tree = ast.parse(f.read())
+            found += [ast.unparse(n.args[1]) for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) == 2
+                      and getattr(n.func, "attr", "") == "get_from_extra_config" and ast.unparse(n.args[0]) == "'backends'"]
+    os.environ.pop("NIXL_BACKEND", None)
+    # pylint: disable-next=eval-used # what kvpath wrote
+    wrong = [text for text in found if eval(text) != ["LIBFABRIC"]]
+    return None if not out.returncode and found and not wrong else f"after fix (status {out.returncode}): {wrong or found} {out.stderr}"
+
+
 def main():
     container = subprocess.run([os.path.join(ROOTS, "container"), "1.5.0"], check=True, capture_output=True, text=True).stdout.strip()
     failed = 0
@@ -72,8 +94,12 @@ def main():
             wheel = next(n for n in os.listdir(work) if n.endswith(".whl"))
             unpack(os.path.join(work, wheel), work)
             details = named(container, package, work)
+            after = repaired(container, work, work) if package == "vllm" else None
             run = hooked(work, work) if package == "vllm" else None
         good = bool(details) != (spec in SILENT)
+        if after:
+            good = False
+            details.append(after)
         if run and (run.returncode or run.stdout != "['LIBFABRIC'] ['UCX']\n['X']\n"):
             good = False
             details.append(f"under the hook: {run.stdout}{run.stderr}")

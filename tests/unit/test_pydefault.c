@@ -328,10 +328,64 @@ static void test_mutations(void **state)
 		}
 		copy[i < n ? i : 0] = (uint8_t)source[i < n ? i : 0];
 		kv_pydefault_find(a, (struct kv_span){ copy + n - i, i }, &found);
+		kv_pydefault_find_call(a, (struct kv_span){ copy, i }, "__init__", "b", &found);
 		kv_pydefault_find(a, (struct kv_span){ copy, i }, &found);
 		assert_true(found.kind != KV_PYDEFAULT_UNKNOWN || found.why);
 		kv_arena_free(a);
 	}
+}
+
+/* source with the call's argument replaced; "-": it is not understood. */
+static void expect_call(const char *source, const char *names, const char *patched)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_pydefault found;
+	_buf_ struct kv_buf got = { 0 };
+	struct kv_span text;
+
+	kv_pydefault_find_call(a, span(source), "get", "backends", &found);
+	for (size_t i = 0; i < found.backends.n; i++)
+		kv_buf_fmt(&got, "%s%s", i ? "," : "", found.backends.v[i]);
+	if (found.kind == KV_PYDEFAULT_UNKNOWN) {
+		assert_string_equal("-", names);
+		assert_non_null(found.why);
+		kv_arena_free(a);
+		return;
+	}
+	assert_string_equal(got.text ? got.text : "", names);
+	text = kv_pydefault_patch(a, span(source), &found, "LIBFABRIC");
+	assert_int_equal(text.n, strlen(patched));
+	assert_memory_equal(text.p, patched, text.n);
+	/* What was written is known again. */
+	kv_pydefault_find_call(a, text, "get", "backends", &found);
+	assert_int_equal(found.kind, KV_PYDEFAULT_KVPATH);
+	kv_arena_free(a);
+}
+
+static void test_calls(void **state)
+{
+	(void)state;
+	expect_call("x = c.get(\n    \"backends\", [\"UCX\"]\n)\ny = 1\n", "UCX",
+		    "x = c.get(\n    \"backends\", " OWN("LIBFABRIC") "\n)\ny = 1\n");
+	expect_call("x = \\\n  c.get(\n 'backends',  # the\n  ('UCX', 'GDS',),\n)\n", "UCX,GDS",
+		    "x = \\\n  c.get(\n 'backends',  # the\n  " OWN("LIBFABRIC") ",\n)\n");
+	expect_call("f(a, (c.get(\"backends\", [\"UCX\"]) == [\"UCX\"]), b)\n", "UCX",
+		    "f(a, (c.get(\"backends\", " OWN("LIBFABRIC") ") == [\"UCX\"]), b)\n");
+	expect_call("c.get(\"backends\", [])\n", "", "c.get(\"backends\", " OWN("LIBFABRIC") ")\n");
+	expect_call(
+		"c.get(\"other\", 3)\nc.get(get(\"backends\", [\"A\"]), [\"B\"])\n", "A",
+		"c.get(\"other\", 3)\nc.get(get(\"backends\", " OWN("LIBFABRIC") "), [\"B\"])\n");
+	/* Two of them, none, another's, what is no list of names, what breaks off. */
+	expect_call("c.get(\"backends\", [\"UCX\"])\nc.get(\"backends\", [\"UCX\"])\n", "-", NULL);
+	expect_call("# c.get(\"backends\", [\"UCX\"])\ns = 'get(\"backends\", [1])'\n", "-", NULL);
+	expect_call("c.get(\"backends\")\nc.forget(\"backends\", [\"UCX\"])\n", "-", NULL);
+	expect_call("def get(self, key, default):\n    return 1\n", "-", NULL);
+	expect_call("c.get(b\"backends\", [\"UCX\"])\n", "-", NULL);
+	expect_call("c.get(\"backends\", default)\n", "-", NULL);
+	expect_call("c.get(\"backends\", [\"UCX\"] + more)\n", "-", NULL);
+	expect_call("c.get(\"backends\", )\n", "-", NULL);
+	expect_call("c.get(\"backends\", [\"UCX\"]", "-", NULL);
+	expect_call("c.get(\"backends\", [\"UCX\"]\nx = 1\n", "-", NULL);
 }
 
 int main(void)
@@ -346,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_range_and_line),
 		cmocka_unit_test(test_patch),
 		cmocka_unit_test(test_own_expression),
+		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_mutations),
 	};
 
