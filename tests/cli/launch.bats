@@ -548,9 +548,12 @@ bench_of() {
 	timeout 100 "$cluster/bin/kvpath" launch --no-container --no-check --json -o "$logs" "$BATS_TEST_TMPDIR/r.yaml" \
 		>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
 	for ((i = 0; i < 300; i++)); do
-		[ "$(squeue --noheader --steps | grep -c kvpath)" -lt 9 ] || break
+		# A step is there before its task is.
+		[ "$(squeue --noheader --steps | grep -c kvpath)" -lt 9 ] ||
+			! grep -lzsx SLURMD_NODENAME=n5 /proc/[0-9]*/environ | xargs -r grep -qzsx "KVPATH_LOGS=$logs" || break
 		sleep 0.1
 	done
+	[ "$i" -lt 300 ] || fail "the workers do not start"
 	# Everything of n5: its slurmd, and what that has started there.
 	pid=$(cat "$cluster/pids/n5")
 	for i in $(pgrep -f "slurmstepd: \[.*\]" | while read -r p; do
