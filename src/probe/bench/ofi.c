@@ -18,7 +18,7 @@ struct hello {
 };
 
 struct hello_rail {
-	uint64_t base, key, name_len;
+	uint64_t base, key;
 	uint8_t name[OFI_MAX_NAME];
 };
 
@@ -46,7 +46,7 @@ static int ofi_hello(struct bench_side *s, void **ret, size_t *ret_n)
 	memcpy(blob, &h, sizeof(h));
 	for (unsigned i = 0; i < x->n_rails; i++) {
 		struct ofi_rail *r = &x->rail[i];
-		struct hello_rail hr = { .key = fi_mr_key(r->mr), .name_len = OFI_MAX_NAME };
+		struct hello_rail hr = { .key = fi_mr_key(r->mr) };
 		size_t len = OFI_MAX_NAME;
 		int e = fi_getname(&r->ep->fid, hr.name, &len);
 
@@ -54,7 +54,6 @@ static int ofi_hello(struct bench_side *s, void **ret, size_t *ret_n)
 			free(blob);
 			return ofi_fail(s, x, "fi_getname", e);
 		}
-		hr.name_len = len;
 		hr.base = r->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ? s->addr : 0;
 		memcpy(blob + sizeof(h) + i * sizeof(hr), &hr, sizeof(hr));
 	}
