@@ -143,7 +143,8 @@ static void read_defaults(struct kv_facts *f, const char *dir, const struct know
 			continue;
 		d.taken = kv_taken_backends(f, &d.def, /* hooked= */ true);
 		if (d.def.kind != KV_PYDEFAULT_UNKNOWN && !has_unchecked_pyc(f, path) &&
-		    kv_root_real(f->root, path, 0, &real) == 0)
+		    kv_root_real(f->root, path, 0, &real) == 0 &&
+		    !kv_root_is_mounted(f->root, real))
 			d.path = real;
 		kv_vec_push(f->arena, &ret->defaults, d);
 	}

@@ -130,13 +130,14 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 }
 
 /* vLLM asks for UCX by itself where it is told nothing: it would end where NIXL's default is
- * another. One in a mount is somebody else's. */
+ * another.
+ */
 static void patch_framework(struct kv_trial *t, const struct kv_framework *w)
 {
 	const struct kv_named_default *d;
 
 	kv_vec_each (d, &w->defaults)
-		if (d->path && !is_right(t->f, &d->def) && !kv_root_is_mounted(t->f->root, d->path))
+		if (d->path && !is_right(t->f, &d->def))
 			patch_source(t, d->source, &d->def, d->path);
 }
 

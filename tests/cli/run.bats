@@ -125,6 +125,11 @@ worker, connector = importlib.import_module("base_worker"), importlib.import_mod
 print(sys.argv[1], worker.backends(Config()), worker.backends(Config(backends=["X"])), connector.sleeps(Config()))
 MODULE
 cp -r vllm /was
+/kvpath/bin/kvpath check --mem dram / | grep -A 9 '^KV201 info' | grep 'repair: kvpath fix'
+/kvpath/bin/kvpath check --mem dram --mount /was:$PWD/vllm / | grep -A 9 '^KV201 info' | grep 'by hand: start it with'
+python3 -m compileall -q --invalidation-mode unchecked-hash $at
+/kvpath/bin/kvpath check --mem dram / | grep -A 9 '^KV201 info' | grep 'by hand: start it with'
+find vllm -name __pycache__ -exec rm -r {} +
 python3 /ask.py before
 /kvpath/bin/kvpath fix --mem dram --fabric /efa / >/said
 python3 /ask.py after
