@@ -163,11 +163,11 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 		       at + strlen("%s"));
 }
 
-static void find_framework(struct kv_facts *f, const char *site, const struct known *k)
+static void find_framework(struct kv_facts *f, const char *dir, const struct known *k)
 {
 	struct kv_framework w = {
 		.name = k->name,
-		.path = kv_join(f->arena, site, k->package),
+		.path = dir,
 		.knob = k->knob,
 		.value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
 		.set = setting_of(f, k),
@@ -184,7 +184,19 @@ static void find_framework(struct kv_facts *f, const char *site, const struct kn
 
 void kv_find_frameworks(struct kv_facts *f)
 {
-	for (size_t i = 0; i < f->scan->sites.n; i++)
-		for (size_t j = 0; j < KV_ARRAY_SIZE(known); j++)
-			find_framework(f, f->scan->sites.v[i], &known[j]);
+	for (size_t i = 0; i < f->scan->sites.n; i++) {
+		const char *site = f->scan->sites.v[i];
+		struct kv_led led;
+
+		kv_site_leads(f, site, &led);
+		for (size_t j = 0; j < KV_ARRAY_SIZE(known); j++) {
+			const char *dir = kv_join(f->arena, site, known[j].package);
+
+			/* SGLang's own images have it from its sources. */
+			if (!kv_root_is_dir(f->root, dir))
+				dir = kv_led_to(f, &led, known[j].package);
+			if (dir)
+				find_framework(f, dir, &known[j]);
+		}
+	}
 }

@@ -114,6 +114,16 @@ bool kv_pyc_is_of(struct kv_span pyc, struct kv_span source);
 /* Where among all that the .pth files of the site directory `of` add dir comes, from 1; 0 where
  * they do not add it. *sure becomes false where only some releases of python read that file. */
 unsigned kv_site_adds(struct kv_facts *f, const char *of, const char *dir, bool *sure);
+/* Where an install in a site directory may lead to packages that lie elsewhere. */
+struct kv_led {
+	kv_strv dirs;    /* added by .pth files */
+	kv_strv finders; /* texts of setuptools' finders of editable installs */
+};
+
+void kv_site_leads(struct kv_facts *f, const char *site, struct kv_led *ret);
+/* The directory of a package that it leads to; NULL. */
+const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *package);
+
 /* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
  * need not. */
 bool kv_site_code_names(struct kv_facts *f, const char *dir);

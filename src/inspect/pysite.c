@@ -65,6 +65,57 @@ unsigned kv_site_adds(struct kv_facts *f, const char *of, const char *dir, bool 
 	return 0;
 }
 
+/* setuptools: "__editable___sglang_0_5_9_finder.py", one for each editable install. */
+static bool is_finder(const char *name)
+{
+	return kv_starts(name, "__editable__") && kv_ends(name, "_finder.py");
+}
+
+void kv_site_leads(struct kv_facts *f, const char *site, struct kv_led *ret)
+{
+	struct pth_lines l = pth_lines(f, site);
+	const struct kv_dirent *d;
+	struct kv_span s;
+	const char *line;
+
+	*ret = (struct kv_led){ 0 };
+	kv_vec_each (d, &l.files)
+		if (is_finder(d->name) &&
+		    kv_root_slurp(f->root, kv_join(f->arena, site, d->name), MAX_TEXT, &s) == 0)
+			kv_vec_push(f->arena, &ret->finders,
+				    kv_strdup(f->arena, (const char *)s.p));
+	while ((line = next_pth_line(f, &l)))
+		if (*line == '/')
+			kv_vec_push(f->arena, &ret->dirs, kv_strdup(f->arena, line));
+}
+
+/* Of MAPPING: {'sglang': '/sgl-workspace/sglang/python/sglang'} */
+static const char *mapped(struct kv_facts *f, const char *finder, const char *package)
+{
+	const char *key = kv_strf(f->arena, "'%s': '", package);
+	const char *at = strstr(finder, key);
+	const char *dir;
+
+	if (!at)
+		return NULL;
+	at += strlen(key);
+	dir = kv_strndup(f->arena, at, strcspn(at, "'\\\n"));
+	return *dir == '/' && kv_root_is_dir(f->root, dir) ? dir : NULL;
+}
+
+const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *package)
+{
+	const char *dir = NULL;
+
+	for (size_t i = 0; !dir && i < led->finders.n; i++)
+		dir = mapped(f, led->finders.v[i], package);
+	for (size_t i = 0; !dir && i < led->dirs.n; i++) {
+		dir = kv_join(f->arena, led->dirs.v[i], package);
+		dir = kv_root_is_dir(f->root, dir) ? dir : NULL;
+	}
+	return dir;
+}
+
 /* Lines that begin so are run. */
 static bool code_of_pth_names(struct kv_facts *f, const char *of, const char *dir)
 {
