@@ -101,6 +101,7 @@ static void test_nodes_and_gpus(void **state)
 	struct kv_arena *a = kv_arena_new();
 	struct kv_job job;
 	struct kv_launch l = plan_of(a, &job, KV_PLACE_PYXIS);
+	kv_strv nodes = { 0 };
 
 	(void)state;
 	/* Three workers of two GPUs on two nodes, two of eight on two nodes each. */
@@ -110,7 +111,13 @@ static void test_nodes_and_gpus(void **state)
 	assert_int_equal(step(&l, "prefill_2")->first, 1);
 	assert_int_equal(step(&l, "decode_1")->first, 4);
 	assert_int_equal(step(&l, "decode_1")->nodes, 2);
-	assert_has(step(&l, "decode_1"), "--relative=4");
+	assert_has(step(&l, "decode_1"), KV_NODES_MARK "4+2");
+	for (int i = 0; i < 6; i++)
+		kv_vec_push(a, &nodes, kv_strf(a, "n%d", i));
+	assert_string_equal(kv_launch_arg(a, KV_NODES_MARK "4+2", "/l", &nodes),
+			    "--nodelist=n4,n5");
+	assert_string_equal(kv_launch_arg(a, KV_NODES_MARK "5+2", "/l", &nodes), "--nodelist=n5");
+	assert_string_equal(kv_launch_arg(a, "a" KV_LOGS_MARK "b\x02", "/l", &nodes), "a/lb\x02");
 	assert_has(step(&l, "decode_1"), "--ntasks=2");
 	assert_has(step(&l, "decode_1"), "--container-image=/i.sqsh");
 	assert_int_equal(l.checks.n, 2);
