@@ -160,8 +160,7 @@ struct kv_editable {
 
 /* A place in a framework's code that names what is taken unasked. */
 struct kv_named_default {
-	const char *
-		path; /* resolved; NULL where it can not be rewritten: a mount is somebody else's */
+	const char *path; /* resolved; NULL where it is not to be rewritten: in a mount, say */
 	struct kv_span source;
 	struct kv_pydefault def;
 	kv_strv taken; /* what it comes to under the environment */

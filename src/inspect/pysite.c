@@ -65,6 +65,12 @@ unsigned kv_site_adds(struct kv_facts *f, const char *of, const char *dir, bool 
 	return 0;
 }
 
+/* Lines that begin so are run. */
+static bool is_code(const char *line)
+{
+	return kv_starts(line, "import ") || kv_starts(line, "import\t");
+}
+
 /* setuptools: "__editable___sglang_0_5_9_finder.py", one for each editable install. */
 static bool is_finder(const char *name)
 {
@@ -85,8 +91,10 @@ void kv_site_leads(struct kv_facts *f, const char *site, struct kv_led *ret)
 			kv_vec_push(f->arena, &ret->finders,
 				    kv_strdup(f->arena, (const char *)s.p));
 	while ((line = next_pth_line(f, &l)))
-		if (*line == '/')
-			kv_vec_push(f->arena, &ret->dirs, kv_strdup(f->arena, line));
+		if (*line && *line != '#' && !is_code(line))
+			kv_vec_push(f->arena, &ret->dirs,
+				    kv_strdup(f->arena,
+					      *line == '/' ? line : kv_join(f->arena, site, line)));
 }
 
 /* Of MAPPING: {'sglang': '/sgl-workspace/sglang/python/sglang'} */
@@ -116,15 +124,13 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
 	return dir;
 }
 
-/* Lines that begin so are run. */
 static bool code_of_pth_names(struct kv_facts *f, const char *of, const char *dir)
 {
 	struct pth_lines l = pth_lines(f, of);
 	const char *line;
 
 	while ((line = next_pth_line(f, &l)))
-		if ((kv_starts(line, "import ") || kv_starts(line, "import\t")) &&
-		    strstr(line, dir))
+		if (is_code(line) && strstr(line, dir))
 			return true;
 	return false;
 }

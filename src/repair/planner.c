@@ -129,9 +129,7 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 						  "at the source" });
 }
 
-/* vLLM asks for UCX by itself where it is told nothing: it would end where NIXL's default is
- * another.
- */
+/* vLLM asks for UCX where it is told nothing: with NIXL's default alone repaired it would end. */
 static void patch_framework(struct kv_trial *t, const struct kv_framework *w)
 {
 	const struct kv_named_default *d;
