@@ -7,6 +7,13 @@ teardown() {
 	[ -z "${open:-}" ] || rm -rf "$open"
 }
 
+# Runs the test's job there, with this kvpath and F1's EFA tree as /efa.
+job_in_container() {
+	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
+		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
+		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+}
+
 @test "run passes the exit status through" {
 	kv_bare run -- true
 	ended 0
@@ -89,9 +96,7 @@ MODULE
 /kvpath/bin/kvpath run --mem dram --fabric /efa -- python3 /worker.py
 NIXL_BACKEND=UCX /kvpath/bin/kvpath run --mem dram --fabric /efa -- sh -c 'NIXL_BACKEND=UCX exec python3 /worker.py'
 END
-	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
-		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
-		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	job_in_container
 	ended 0
 	says "['X'] [] 4" "registered with ['LIBFABRIC']" "registered with ['UCX']"
 }
@@ -142,9 +147,7 @@ find vllm -name __pycache__ -exec rm -r {} +
 diff -r vllm /was
 cat /json
 END
-	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
-		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
-		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	job_in_container
 	ended 0
 	says "before ['UCX'] ['X'] True" "after ['LIBFABRIC'] ['X'] False" "told ['UCX'] ['X'] True"
 	[[ $out != *vLLM* ]] || fail "it is still spoken of"
@@ -176,9 +179,7 @@ HOOK
 from nixl_cu13._api import nixl_agent_config
 print(nixl_agent_config().backends)'
 END
-	into "$top/tests/roots/run" --bind "$(dirname "$(dirname "$KVPATH")"):/kvpath" \
-		--bind "$("$top/tests/roots/fabric" F1)/opt/amazon/efa:/efa" \
-		--file "$BATS_TEST_TMPDIR/job:/job" "$container" sh -e /job
+	job_in_container
 	ended 0
 	says LIBFABRIC
 }
