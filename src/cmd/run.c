@@ -109,10 +109,11 @@ static int repair(struct kv_opts *o)
 		putenv(kv_strdup(o->arena, env.set.pairs.v[i]));
 	for (size_t i = 0; o->print && f->nixls.n && i < env.set.pairs.n; i++)
 		fwrite(env.set.pairs.v[i], strlen(env.set.pairs.v[i]) + 1, 1, stdout);
-	if (o->verbose)
+	if (o->verbose) {
 		tell_python(o->arena, &f->python);
-	for (size_t i = 0; o->verbose && i < env.set.pairs.n; i++)
-		fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
+		for (size_t i = 0; i < env.set.pairs.n; i++)
+			fprintf(stderr, "kvpath: %s\n", kv_printable(o->arena, env.set.pairs.v[i]));
+	}
 	return KV_STATUS_OK;
 }
 

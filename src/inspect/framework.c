@@ -63,7 +63,7 @@ static const struct known {
 	  "backends=[\"UCX\"]",
 	  NULL,
 	  NULL,
-	  true },
+	  false },
 };
 
 /* Whether the text stands at p, its blanks as any white space. */
@@ -165,6 +165,7 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 
 static void find_framework(struct kv_facts *f, const char *dir, const struct known *k)
 {
+	bool by_argument = !k->knob && k->set;
 	struct kv_framework w = {
 		.name = k->name,
 		.path = dir,
@@ -174,11 +175,9 @@ static void find_framework(struct kv_facts *f, const char *dir, const struct kno
 		.may_idle = k->may_idle,
 	};
 
-	if (!k->knob && k->set)
-		read_defaults(f, w.path, k, &w);
-	else if (!reads_knob(f, w.path, k))
-		return;
-	if (k->knob || !k->set || w.defaults.n)
+	if (by_argument)
+		read_defaults(f, dir, k, &w);
+	if (by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k))
 		kv_vec_push(f->arena, &f->frameworks, w);
 }
 

@@ -220,14 +220,12 @@ void kv_launch_env(const struct kv_launch *l, const kv_strv *addresses, const ch
 	}
 }
 
-/* The names of so many nodes from a first one on, with commas. */
-static const char *names_of(struct kv_arena *a, unsigned first, unsigned count,
-			    const kv_strv *nodes)
+const char *kv_launch_names(struct kv_arena *a, const kv_strv *nodes, size_t first, size_t count)
 {
 	const char *s = "";
 
-	for (unsigned i = 0; i < count && first + i < nodes->n; i++)
-		s = kv_strf(a, "%s%s%s", s, i ? "," : "", nodes->v[first + i]);
+	for (size_t i = first; i < nodes->n && i - first < count; i++)
+		s = kv_strf(a, "%s%s%s", s, i > first ? "," : "", nodes->v[i]);
 	return s;
 }
 
@@ -244,7 +242,7 @@ const char *kv_launch_arg(struct kv_arena *a, const char *arg, const char *logs,
 	unsigned first, count;
 
 	if (kv_launch_places(arg, &first, &count))
-		return kv_cat(a, "--nodelist=", names_of(a, first, count, nodes));
+		return kv_cat(a, "--nodelist=", kv_launch_names(a, nodes, first, count));
 	if (!at)
 		return arg;
 	return kv_launch_arg(

@@ -64,6 +64,8 @@ int kv_launch_plan(struct kv_job *j, const struct kv_launch_how *how, struct kv_
 /* The variables that every step gets: values for the addresses of the allocation's nodes. */
 void kv_launch_env(const struct kv_launch *l, const kv_strv *addresses, const char *logs,
 		   struct kv_env *ret);
+/* The names of at most so many nodes from a first one on, as Slurm takes them. */
+const char *kv_launch_names(struct kv_arena *a, const kv_strv *nodes, size_t first, size_t count);
 /* Whether an argument names nodes of the allocation, and which. */
 bool kv_launch_places(const char *arg, unsigned *ret_first, unsigned *ret_count);
 /* An argument with the directory of the logs, and the names of nodes, in it. */

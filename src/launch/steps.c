@@ -223,17 +223,15 @@ void kv_steps_tell(struct kv_arena *a, struct kv_running *v, size_t n, bool hard
 
 const char *kv_down_node(struct kv_arena *a, const kv_strv *nodes)
 {
-	const char *list = "", *text = "";
+	const char *text = "";
 	kv_strv argv = { 0 };
 
-	for (size_t i = 0; i < nodes->n; i++)
-		list = kv_strf(a, "%s%s%s", list, i ? "," : "", nodes->v[i]);
 	push(a, &argv, "sinfo");
 	push(a, &argv, "--noheader");
 	push(a, &argv, "--Node");
 	push(a, &argv, "--states=down");
 	push(a, &argv, "--format=%N");
-	push(a, &argv, kv_strf(a, "--nodes=%s", list));
+	push(a, &argv, kv_cat(a, "--nodes=", kv_launch_names(a, nodes, 0, nodes->n)));
 	if (!nodes->n || kv_ask(a, &argv, &text) != 0 || !*text)
 		return NULL;
 	return kv_strndup(a, text, strcspn(text, "\n "));

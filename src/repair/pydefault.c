@@ -319,18 +319,28 @@ static const char *missing(const struct scan *s)
 	return NULL;
 }
 
-void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
+/* Nothing is known yet; NULL where the source is not looked into. */
+static struct scan *begin(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
 {
 	struct scan *s = kv_new(a, struct scan);
-	struct kv_pytok tok;
 
 	*ret = (struct kv_pydefault){ .kind = KV_PYDEFAULT_UNKNOWN };
 	if (source.n > MAX_SOURCE) {
 		ret->why = "the source is too large";
-		return;
+		return NULL;
 	}
 	s->a = a;
 	kv_pytokens_init(&s->tokens, source);
+	return s;
+}
+
+void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
+{
+	struct scan *s = begin(a, source, ret);
+	struct kv_pytok tok;
+
+	if (!s)
+		return;
 	do {
 		kv_pytokens_next(&s->tokens, &tok);
 		if (tok.first)
@@ -376,17 +386,12 @@ static bool read_call(struct scan *s, struct kv_pytok *tok, const char *key)
 void kv_pydefault_find_call(struct kv_arena *a, struct kv_span source, const char *call,
 			    const char *key, struct kv_pydefault *ret)
 {
-	struct scan *s = kv_new(a, struct scan);
+	struct scan *s = begin(a, source, ret);
 	struct kv_pytok tok;
 	unsigned calls = 0;
 
-	*ret = (struct kv_pydefault){ .kind = KV_PYDEFAULT_UNKNOWN };
-	if (source.n > MAX_SOURCE) {
-		ret->why = "the source is too large";
+	if (!s)
 		return;
-	}
-	s->a = a;
-	kv_pytokens_init(&s->tokens, source);
 	kv_pytokens_next(&s->tokens, &tok);
 	while (!is_over(&tok))
 		if (is(s, &tok, call))

@@ -110,12 +110,12 @@ static void check_kvbm(const struct kv_facts *f, struct kv_findings *out)
 /* What it was told, or whether it sends anything, is not in the target. */
 static void report_idle(struct kv_findings *out, const struct kv_framework *w)
 {
-	struct kv_finding *fi;
+	struct kv_finding *fi = kv_find(
+		out, KV_INFO,
+		"%s, where it sends by NIXL, takes the backend from its configuration or %s, "
+		"and UCX where neither names one: kvpath does not see it",
+		w->name, w->knob);
 
-	fi = kv_find(out, KV_INFO,
-		     "%s, where it sends by NIXL, takes the backend from its configuration or %s, "
-		     "and UCX where neither names one: kvpath does not see it",
-		     w->name, w->knob);
 	kv_mend(out, fi, false, "set %s in the job (kvpath run does)", w->set);
 }
 
@@ -189,8 +189,12 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 		}
 		if (kv_streq(value, f->backend))
 			continue;
-		if (!w->knob || (w->may_idle && !w->value)) {
-			(w->knob ? report_idle : report_always)(out, w);
+		if (!w->knob) {
+			report_always(out, w);
+			continue;
+		}
+		if (w->may_idle && !w->value) {
+			report_idle(out, w);
 			continue;
 		}
 		fi = kv_find(out, KV_ERROR,
