@@ -125,19 +125,22 @@ static void *helper(void *arg)
 	return arg;
 }
 
-/* As many as there are processors to spare. */
+/* As many as there are processors to spare, and on those: a scheduler that saves power would begin
+ * them on this one, to wait for what they should share. */
 static void start_helpers(void)
 {
+	int own = sched_getcpu(), spare;
 	pthread_attr_t attr;
 	pthread_t thread;
 	cpu_set_t set;
-	int spare;
 
-	if (sched_getaffinity(0, sizeof(set), &set) < 0 || pthread_attr_init(&attr))
+	if (own < 0 || sched_getaffinity(0, sizeof(set), &set) < 0 || pthread_attr_init(&attr))
 		return;
-	spare = CPU_COUNT(&set) - 1;
+	CPU_CLR((size_t)own, &set);
+	spare = CPU_COUNT(&set);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
 	for (int i = 0; i < spare && i < MOST_HELPERS; i++)
 		if (pthread_create(&thread, &attr, helper, NULL))
 			break;
