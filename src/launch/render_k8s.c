@@ -1,7 +1,8 @@
 /*
  * render --for k8s: a strategic merge patch for a pod (kubectl patch --patch-file, kustomize, or by
- * hand into a DynamoGraphDeployment's extraPodSpec). Each borrowed file is a hostPath volume of its
- * own; `kvpath run` in front of the container's command does the rest.
+ * hand into a DynamoGraphDeployment: the podTemplate of v1beta1, whose container is "main", or the
+ * extraPodSpec of v1alpha1). Each borrowed file is a hostPath volume of its own; `kvpath run` in
+ * front of the container's command does the rest.
  */
 #include "launch/render.h"
 

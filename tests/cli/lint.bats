@@ -205,6 +205,9 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	found KV706 KV706
 	printf 'apiVersion: nvidia.com/v1alpha1\nkind: DynamoGraphDeployment\nspec:\n  services:\n    x: {replicas: 1, envs: [], extraPodSpec: {mainContainer: {image: y, workingDirs: z}}}\n' >r.yaml
 	found KV706
+	# Dynamo's v1beta1: a list of components, each with a pod's own template.
+	printf 'apiVersion: nvidia.com/v1beta1\nkind: DynamoGraphDeployment\nspec:\n  backendFramework: vllm\n  env: []\n  components:\n  - name: p\n    replica: 2\n    podTemplates: {}\n  - name: d\n    type: decode\n    podTemplate: {spec: {containers: [{name: main, image: y, volumeMount: [], resources: {limit: {}}}]}}\n' >r.yaml
+	found KV706 KV706 KV706 KV706
 	printf '#!/bin/bash\n#SBATCH --job_name=x\n#SBATCH --ntasks=1 --nodes=2\n#SBATCH --nodelis=a\n#SBATCH --partitoin p\nhostname\n#SBATCH --patrition=x\n' >r.yaml
 	found KV706 KV706
 }
@@ -227,6 +230,8 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	found KV705
 	echo 'srun_options: {export: TRTLLM_NIXL_KVCACHE_BACKEND=LIBFABRIC}' >>r.yaml
 	found
+	printf 'apiVersion: nvidia.com/v1beta1\nkind: DynamoGraphDeployment\nspec:\n  env: [{name: FI_PROVIDER, value: efa}]\n  components:\n  - name: prefill\n    type: prefill\n    podTemplate: {spec: {containers: [{name: main, image: y, args: [--kv-transfer-config, NixlConnector], resources: {limits: {vpc.amazonaws.com/efa: 16}}}]}}\n' >r.yaml
+	found KV705
 	local pod='apiVersion: v1
 kind: Pod
 spec:
