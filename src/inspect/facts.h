@@ -96,6 +96,7 @@ struct kv_nixl {
 	const char *site;       /* site-packages directory; NULL for a bare tree */
 	const char *module;     /* "nixl_cu13"; NULL for a bare tree */
 	const char *meta;       /* version of the metapackage nixl beside it; NULL */
+	bool asked_by_torch;    /* the metapackage takes it, as torch is for its CUDA */
 	const char *python;     /* "3.11"; NULL */
 	const char *python_exe; /* guest path, NULL where none was found */
 	const char *bindings;

@@ -92,6 +92,26 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
  */
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
 
+/*
+ * The directory from which the python that imports n takes a module that is not python's own; NULL
+ * where none is seen. False: there may be one that is not seen.
+ */
+bool kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module,
+		      const char **ret);
+
+/* What a metapackage takes. */
+enum kv_meta {
+	KV_META_UNTOLD,  /* it is not there, or depends on what is not seen */
+	KV_META_HIGHEST, /* the package of the highest CUDA */
+	KV_META_CUDA,    /* that of one CUDA */
+};
+
+/* Of the metapackage beside n, and the CUDA's major. */
+enum kv_meta kv_meta_asks(struct kv_facts *f, const struct kv_nixl *n, unsigned *ret_cuda);
+/* Why the metapackage beside n can not be imported: the package that it asks for is not there. As
+ * of kv_package_fault(). */
+const char *kv_meta_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
+
 /* Opens each plugin in a process as it is right after the agent was made. */
 void kv_load_plugins(struct kv_facts *f, struct kv_nixl *n);
 /* Which of the copies in each site directory a process imports. */

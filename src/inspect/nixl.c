@@ -261,14 +261,14 @@ static bool comes_before(const char *a, const char *b)
 }
 
 /*
- * Several CUDA variants side by side: `import nixl` takes nixl_cu13 first, whatever CUDA there is
- * (up to 1.4); the 1.5 metapackage asks for the CUDA version (detect_cuda_major). The one whose
- * libcudart the process finds stands for that question, as it can not be asked without running it.
+ * Several CUDA variants side by side: what the metapackage takes (meta.c). Where that is not told,
+ * the one whose libcudart the process finds stands for it.
  */
 static void choose_in_site(struct kv_facts *f, size_t first, size_t end)
 {
-	const char *meta = f->nixls.v[first].meta;
-	bool by_cuda = !meta || kv_version_cmp(meta, "1.5.0") >= 0;
+	unsigned cuda;
+	enum kv_meta asks = kv_meta_asks(f, &f->nixls.v[first], &cuda);
+	const char *asked = asks == KV_META_CUDA ? kv_strf(f->arena, "nixl_cu%u", cuda) : NULL;
 	size_t best = end;
 
 	for (size_t i = first; i < end; i++) {
@@ -277,7 +277,10 @@ static void choose_in_site(struct kv_facts *f, size_t first, size_t end)
 				 kv_starts(n->wanted->load.missing, "libcudart.so.");
 
 		n->active = false;
-		if (by_cuda && no_cudart && claim_of(n->module) < 2)
+		n->asked_by_torch = asked && kv_streq(n->module, asked);
+		if (asked && !kv_streq(n->module, asked) && claim_of(n->module) < 2)
+			continue;
+		if (asks == KV_META_UNTOLD && no_cudart && claim_of(n->module) < 2)
 			continue;
 		if (best == end || comes_before(n->module, f->nixls.v[best].module))
 			best = i;
@@ -364,6 +367,7 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		n->python_exe = find_python(f, site, n->python);
 		n->active = true;
 		n->of_other_python = other;
+		n->meta = meta;
 		if (info && !f->brief)
 			describe(f, n, info);
 		kv_read_default(f, n);

@@ -164,8 +164,9 @@ static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const ch
 }
 
 /* In a directory that some python has on its path, as far as that is seen; python's own library is
- * above its site directory. */
-static enum where where_is(struct kv_facts *f, const struct kv_nixl *n, const char *module)
+ * above its site directory. *ret: it, where it is on the path. */
+static enum where where_is(struct kv_facts *f, const struct kv_nixl *n, const char *module,
+			   const char **ret)
 {
 	const struct kv_way of = kv_way_to(f, n->site);
 	const kv_strv *lists[] = { &f->scan->sites, &f->scan->packages };
@@ -173,17 +174,20 @@ static enum where where_is(struct kv_facts *f, const struct kv_nixl *n, const ch
 	enum where found = NOWHERE_SEEN;
 
 	while (kv_pythonpath_next(f, &p))
-		if (p.dir && has_module(f, p.dir, module))
+		if (p.dir && has_module(f, p.dir, module)) {
+			*ret = p.dir;
 			return ON_THE_PATH;
+		}
 	for (size_t i = 0; i < KV_ARRAY_SIZE(lists); i++) {
 		for (size_t j = 0; j < lists[i]->n; j++) {
-			const char *dir = lists[i]->v[j];
+			const char *dir = lists[i]->v[j], *above = kv_dirname(f->arena, dir);
 
-			if (!has_module(f, dir, module) &&
-			    !has_module(f, kv_dirname(f->arena, dir), module))
+			if (!has_module(f, dir, module) && !has_module(f, above, module))
 				continue;
-			if (is_on_its_path(f, &of, dir))
+			if (is_on_its_path(f, &of, dir)) {
+				*ret = has_module(f, dir, module) ? dir : above;
 				return ON_THE_PATH;
+			}
 			found = OF_ANOTHER_PYTHON;
 		}
 	}
@@ -266,6 +270,24 @@ static bool path_is_plain(struct kv_facts *f)
 	return true;
 }
 
+bool kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module,
+		      const char **ret)
+{
+	struct kv_pythonpath p = kv_import_path(f);
+
+	*ret = NULL;
+	while (kv_pythonpath_next(f, &p))
+		if (p.sure && has_module(f, p.dir, module)) {
+			*ret = p.dir;
+			return true;
+		}
+	if (has_module(f, n->site, module)) {
+		*ret = n->site;
+		return true;
+	}
+	return where_is(f, n, module, ret) == ON_THE_PATH || path_is_plain(f);
+}
+
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
 	static const char *const modules[] = { "numpy", "torch" };
@@ -289,12 +311,17 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 	if (!n->api_py)
 		return kv_strf(f->arena, "python can not import %s: %s has no _api.py", n->module,
 			       n->path);
+	fault = kv_meta_fault(f, n, ret_sure);
+	if (fault)
+		return fault;
+	*ret_sure = true;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(modules); i++) {
+		const char *dir;
 		enum where where;
 
 		if (!imports(n, modules[i]) || has_module(f, n->site, modules[i]))
 			continue;
-		where = where_is(f, n, modules[i]);
+		where = where_is(f, n, modules[i], &dir);
 		if (where == ON_THE_PATH)
 			continue;
 		*ret_sure = path_is_plain(f);

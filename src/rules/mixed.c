@@ -50,8 +50,15 @@ void kv_rule_other_cuda(const struct kv_facts *f, struct kv_findings *out)
 			n->module, m->module);
 		kv_show(out, fi, n->wanted->path, "%s", n->wanted->load.error);
 		kv_show(out, fi, m->path, "not imported");
-		kv_mend(out, fi, false, "uninstall %s, or take the metapackage nixl 1.5.0 or newer",
-			n->dist);
+		if (n->asked_by_torch)
+			kv_mend(out, fi, false, "bring %s: torch is for that CUDA",
+				n->wanted->load.missing);
+		else if (n->meta && kv_version_cmp(n->meta, "1.5.0") >= 0)
+			kv_mend(out, fi, false, "uninstall %s", n->dist);
+		else
+			kv_mend(out, fi, false,
+				"uninstall %s, or take the metapackage nixl 1.5.0 or newer",
+				n->dist);
 	}
 }
 

@@ -104,8 +104,8 @@ def inside(root, *argv, binds=(), env=(), script=None):
 class Agent:
     """What the real nixl_agent does, and why its LIBFABRIC did not load."""
 
-    def __init__(self, root, backend="LIBFABRIC", **how):
-        self.ran = inside(root, "python3", "-", MODULE, backend, script="agent.py", **how)
+    def __init__(self, root, backend="LIBFABRIC", module=MODULE, **how):
+        self.ran = inside(root, "python3", "-", module, backend, script="agent.py", **how)
         answer = self.ran.json()
         self.instantiated, self.backends = answer["instantiated"], answer["backends"]
         reason = re.search(r"Failed to load plugin from \S*/libplugin_LIBFABRIC\.so: (.*)",

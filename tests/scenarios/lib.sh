@@ -57,6 +57,14 @@ wheel() {
 	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"
 }
 
+# torch VERSION|None: the CUDA that torch was built for, as torch's own build writes it (tools/generate_torch_version.py).
+torch() {
+	local cuda=$1
+	[ "$cuda" = None ] || cuda="'$cuda'"
+	printf '%s\n' 'from typing import Optional as _Optional' '' "__version__ = '2.9.0'" 'debug = False' \
+		"cuda: _Optional[str] = $cuda" 'hip: _Optional[str] = None' >"$SITE/torch/version.py"
+}
+
 # cuda 12|13: the CUDA runtime of that version, and no other, with its name for developers.
 cuda() {
 	local name=nvidia-cuda-runtime version=13.5.37

@@ -26,12 +26,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import KVPATH, ROOTS, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
+from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
-          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "default", "agent_log", "agents", "commands"}
+          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "module", "default", "agent_log", "agents", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
 AGENT = {"fails": False, "instantiates": True, "dies": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
@@ -245,7 +245,7 @@ class Trial:
             ran = inside(path, "python3", "-", "nixl_cu13", "LIBFABRIC", script="agent.py", env=s.env or ())
             expect(ran.status == -signal.SIGABRT, "the real agent does not abort", ran)
             return
-        agent = Agent(path, env=s.env or ())
+        agent = Agent(path, module=s.module or MODULE, env=s.env or ())
         expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
                "LIBFABRIC, the scenario says otherwise", agent.ran)
         # The one that is imported, where several packages lie side by side.
@@ -261,7 +261,7 @@ class Trial:
         else:
             expect(not agent.instantiated, "kvpath sees no plugin, the real agent has it")
         if s.default:
-            default = Agent(path, "-", env=s.env or ())
+            default = Agent(path, "-", module=self.s.module or MODULE, env=s.env or ())
             expect(default.backends == [s.default], f"the default agent has {default.backends}", default.ran)
         if self.s.logged is not None:
             self.judge(self.read_log(agent.ran.err), s.logged)
