@@ -72,6 +72,40 @@ static void tell_python(struct kv_arena *a, const struct kv_python *p)
 				"from first, is not told by it\n");
 }
 
+/* `env A=B CMD`: what it would put over what is repaired becomes the job's environment before. */
+static void take_env_words(struct kv_opts *o)
+{
+	while (kv_streq(kv_basename(o->args.v[0]), "env")) {
+		size_t n = 1;
+
+		while (n < o->args.n && o->args.v[n][0] != '-' && strchr(o->args.v[n], '='))
+			n++;
+		/* Alone it prints; with options it does something else. */
+		if (n == 1 || n == o->args.n || o->args.v[n][0] == '-')
+			return;
+		for (size_t i = 1; i < n; i++)
+			kv_env_put(o->arena, &o->env, o->args.v[i]);
+		o->args.v += n;
+		o->args.n -= n;
+	}
+}
+
+/* The option of `env` that takes away what is set for the command; NULL. */
+static const char *forgets(const struct kv_opts *o)
+{
+	const char *word = o->args.n > 1 ? o->args.v[1] : "";
+
+	if (!o->args.n || !kv_streq(kv_basename(o->args.v[0]), "env"))
+		return NULL;
+	if (kv_streq(word, "-") || kv_streq(word, "--ignore-environment"))
+		return word;
+	/* Behind these letters stands what belongs to them. */
+	for (const char *p = word + (*word == '-'); *word == '-' && *p && !strchr("-CSu", *p); p++)
+		if (*p == 'i')
+			return word;
+	return NULL;
+}
+
 static int repair(struct kv_opts *o)
 {
 	_target_ struct kv_target t = { 0 };
@@ -92,6 +126,11 @@ static int repair(struct kv_opts *o)
 			"run: %s %s keeps kvpath's import hook out; leave the flag away or use "
 			"kvpath fix",
 			o->args.v[0], f->python.out);
+	if (f->nixls.n && forgets(o))
+		return kv_fail(KV_STATUS_USAGE,
+			       "run: %s %s takes away what kvpath sets; put kvpath run behind it: "
+			       "env %s ... kvpath run -- CMD",
+			       o->args.v[0], forgets(o), forgets(o));
 	if (kv_env_base(o->arena, &base, &err) < 0 || kv_env_make(f, base, &env, &err) < 0)
 		return kv_fail(KV_STATUS_UNKNOWN, "%s", err.msg);
 	if (env.reason && o->anyway)
@@ -132,8 +171,10 @@ static int run(struct kv_opts *o)
 	r = enter(o);
 	if (r != KV_STATUS_OK)
 		return r;
-	if (!o->as_is)
+	if (!o->as_is) {
+		take_env_words(o);
 		r = repair(o);
+	}
 	if (r != KV_STATUS_OK)
 		return r;
 	kv_vec_push(o->arena, &o->args, NULL);
@@ -149,7 +190,8 @@ const struct kv_command kv_cmd_run = {
 	.help = "A private directory of links goes in front of LD_LIBRARY_PATH, an import hook "
 		"sets NIXL's default backend and\n"
 		"vLLM's, and the knobs of SGLang, TensorRT-LLM, LMCache, ModelExpress and Dynamo "
-		"are set. CMD is then executed\n"
+		"are set. Variables that `env` sets in front of CMD are the job's own. CMD is then "
+		"executed\n"
 		"in place: signals, exit status and stdio are its own. A TARGET directory becomes "
 		"the root "
 		"of CMD (root is needed), on an\n"

@@ -101,6 +101,25 @@ END
 	says "['X'] [] 4" "registered with ['LIBFABRIC']" "registered with ['UCX']"
 }
 
+@test "run: what env sets in front of the command is the job's own, not put over what is repaired" {
+	container
+	cat >"$BATS_TEST_TMPDIR/job" <<'END'
+show='echo "$LD_LIBRARY_PATH $PYTHONPATH $NIXL_BACKEND"'
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- sh -c "$show"
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- env LD_LIBRARY_PATH=/x:/y PYTHONPATH=/z /usr/bin/env A=1 sh -c "$show"
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- env 'A=b c' sh -c 'echo "<$A>"'
+/kvpath/bin/kvpath run --mem dram --fabric /efa -- env -u A -S 'sh -c' 'echo split'
+! /kvpath/bin/kvpath run --mem dram --fabric /efa -- env -vi sh -c "$show"
+END
+	job_in_container
+	ended 0
+	says '<b c>' split
+	[[ $err == *"run: env -vi takes away what kvpath sets"* ]] || fail "env -i is not refused"
+	local plain with
+	plain=$(sed -n 1p <<<"$out") with=$(sed -n 2p <<<"$out")
+	[ "$with" = "${plain%% *}:/x:/y $(cut -d' ' -f2 <<<"$plain"):/z LIBFABRIC" ] || fail "$plain; with env: $with"
+}
+
 @test "fix gives vLLM its backend where the argument names none, and undo takes it back" {
 	container
 	cat >"$BATS_TEST_TMPDIR/job" <<'END'
