@@ -35,8 +35,12 @@ static int print(FILE *out, const struct kv_render *r)
 		fprintf(out, "    - {name: %s, value: %s}\n",
 			kv_pair_name(r->arena, b->env.pairs.v[i]),
 			kv_json_word(r->arena, kv_pair_value(b->env.pairs.v[i])));
+	/* What the device pins counts against the limit of locked memory, which pods get from
+	 * containerd, unless they have this capability (KV317). */
 	if (b->devices.n)
-		fprintf(out, "    resources: {limits: {vpc.amazonaws.com/efa: \"%zu\"}}\n",
+		fprintf(out,
+			"    resources: {limits: {vpc.amazonaws.com/efa: \"%zu\"}}\n"
+			"    securityContext: {capabilities: {add: [IPC_LOCK]}}\n",
 			b->devices.n);
 	fputs("    volumeMounts:\n", out);
 	print_mount(out, r, 0, KV_JOB_PROGRAM);

@@ -163,6 +163,8 @@ enroot_hook() {
 	kv render --for k8s --fabric "$fabric" --sysroot "$BATS_TEST_TMPDIR/p5en" "$container"
 	ended 0
 	says 'vpc.amazonaws.com/efa: "16"'
+	/usr/bin/python3 "$top/tests/tools/pod.py" "$("$top/tests/roots/schema" 2>/dev/null)" /dev/stdin <<<"$out" >"$BATS_TEST_TMPDIR/pod"
+	jq -e '.spec.containers[0].securityContext.capabilities.add == ["IPC_LOCK"]' "$BATS_TEST_TMPDIR/pod"
 }
 
 @test "dockerfile: the step does what fix does, with both mounts in place" {
