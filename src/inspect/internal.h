@@ -148,7 +148,7 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
  * need not. */
 bool kv_site_code_names(struct kv_facts *f, const char *dir);
 
-/* What `import torch` maps, where torch is in the site directory. */
-void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site);
+/* What `import torch` maps in the process of n, where python finds torch. */
+void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n);
 
 #endif

@@ -202,7 +202,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 
 	n->proc = kv_process_start(f->loader, &opts, &n->start);
 	if (n->start.object) {
-		kv_import_torch(f, n->proc, n->site);
+		kv_import_torch(f, n);
 		if (n->bindings)
 			kv_process_dlopen(n->proc, n->bindings, NULL, 0, &n->start);
 		judge_import(f, n);

@@ -74,41 +74,47 @@ static bool is_about(const char *error, const cuda_libs *libs)
 	return false;
 }
 
-static void preload(struct kv_facts *f, struct kv_process *proc, const char *site,
-		    const struct cuda_lib *lib)
+/* It looks through the whole of sys.path, which need not be where torch lies. */
+static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cuda_lib *lib)
 {
-	const char *dir = kv_strf(f->arena, "%s/nvidia/%s/lib", site, lib->folder);
+	const char *folder = kv_strf(f->arena, "nvidia/%s/lib", lib->folder), *dir;
 	kv_dirents list = { 0 };
 	const struct kv_dirent *d;
 	struct kv_load load;
 
+	(void)kv_package_place(f, n, folder, &dir);
+	if (!dir)
+		return;
+	dir = kv_join(f->arena, dir, folder);
 	if (kv_root_list(f->root, dir, &list) < 0)
 		return;
 	kv_vec_each (d, &list) {
 		if (!kv_pattern_match(lib->pattern, d->name))
 			continue;
-		kv_process_dlopen(proc, kv_join(f->arena, dir, d->name), NULL, 0, &load);
+		kv_process_dlopen(n->proc, kv_join(f->arena, dir, d->name), NULL, 0, &load);
 		return;
 	}
 }
 
-void kv_import_torch(struct kv_facts *f, struct kv_process *proc, const char *site)
+void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n)
 {
-	const char *deps = kv_join(f->arena, site, "torch/lib/libtorch_global_deps.so");
+	const char *dir, *deps;
 	cuda_libs libs = { 0 };
 	struct kv_load load;
 	struct kv_span s;
 
-	if (!kv_root_is_file(f->root, deps))
+	(void)kv_package_place(f, n, "torch", &dir);
+	deps = dir ? kv_join(f->arena, dir, "torch/lib/libtorch_global_deps.so") : NULL;
+	if (!deps || !kv_root_is_file(f->root, deps))
 		return;
-	kv_process_dlopen(proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
+	kv_process_dlopen(n->proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
 	if (load.object ||
-	    kv_root_slurp(f->root, kv_join(f->arena, site, "torch/__init__.py"), MAX_TEXT, &s) < 0)
+	    kv_root_slurp(f->root, kv_join(f->arena, dir, "torch/__init__.py"), MAX_TEXT, &s) < 0)
 		return;
 	read_table(f, (const char *)s.p, &libs);
 	if (!is_about(load.error, &libs))
 		return;
 	for (size_t i = 0; i < libs.n; i++)
-		preload(f, proc, site, &libs.v[i]);
-	kv_process_dlopen(proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
+		preload(f, n, &libs.v[i]);
+	kv_process_dlopen(n->proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
 }
