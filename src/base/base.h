@@ -119,7 +119,9 @@ void *kv_vec_grow(struct kv_arena *a, void *v, size_t n, size_t *cap, size_t ele
 							sizeof(*(vec)->v)),                        \
 	 memset(&(vec)->v[(vec)->n], 0, sizeof(*(vec)->v)), &(vec)->v[(vec)->n++])
 #define kv_vec_push(a, vec, value) (*kv_vec_add((a), (vec)) = (value))
-#define kv_vec_each(it, vec)       for ((it) = (vec)->v; (it) && (it) < (vec)->v + (vec)->n; (it)++)
+/* Takes the first k away, which it has. */
+#define kv_vec_drop(vec, k)  ((vec)->v += (k), (vec)->n -= (k), (vec)->cap -= (k))
+#define kv_vec_each(it, vec) for ((it) = (vec)->v; (it) && (it) < (vec)->v + (vec)->n; (it)++)
 
 typedef KV_VEC(char *) kv_strv;
 

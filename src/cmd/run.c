@@ -55,8 +55,7 @@ static int enter(struct kv_opts *o)
 	r = kv_prove_enter(&req, &err);
 	if (r < 0)
 		return kv_fail(r == -EPERM ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s", err.msg);
-	o->args.v += 2;
-	o->args.n -= 2;
+	kv_vec_drop(&o->args, 2);
 	o->mounts.n = 0;
 	return KV_STATUS_OK;
 }
@@ -85,8 +84,7 @@ static void take_env_words(struct kv_opts *o)
 			return;
 		for (size_t i = 1; i < n; i++)
 			kv_env_put(o->arena, &o->env, o->args.v[i]);
-		o->args.v += n;
-		o->args.n -= n;
+		kv_vec_drop(&o->args, n);
 	}
 }
 

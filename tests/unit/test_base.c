@@ -133,6 +133,28 @@ static void test_map_grows(void **state)
 	kv_arena_free(a);
 }
 
+/* A full one has no room behind its last element, however many were taken from its front. */
+static void test_vec_drop(void **state)
+{
+	struct kv_arena *a = kv_arena_new();
+	KV_VEC(size_t) v = { 0 };
+	size_t *next, n = 0;
+
+	(void)state;
+	do
+		kv_vec_push(a, &v, n++);
+	while (v.n < v.cap);
+	next = kv_alloc(a, 2 * sizeof(*next));
+	kv_vec_drop(&v, 3);
+	for (size_t i = 0; i < 2 * n; i++)
+		kv_vec_push(a, &v, n + i);
+	assert_int_equal(v.n, 3 * n - 3);
+	for (size_t i = 0; i < v.n; i++)
+		assert_int_equal(v.v[i], i + 3);
+	assert_int_equal(next[0] + next[1], 0);
+	kv_arena_free(a);
+}
+
 static void test_paths(void **state)
 {
 	struct kv_arena *a = kv_arena_new();
@@ -187,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_printable),   cmocka_unit_test(test_map_grows),
 		cmocka_unit_test(test_paths),       cmocka_unit_test(test_env_later_wins),
 		cmocka_unit_test(test_hashes),      cmocka_unit_test(test_ranges_of_fds),
+		cmocka_unit_test(test_vec_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
