@@ -59,6 +59,7 @@ class Scenario:
             sys.exit(f"{file}: {entry.get('name')}: {', '.join(sorted(unknown)) or 'name and expect are needed'}")
         for field in FIELDS:
             setattr(self, field, entry.get(field))
+        self.module = self.module or MODULE
         if self.container and not self.host and self.agent not in AGENT and not (self.agent or "").startswith("no: "):
             sys.exit(f"{file}: {self.name}: what does its agent do? (or: 'no: why it is not asked')")
         self.wanted = parse(self.expect)
@@ -242,10 +243,10 @@ class Trial:
         """The real NIXL, in the same target with the same environment."""
         s = self.s
         if s.agent == "dies":
-            ran = inside(path, "python3", "-", "nixl_cu13", "LIBFABRIC", script="agent.py", env=s.env or ())
+            ran = inside(path, "python3", "-", s.module, "LIBFABRIC", script="agent.py", env=s.env or ())
             expect(ran.status == -signal.SIGABRT, "the real agent does not abort", ran)
             return
-        agent = Agent(path, module=s.module or MODULE, env=s.env or ())
+        agent = Agent(path, module=s.module, env=s.env or ())
         expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
                "LIBFABRIC, the scenario says otherwise", agent.ran)
         # The one that is imported, where several packages lie side by side.
@@ -261,7 +262,7 @@ class Trial:
         else:
             expect(not agent.instantiated, "kvpath sees no plugin, the real agent has it")
         if s.default:
-            default = Agent(path, "-", module=self.s.module or MODULE, env=s.env or ())
+            default = Agent(path, "-", module=s.module, env=s.env or ())
             expect(default.backends == [s.default], f"the default agent has {default.backends}", default.ran)
         if self.s.logged is not None:
             self.judge(self.read_log(agent.ran.err), s.logged)
@@ -322,7 +323,7 @@ class Trial:
             if s.agent in AGENT:
                 self.ask(path, report)
             for backend, instantiates in (s.agents or {}).items():
-                agent = Agent(path, backend, env=s.env or ())
+                agent = Agent(path, backend, module=s.module, env=s.env or ())
                 expect(agent.instantiated == instantiates, f"the agent of {backend} does otherwise", agent.ran)
             for line in s.commands or ():
                 self.command(path, line)
