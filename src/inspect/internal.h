@@ -92,12 +92,12 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
  */
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
 
-/*
- * The directory from which the python that imports n takes a module that is not python's own; NULL
- * where none is seen. False: there may be one that is not seen.
- */
-bool kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module,
-		      const char **ret);
+/* The directory from which the python that imports n takes a module that is not python's own; NULL
+ * where none is seen. */
+const char *kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module);
+/* Whether none can be there unseen: .pth files, archives and what depends on the job's directory
+ * bring what is not looked for. */
+bool kv_path_is_plain(struct kv_facts *f);
 
 /* What a metapackage takes. */
 enum kv_meta {

@@ -42,9 +42,12 @@ enum kv_meta kv_meta_asks(struct kv_facts *f, const struct kv_nixl *n, unsigned 
 	struct kv_span s;
 
 	*ret_cuda = 0;
-	if (!n->meta || kv_version_cmp(n->meta, "1.5.0") < 0)
-		return n->meta ? KV_META_HIGHEST : KV_META_UNTOLD;
-	if (!kv_package_place(f, n, "torch", &dir))
+	if (!n->meta)
+		return KV_META_UNTOLD;
+	if (kv_version_cmp(n->meta, "1.5.0") < 0)
+		return KV_META_HIGHEST;
+	dir = kv_package_place(f, n, "torch");
+	if (!dir && !kv_path_is_plain(f))
 		return KV_META_UNTOLD;
 	/* Without the file, torch.version can not be imported either. */
 	if (!dir ||
@@ -58,13 +61,11 @@ enum kv_meta kv_meta_asks(struct kv_facts *f, const struct kv_nixl *n, unsigned 
 const char *kv_meta_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
 	unsigned cuda;
-	const char *dir;
 
-	if (!n->meta || !kv_starts(n->module, "nixl_") || kv_meta_asks(f, n, &cuda) != KV_META_CUDA)
+	if (!kv_starts(n->module, "nixl_") || kv_meta_asks(f, n, &cuda) != KV_META_CUDA ||
+	    kv_package_place(f, n, kv_strf(f->arena, "nixl_cu%u", cuda)))
 		return NULL;
-	*ret_sure = kv_package_place(f, n, kv_strf(f->arena, "nixl_cu%u", cuda), &dir);
-	if (dir)
-		return NULL;
+	*ret_sure = kv_path_is_plain(f);
 	return kv_strf(
 		f->arena,
 		"python can not import nixl: torch is for CUDA %u, and the metapackage nixl %s "

@@ -261,8 +261,8 @@ static bool comes_before(const char *a, const char *b)
 }
 
 /*
- * Several CUDA variants side by side: what the metapackage takes (meta.c). Where that is not told,
- * the one whose libcudart the process finds stands for it.
+ * Several CUDA variants side by side: what the metapackage takes (metapackage.c). Where that is not
+ * told, the one whose libcudart the process finds stands for it.
  */
 static void choose_in_site(struct kv_facts *f, size_t first, size_t end)
 {
@@ -278,9 +278,8 @@ static void choose_in_site(struct kv_facts *f, size_t first, size_t end)
 
 		n->active = false;
 		n->asked_by_torch = asked && kv_streq(n->module, asked);
-		if (asked && !kv_streq(n->module, asked) && claim_of(n->module) < 2)
-			continue;
-		if (asks == KV_META_UNTOLD && no_cudart && claim_of(n->module) < 2)
+		if (claim_of(n->module) < 2 &&
+		    (asked ? !n->asked_by_torch : asks == KV_META_UNTOLD && no_cudart))
 			continue;
 		if (best == end || comes_before(n->module, f->nixls.v[best].module))
 			best = i;
@@ -332,7 +331,6 @@ static void find_in_site(struct kv_facts *f, const char *site)
 	kv_dirents list = { 0 };
 	struct kv_dirent *d;
 	const char *meta = NULL;
-	size_t first = f->nixls.n;
 
 	if (kv_root_list(f->root, site, &list) < 0)
 		return;
@@ -367,14 +365,12 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		n->python_exe = find_python(f, site, n->python);
 		n->active = true;
 		n->of_other_python = other;
-		n->meta = meta;
+		n->meta = meta; /* the metapackage's directory comes first by name */
 		if (info && !f->brief)
 			describe(f, n, info);
 		kv_read_default(f, n);
 		run_python(f, n);
 	}
-	for (size_t i = first; i < f->nixls.n; i++)
-		f->nixls.v[i].meta = meta;
 }
 
 static bool is_known_libnixl(const struct kv_facts *f, const char *real)

@@ -243,9 +243,7 @@ static const char *home_fault(struct kv_facts *f, const struct kv_nixl *n)
 		       n->python);
 }
 
-/* .pth files, archives and what depends on the job's directory bring what is not looked for here.
- */
-static bool path_is_plain(struct kv_facts *f)
+bool kv_path_is_plain(struct kv_facts *f)
 {
 	struct kv_pythonpath p = kv_import_path(f);
 
@@ -270,22 +268,17 @@ static bool path_is_plain(struct kv_facts *f)
 	return true;
 }
 
-bool kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module,
-		      const char **ret)
+const char *kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module)
 {
 	struct kv_pythonpath p = kv_import_path(f);
+	const char *dir = NULL;
 
-	*ret = NULL;
 	while (kv_pythonpath_next(f, &p))
-		if (p.sure && has_module(f, p.dir, module)) {
-			*ret = p.dir;
-			return true;
-		}
-	if (has_module(f, n->site, module)) {
-		*ret = n->site;
-		return true;
-	}
-	return where_is(f, n, module, ret) == ON_THE_PATH || path_is_plain(f);
+		if (p.sure && has_module(f, p.dir, module))
+			return p.dir;
+	if (has_module(f, n->site, module))
+		return n->site;
+	return where_is(f, n, module, &dir) == ON_THE_PATH ? dir : NULL;
 }
 
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
@@ -324,7 +317,7 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 		where = where_is(f, n, modules[i], &dir);
 		if (where == ON_THE_PATH)
 			continue;
-		*ret_sure = path_is_plain(f);
+		*ret_sure = kv_path_is_plain(f);
 		return kv_strf(f->arena, "python can not import %s: No module named '%s'%s",
 			       n->module, modules[i],
 			       where == OF_ANOTHER_PYTHON ? "; another python has it" : "");

@@ -77,12 +77,12 @@ static bool is_about(const char *error, const cuda_libs *libs)
 /* It looks through the whole of sys.path, which need not be where torch lies. */
 static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cuda_lib *lib)
 {
-	const char *folder = kv_strf(f->arena, "nvidia/%s/lib", lib->folder), *dir;
+	const char *folder = kv_strf(f->arena, "nvidia/%s/lib", lib->folder);
+	const char *dir = kv_package_place(f, n, folder);
 	kv_dirents list = { 0 };
 	const struct kv_dirent *d;
 	struct kv_load load;
 
-	(void)kv_package_place(f, n, folder, &dir);
 	if (!dir)
 		return;
 	dir = kv_join(f->arena, dir, folder);
@@ -98,12 +98,11 @@ static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cu
 
 void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n)
 {
-	const char *dir, *deps;
+	const char *dir = kv_package_place(f, n, "torch"), *deps;
 	cuda_libs libs = { 0 };
 	struct kv_load load;
 	struct kv_span s;
 
-	(void)kv_package_place(f, n, "torch", &dir);
 	deps = dir ? kv_join(f->arena, dir, "torch/lib/libtorch_global_deps.so") : NULL;
 	if (!deps || !kv_root_is_file(f->root, deps))
 		return;
