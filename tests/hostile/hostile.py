@@ -26,6 +26,9 @@ LIMIT_S = 120
 # C0 but for the newline, DEL, C1, what reorders or hides text; and what is no UTF-8.
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\udc80-\udcff]")
 
+# fix says so before it goes on; a swap that stops one repair leaves that to the next.
+TAKEN_BACK = b"kvpath: an interrupted repair was rolled back first\n"
+
 
 def builder(*args):
     return subprocess.run([TOP + "/tests/roots/" + args[0], *args[1:]], check=True, text=True,
@@ -130,7 +133,7 @@ class Test:
             self.fault(f"{args[0]}: status {done.returncode}: {text[:300]!r}")
         if OBEYED.search(text):
             self.fault(f"{' '.join(args[:2])}: prints {OBEYED.search(text).group()!r} in {text[:3000]!r}")
-        if done.returncode and not done.stdout and done.stderr.count(b"\n") != 1:
+        if done.returncode and not done.stdout and done.stderr.replace(TAKEN_BACK, b"").count(b"\n") != 1:
             self.fault(f"{args[0]}: not one line of error: {done.stderr[:300]!r}")
         seen = self.watch.seen()
         if seen:
