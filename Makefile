@@ -44,7 +44,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle' 'only the comparison with the real loader and the real NIXL (root)'
 	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
-	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang and LMCache in their newest wheels (root)'
+	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
 	@printf '%-38s %s\n' 'make cli' 'only the tests of the command line'
 	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep, transfers beside fi_pingpong and iperf3 (root)'
 	@printf '%-38s %s\n' 'make peers' 'measures kvpath beside all its peers in one run, into docs/performance.md: PARTS="check image", QUICK=1 (root)'

@@ -144,6 +144,7 @@ static struct kv_facts *collect(struct kv_facts *f, const kv_source_dirs *source
 	kv_find_imported(f);
 	if (f->brief)
 		return f;
+	kv_find_needs(f);
 	kv_find_orphans(f);
 	/* Both MLNX_OFED and DOCA's packages put it there, and nothing else does. */
 	if (kv_root_is_file(f->root, "/usr/bin/ofed_info"))

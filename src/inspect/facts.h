@@ -167,6 +167,17 @@ struct kv_named_default {
 	kv_strv taken; /* what it comes to under the environment */
 };
 
+/* What a framework wants of the module nixl before it makes an agent (needs.c). */
+struct kv_needs {
+	const char *site;  /* the directory of packages that leads to the framework */
+	const char *file;  /* of the framework, that imports nixl; NULL where none does */
+	kv_strv names;     /* that it takes from nixl._api with nixl_agent, all or nothing */
+	const char *least; /* version of the package nixl below which it ends; NULL */
+	const char *fault; /* why it gets no agent, where the NIXL itself may be in order; NULL */
+	bool sure;         /* of that */
+	bool lacks_module; /* the fault is that there is no nixl at all */
+};
+
 struct kv_framework {
 	const char *name;  /* "SGLang" */
 	const char *path;  /* package directory */
@@ -174,7 +185,9 @@ struct kv_framework {
 	const char *value; /* as set; NULL */
 	const char *set;   /* what to set, for people; NULL: it takes UCX alone */
 	bool may_idle;     /* often there without sending anything by NIXL */
+	bool chooses;      /* it names a backend; else NIXL's default counts */
 	KV_VEC(struct kv_named_default) defaults; /* of vLLM: knob is NULL, set is not */
+	struct kv_needs needs;
 };
 
 /* The python that the job's command starts (command.c). */

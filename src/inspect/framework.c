@@ -1,7 +1,7 @@
 /*
  * Serving frameworks in the target that name NIXL's backends themselves, so that NIXL's own default
- * does not reach them. A framework counts as such where its source reads the knob, not by being
- * there.
+ * does not reach them, or that import it in a way of their own (needs.c). A framework counts as
+ * such where its source reads the knob or imports NIXL, not by being there.
  */
 #include "inspect/internal.h"
 
@@ -18,6 +18,7 @@ static const struct known {
 	const char *knob; /* NULL: an argument */
 	const char *set;  /* of an argument; %s is the backend. NULL: none, it is always UCX */
 	bool may_idle;    /* often there without sending anything by NIXL */
+	const char *importers[2]; /* of which one imports nixl, by that name alone */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
@@ -27,7 +28,8 @@ static const struct known {
 	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 	  NULL,
-	  false },
+	  false,
+	  { "srt/disaggregation/nixl/conn.py" } },
 	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
 	 */
 	{ "TensorRT-LLM",
@@ -36,7 +38,8 @@ static const struct known {
 	  "getEnvNixlBackend",
 	  "TRTLLM_NIXL_KVCACHE_BACKEND",
 	  NULL,
-	  false },
+	  false,
+	  { NULL } },
 	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
 	   Its other stores need no NIXL, and vLLM's images bring it along. */
 	{ "LMCache",
@@ -45,7 +48,8 @@ static const struct known {
 	  "\"nixl_backends\":",
 	  "LMCACHE_NIXL_BACKENDS",
 	  NULL,
-	  true },
+	  true,
+	  { NULL } },
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
 	{ "vLLM",
 	  "vllm",
@@ -54,7 +58,8 @@ static const struct known {
 	  CALL "( \"backends\",",
 	  NULL,
 	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
-	  false },
+	  false,
+	  { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" } },
 	/* vLLM's transfer of encoder outputs makes an agent by NIXL's default and registers with
 	   UCX */
 	{ "vLLM's encoder cache (ec_transfer)",
@@ -63,7 +68,17 @@ static const struct known {
 	  "backends=[\"UCX\"]",
 	  NULL,
 	  NULL,
-	  false },
+	  false,
+	  { NULL } },
+	/* kvbm: imports nixl first of all */
+	{ "Dynamo's block manager (kvbm)",
+	  "kvbm",
+	  { NULL },
+	  NULL,
+	  NULL,
+	  NULL,
+	  true,
+	  { "__init__.py" } },
 };
 
 /* Whether the text stands at p, its blanks as any white space. */
@@ -150,6 +165,25 @@ static void read_defaults(struct kv_facts *f, const char *dir, const struct know
 	}
 }
 
+static void read_needs(struct kv_facts *f, const char *dir, const struct known *k,
+		       struct kv_needs *ret)
+{
+	struct kv_span s;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(k->importers) && k->importers[i] && !ret->file; i++) {
+		const char *path = kv_join(f->arena, dir, k->importers[i]);
+
+		if (reads(f, path, "nixl._api", &s)) {
+			ret->file = path;
+			kv_needs_read(f->arena, s, ret);
+		}
+	}
+	for (size_t i = 0; ret->file && i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++)
+		if (kv_root_slurp(f->root, kv_join(f->arena, dir, k->sources[i]), MAX_SOURCE, &s) ==
+		    0)
+			kv_needs_read(f->arena, s, ret);
+}
+
 static const char *setting_of(struct kv_facts *f, const struct known *k)
 {
 	const char *at;
@@ -163,21 +197,25 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 		       at + strlen("%s"));
 }
 
-static void find_framework(struct kv_facts *f, const char *dir, const struct known *k)
+static void find_framework(struct kv_facts *f, const char *site, const char *dir,
+			   const struct known *k)
 {
 	bool by_argument = !k->knob && k->set;
 	struct kv_framework w = {
 		.name = k->name,
 		.path = dir,
 		.knob = k->knob,
-		.value = k->knob ? kv_env_get(f->env, k->knob) : NULL,
 		.set = setting_of(f, k),
 		.may_idle = k->may_idle,
+		.needs = { .site = site },
 	};
 
 	if (by_argument)
 		read_defaults(f, dir, k, &w);
-	if (by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k))
+	w.chooses = by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k);
+	w.value = w.chooses && k->knob ? kv_env_get(f->env, k->knob) : NULL;
+	read_needs(f, dir, k, &w.needs);
+	if (w.chooses || w.needs.file)
 		kv_vec_push(f->arena, &f->frameworks, w);
 }
 
@@ -195,7 +233,7 @@ void kv_find_frameworks(struct kv_facts *f)
 			if (!kv_root_is_dir(f->root, dir))
 				dir = kv_led_to(f, &led, known[j].package);
 			if (dir)
-				find_framework(f, dir, &known[j]);
+				find_framework(f, site, dir, &known[j]);
 		}
 	}
 }

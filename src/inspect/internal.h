@@ -3,12 +3,17 @@
 #define KV_INSPECT_INTERNAL_H
 
 #include "inspect/facts.h"
+#include "repair/pytoken.h"
 
 void kv_find_nixls(struct kv_facts *f);
 void kv_find_fabrics(struct kv_facts *f);
 void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs);
 void kv_find_orphans(struct kv_facts *f);
 void kv_find_frameworks(struct kv_facts *f);
+/* What a python source of a framework says of it, added to ret. */
+void kv_needs_read(struct kv_arena *a, struct kv_span source, struct kv_needs *ret);
+/* Whether the frameworks get what they need; after kv_find_imported(). */
+void kv_find_needs(struct kv_facts *f);
 void kv_find_config(struct kv_facts *f);
 /* Of several NIXLs, which ones the job may import; needs the frameworks. */
 void kv_find_imported(struct kv_facts *f);
@@ -92,9 +97,9 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
  */
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
 
-/* The directory from which the python that imports n takes a module that is not python's own; NULL
- * where none is seen. */
-const char *kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module);
+/* The directory from which the python that has this directory of packages on its path takes a
+ * module that is not python's own; NULL where none is seen. */
+const char *kv_package_place(struct kv_facts *f, const char *site, const char *module);
 /* Whether none can be there unseen: .pth files, archives and what depends on the job's directory
  * bring what is not looked for. */
 bool kv_path_is_plain(struct kv_facts *f);

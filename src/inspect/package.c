@@ -149,7 +149,7 @@ bool kv_package_is_regular(struct kv_facts *f, const char *dir, const char *modu
 
 enum where { NOWHERE_SEEN, OF_ANOTHER_PYTHON, ON_THE_PATH };
 
-/* Whether the python that imports n has this directory of packages on its path too. */
+/* Whether the python that has the one directory of packages on its path has this one too. */
 static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const char *dir)
 {
 	struct kv_way w = kv_way_to(f, dir);
@@ -165,10 +165,10 @@ static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const ch
 
 /* In a directory that some python has on its path, as far as that is seen; python's own library is
  * above its site directory. *ret: it, where it is on the path. */
-static enum where where_is(struct kv_facts *f, const struct kv_nixl *n, const char *module,
+static enum where where_is(struct kv_facts *f, const char *site, const char *module,
 			   const char **ret)
 {
-	const struct kv_way of = kv_way_to(f, n->site);
+	const struct kv_way of = kv_way_to(f, site);
 	const kv_strv *lists[] = { &f->scan->sites, &f->scan->packages };
 	struct kv_pythonpath p = kv_import_path(f);
 	enum where found = NOWHERE_SEEN;
@@ -268,7 +268,7 @@ bool kv_path_is_plain(struct kv_facts *f)
 	return true;
 }
 
-const char *kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const char *module)
+const char *kv_package_place(struct kv_facts *f, const char *site, const char *module)
 {
 	struct kv_pythonpath p = kv_import_path(f);
 	const char *dir = NULL;
@@ -276,9 +276,9 @@ const char *kv_package_place(struct kv_facts *f, const struct kv_nixl *n, const 
 	while (kv_pythonpath_next(f, &p))
 		if (p.sure && has_module(f, p.dir, module))
 			return p.dir;
-	if (has_module(f, n->site, module))
-		return n->site;
-	return where_is(f, n, module, &dir) == ON_THE_PATH ? dir : NULL;
+	if (has_module(f, site, module))
+		return site;
+	return where_is(f, site, module, &dir) == ON_THE_PATH ? dir : NULL;
 }
 
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
@@ -314,7 +314,7 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 
 		if (!imports(n, modules[i]) || has_module(f, n->site, modules[i]))
 			continue;
-		where = where_is(f, n, modules[i], &dir);
+		where = where_is(f, n->site, modules[i], &dir);
 		if (where == ON_THE_PATH)
 			continue;
 		*ret_sure = kv_path_is_plain(f);

@@ -78,7 +78,7 @@ static bool is_about(const char *error, const cuda_libs *libs)
 static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cuda_lib *lib)
 {
 	const char *folder = kv_strf(f->arena, "nvidia/%s/lib", lib->folder);
-	const char *dir = kv_package_place(f, n, folder);
+	const char *dir = kv_package_place(f, n->site, folder);
 	kv_dirents list = { 0 };
 	const struct kv_dirent *d;
 	struct kv_load load;
@@ -98,7 +98,7 @@ static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cu
 
 void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n)
 {
-	const char *dir = kv_package_place(f, n, "torch"), *deps;
+	const char *dir = kv_package_place(f, n->site, "torch"), *deps;
 	cuda_libs libs = { 0 };
 	struct kv_load load;
 	struct kv_span s;

@@ -1,4 +1,5 @@
-/* Family B, which plugin and which backend: KV201 to KV213. Variables are in environ.c. */
+/* Family B, which plugin and which backend: KV201 to KV213. Variables are in environ.c, KV219 in
+ * framework.c. */
 #include <strings.h>
 
 #include "rules/rules.h"
@@ -183,6 +184,8 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 		const char *value = w->value ? w->value : "UCX"; /* of all of them */
 		struct kv_finding *fi;
 
+		if (!w->chooses)
+			continue;
 		if (!w->knob && w->set) {
 			report_argument(f, out, w);
 			continue;
@@ -284,8 +287,8 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 				f->scan->stopped);
 		show_unreadable(f, out, fi);
 		kv_mend(out, fi, false,
-			"install a wheel (nixl-cu12 or nixl-cu13), or name the container or root "
-			"directory that has it: kvpath check DIR");
+			"install it (pip install 'nixl[cu12]' or 'nixl[cu13]'), or name the "
+			"container or root directory that has it: kvpath check DIR");
 		return;
 	}
 	for (size_t i = 0; i < f->nixls.n; i++) {

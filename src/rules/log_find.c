@@ -36,6 +36,7 @@ static const struct mend {
 	  "NIXL_LOG_LEVEL=INFO shows the loader's reason; kvpath check finds it" },
 	{ "KV205", DECIDES, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
 	{ "KV213", WARNS, "name LIBFABRIC alone" },
+	{ "KV219", DECIDES, "kvpath check on the container that wrote this" },
 	{ "KV301", DECIDES, "kvpath check on the host and the container that wrote this" },
 	{ "KV310", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
 	{ "KV312", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },

@@ -1,9 +1,10 @@
 /*
  * A source of any bytes, as an _api.py and as vLLM's connector: what is found lies in it, and what
- * is written in its place is found again, with the same bytes around it.
+ * is written in its place is found again, with the same bytes around it. And as a framework's that
+ * imports NIXL: the names are names.
  */
-#include "repair/pydefault.h"
 #include "fuzz.h"
+#include "inspect/internal.h"
 
 typedef void finder(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret);
 
@@ -35,9 +36,23 @@ static void try(finder *find, struct kv_span source)
 	kv_arena_free(a);
 }
 
+static void read_needs(struct kv_span source)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_needs needs = { 0 };
+
+	kv_needs_read(a, source, &needs);
+	for (size_t i = 0; i < needs.names.n; i++)
+		KV_PROMISE(*needs.names.v[i] && !strpbrk(needs.names.v[i], " \t\r\n,.()"));
+	KV_PROMISE(needs.names.n <= 16 * 64);
+	KV_PROMISE(!needs.least || strspn(needs.least, "0123456789.") == strlen(needs.least));
+	kv_arena_free(a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	try(kv_pydefault_find, (struct kv_span){ data, size });
 	try(find_call, (struct kv_span){ data, size });
+	read_needs((struct kv_span){ data, size });
 	return 0;
 }

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """frameworks.py [NAME[==VERSION]...]: whether check knows the serving frameworks that name NIXL's backend, in their real wheels.
 
-By default the newest vLLM, SGLang and LMCache, and older ones that name it in another place or not at all. A release whose
+By default the newest vLLM, SGLang, LMCache and Dynamo's kvbm, and older ones that name it in another place or not at all. A release whose
 source has moved is one that kvpath no longer sees: `not ok`. Of vLLM also its files are repaired, and the module that has
 its default is run under the import hook of kvpath run; what it imports from the rest, which needs torch, is a stand-in.
+Those that import `nixl` must miss it in a container without that package, and vLLM's own check of its version, where it has
+one, must say of two releases what kvpath says (KV219).
 Downloads about 1 GB. KVPATH names the program to test.
 """
 import ast
@@ -17,9 +19,10 @@ import zipfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from oracle import KVPATH, ROOTS, TOP  # noqa: E402
 
-NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache"}
-WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9"]
-SILENT = ["sglang==0.5.2"]  # makes its agent by NIXL's default
+IMPORT_NIXL = ["vllm", "sglang", "kvbm"]
+NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache", "kvbm": "Dynamo's block manager"}
+WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9", "kvbm"]
+SILENT = ["sglang==0.5.2", "kvbm"]  # make their agents by NIXL's default, or by variables
 SITE = "/usr/local/lib/python3.11/dist-packages"
 
 
@@ -29,13 +32,55 @@ def unpack(wheel, directory):
         z.extractall(directory, [n for n in z.namelist() if n.endswith(".py")])
 
 
-def named(container, package, directory):
-    """What check says of the frameworks, with the package mounted where the container's python finds it."""
-    out = subprocess.run([KVPATH, "check", "--json", "--mount", f"{directory}/{package}:{SITE}/{package}", container],
+def said(container, package, directory, id, *beside):
+    """What check says of a framework, with the package mounted where the container's python finds it, and others beside it."""
+    mounts = [f"{path}:{SITE}/{os.path.basename(path)}" for path in (f"{directory}/{package}", *beside)]
+    out = subprocess.run([KVPATH, "check", "--json", *[w for m in mounts for w in ("--mount", m)], container],
                          capture_output=True, text=True)
     if out.returncode not in (0, 1):
         sys.exit(f"kvpath check ended with {out.returncode}: {out.stderr}")
-    return [f["detail"] for f in json.loads(out.stdout)["findings"] if f["id"] == "KV201" and NAMES[package] in f["detail"]]
+    return [f["detail"] for f in json.loads(out.stdout)["findings"] if f["id"] == id and NAMES[package] in f["detail"]]
+
+
+VERSION = """
+import ast, functools, sys
+import pip._vendor.packaging, pip._vendor.packaging.version
+sys.modules.update({"packaging": pip._vendor.packaging, "packaging.version": pip._vendor.packaging.version})
+with open(sys.argv[1] + "/vllm/distributed/nixl_utils.py", encoding="utf-8") as f:
+    tree = ast.parse(f.read())
+names = {"functools": functools, "_get_nixl_package_name": lambda: "nixl"}
+exec(compile(ast.Module([n for n in tree.body if getattr(n, "name", "") == "check_nixl_version"], []), "vllm", "exec"), names)
+sys.path.insert(0, sys.argv[2])
+names["check_nixl_version"](sys.argv[3])
+"""
+
+
+def least(directory):
+    """The version of the package nixl that vLLM's connector asks for; None."""
+    for at, _, files in os.walk(f"{directory}/vllm/distributed/kv_transfer"):
+        for name in files:
+            with open(os.path.join(at, name), encoding="utf-8") as f:
+                for n in ast.walk(ast.parse(f.read())):
+                    if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "check_nixl_version":
+                        return n.args[0].value
+    return None
+
+
+def versions(container, directory, work):
+    """Where vLLM's own check of the version and kvpath differ."""
+    asked, wrong = least(directory), []
+    for version in ("1.4.1", "1.5.0"):
+        wheel = subprocess.run(["bash", "-c", '. "$0/lib.sh"; wheel nixl "$1" any', ROOTS, version], check=True, capture_output=True,
+                               text=True).stdout.strip()
+        at = os.path.join(work, "nixl-" + version)
+        with zipfile.ZipFile(wheel) as z:
+            z.extractall(at)
+        ours = said(container, "vllm", directory, "KV219", f"{at}/nixl", f"{at}/nixl-{version}.dist-info")
+        real = asked and subprocess.run([sys.executable, "-c", VERSION, directory, at, asked], capture_output=True, text=True)
+        refuses = bool(real and "RuntimeError: NIXL >= " in real.stderr)
+        if bool(ours) != refuses or (real and real.returncode != refuses):
+            wrong.append(f"nixl {version}: {ours or 'nothing said'}, vLLM: {real.stderr if real else 'asks for none'}")
+    return wrong
 
 
 WORKER = """
@@ -93,10 +138,17 @@ def main():
                             "-d", work, spec], check=True)
             wheel = next(n for n in os.listdir(work) if n.endswith(".whl"))
             unpack(os.path.join(work, wheel), work)
-            details = named(container, package, work)
+            details = said(container, package, work, "KV201")
+            missed = said(container, package, work, "KV219")
+            wrong = versions(container, work, work) if package == "vllm" else []
             after = repaired(container, work, work) if package == "vllm" else None
             run = hooked(work, work) if package == "vllm" else None
         good = bool(details) != (spec in SILENT)
+        if (package in IMPORT_NIXL) != bool(missed):
+            wrong.append(f"without the package nixl: {missed or 'nothing said'}")
+        if wrong:
+            good = False
+            details += wrong
         if after:
             good = False
             details.append(after)

@@ -74,3 +74,20 @@ cuda() {
 	ln -s "libcudart.so.$1" usr/local/cuda/lib64/libcudart.so
 	cache
 }
+
+# sglang NAME...: SGLang's files that name NIXL's backend and take these names of it.
+sglang() {
+	local names=$*
+	mkdir -p "$SITE/sglang/srt/disaggregation/nixl"
+	echo 'SGLANG_DISAGGREGATION_NIXL_BACKEND = EnvStr("UCX")' >"$SITE/sglang/srt/environ.py"
+	printf '%s\n' 'class Manager:' '    def __init__(self):' "        from nixl._api import ${names// /, }" \
+		>"$SITE/sglang/srt/disaggregation/nixl/conn.py"
+}
+
+# vllm VERSION: vLLM's files that import NIXL and ask for that version of it.
+vllm() {
+	mkdir -p "$SITE/vllm/distributed/kv_transfer/kv_connector/v1/nixl"
+	printf '%s\n' 'import importlib' 'api = importlib.import_module("nixl._api")' >"$SITE/vllm/distributed/nixl_utils.py"
+	printf '%s\n' "check_nixl_version(\"$1\")" 'backends = config.get_from_extra_config("backends", ["UCX"])' \
+		>"$SITE/vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py"
+}
