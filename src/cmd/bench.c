@@ -265,6 +265,7 @@ static int run(struct kv_opts *o)
 		return r;
 	f = kv_target_facts(&t);
 	n = choose(f);
+	kv_target_lend(o, &t, n);
 	fill(o, &t, n, &req);
 	r = kv_bench_libs(o, f, n, &req);
 	if (r != KV_STATUS_OK)

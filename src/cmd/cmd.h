@@ -164,6 +164,11 @@ void kv_target_close(struct kv_target *t);
 struct kv_facts *kv_target_facts(struct kv_target *t);
 /* The same, of no more than whether the wanted plugin loads. */
 struct kv_facts *kv_target_brief(struct kv_target *t);
+/*
+ * Lets processes that do not import torch have what the plugin takes of it, by the environment, as
+ * a framework's process has it, and says so: else they would prove of another process.
+ */
+void kv_target_lend(const struct kv_opts *o, struct kv_target *t, const struct kv_nixl *n);
 
 /*
  * Repairs the target that the arguments name. starting: it is the root of a container that is being

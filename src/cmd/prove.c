@@ -116,6 +116,7 @@ static int run(struct kv_opts *o)
 		return kv_fail(KV_STATUS_OFF, "%s: there is no NIXL to prove anything with",
 			       t.path);
 	choose_mem(o);
+	kv_target_lend(o, &t, n);
 	fill(o, &t, n, &req);
 	r = kv_prove(o->arena, &req, &result, &err);
 	if (r < 0)

@@ -296,6 +296,27 @@ struct kv_facts *kv_target_brief(struct kv_target *t)
 	return collect(t, /* brief= */ true);
 }
 
+void kv_target_lend(const struct kv_opts *o, struct kv_target *t, const struct kv_nixl *n)
+{
+	const char *before = kv_env_get(&t->env, "LD_PRELOAD"), *list = "";
+
+	if (!n || n->alone.loads == KV_LOADS_YES)
+		return;
+	for (size_t i = 0; i < n->lent.n; i++) {
+		/* ld.so takes both for the end of a name. */
+		if (strpbrk(n->lent.v[i], ": "))
+			continue;
+		list = kv_strf(o->arena, "%s%s%s", list, *list ? ":" : "", n->lent.v[i]);
+		if (!o->quiet && !o->json)
+			fprintf(stderr, "kvpath: %s is mapped first, as importing torch does\n",
+				kv_printable(o->arena, n->lent.v[i]));
+	}
+	if (*list)
+		kv_env_put(o->arena, &t->env,
+			   kv_strf(o->arena, "LD_PRELOAD=%s%s%s", list, before ? ":" : "",
+				   before ? before : ""));
+}
+
 const char *kv_self_path(struct kv_arena *a)
 {
 	char self[PATH_MAX];

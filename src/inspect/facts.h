@@ -116,7 +116,11 @@ struct kv_nixl {
 	struct kv_load start;                  /* process up to and including libnixl */
 	kv_plugins plugins;
 	const struct kv_plugin
-		*wanted; /* the plugin of the backend asked for; NULL where the file is missing */
+		*wanted;   /* the plugin of the backend asked for; NULL where the file is missing */
+	const char *torch; /* directory that has the torch imported before it; NULL */
+	bool imports_torch;   /* NIXL itself does (before 1.4.0), in every process */
+	kv_strv lent;         /* of torch's libraries those that the wanted plugin takes */
+	struct kv_load alone; /* without torch, where there are such */
 	struct kv_stack stack;
 	const char *api_py; /* NULL where there is none */
 	struct kv_span api_source;

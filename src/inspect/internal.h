@@ -97,6 +97,9 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
  */
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure);
 
+/* Whether NIXL's own module imports it at its top, unguarded: numpy, and torch before 1.4. */
+bool kv_package_imports(const struct kv_nixl *n, const char *module);
+
 /* The directory from which the python that has this directory of packages on its path takes a
  * module that is not python's own; NULL where none is seen. */
 const char *kv_package_place(struct kv_facts *f, const char *site, const char *module);
@@ -154,6 +157,10 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
 bool kv_site_code_names(struct kv_facts *f, const char *dir);
 
 /* What `import torch` maps in the process of n, where python finds torch. */
-void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n);
+void kv_import_torch(struct kv_facts *f, struct kv_nixl *n);
+/* How the wanted plugin loads in a process that does not import torch, where it takes some of its
+ * libraries: n->lent, n->alone. */
+void kv_load_without_torch(struct kv_facts *f, struct kv_nixl *n,
+			   const struct kv_process_opts *opts);
 
 #endif

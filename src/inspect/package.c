@@ -114,9 +114,7 @@ const char *kv_package_bindings(struct kv_facts *f, const char *site, const char
 
 /* ---- what the import needs besides ---- */
 
-/* What NIXL's own module imports at its top, unguarded, and python does not bring: numpy, and torch
- * before 1.4. */
-static bool imports(const struct kv_nixl *n, const char *module)
+bool kv_package_imports(const struct kv_nixl *n, const char *module)
 {
 	const char *text = (const char *)n->api_source.p;
 	size_t len = strlen(module);
@@ -312,7 +310,7 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 		const char *dir;
 		enum where where;
 
-		if (!imports(n, modules[i]) || has_module(f, n->site, modules[i]))
+		if (!kv_package_imports(n, modules[i]) || has_module(f, n->site, modules[i]))
 			continue;
 		where = where_is(f, n->site, modules[i], &dir);
 		if (where == ON_THE_PATH)

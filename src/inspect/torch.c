@@ -1,8 +1,9 @@
 /*
- * What torch maps for the whole process before NIXL comes: libtorch_global_deps.so with
- * RTLD_GLOBAL, and, where that fails for a CUDA library, first the libraries of the nvidia-* wheels
- * beside it (torch/__init__.py _load_global_deps(), _preload_cuda_deps()). Which ones these are,
- * and where they lie, differs between versions of torch: it is read from the target's own.
+ * What torch maps before NIXL comes: libtorch_global_deps.so with RTLD_GLOBAL, and, where that
+ * fails for a CUDA library, first the libraries of the nvidia-* wheels beside it (torch/__init__.py
+ * _load_global_deps(), _preload_cuda_deps()); then its extension module _C with all of torch. Which
+ * ones these are, and where they lie, differs between versions of torch: it is read from the
+ * target's own.
  */
 #include "inspect/internal.h"
 
@@ -96,24 +97,81 @@ static void preload(struct kv_facts *f, const struct kv_nixl *n, const struct cu
 	}
 }
 
-void kv_import_torch(struct kv_facts *f, const struct kv_nixl *n)
+static bool load_global_deps(struct kv_facts *f, const struct kv_nixl *n, const char *dir)
 {
-	const char *dir = kv_package_place(f, n->site, "torch"), *deps;
+	const char *deps = kv_join(f->arena, dir, "torch/lib/libtorch_global_deps.so");
 	cuda_libs libs = { 0 };
 	struct kv_load load;
 	struct kv_span s;
 
-	deps = dir ? kv_join(f->arena, dir, "torch/lib/libtorch_global_deps.so") : NULL;
-	if (!deps || !kv_root_is_file(f->root, deps))
-		return;
+	if (!kv_root_is_file(f->root, deps))
+		return false;
 	kv_process_dlopen(n->proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
 	if (load.object ||
 	    kv_root_slurp(f->root, kv_join(f->arena, dir, "torch/__init__.py"), MAX_TEXT, &s) < 0)
-		return;
+		return load.object != NULL;
 	read_table(f, (const char *)s.p, &libs);
 	if (!is_about(load.error, &libs))
-		return;
+		return false;
 	for (size_t i = 0; i < libs.n; i++)
 		preload(f, n, &libs.v[i]);
 	kv_process_dlopen(n->proc, deps, NULL, KV_DLOPEN_GLOBAL, &load);
+	return load.object != NULL;
+}
+
+static void load_extension(struct kv_facts *f, const struct kv_nixl *n, const char *dir)
+{
+	const char *torch = kv_join(f->arena, dir, "torch");
+	const char *other = n->python ? kv_strf(f->arena, ".cpython-3%s-", n->python + 2) : "";
+	kv_dirents list = { 0 };
+	const struct kv_dirent *d;
+	struct kv_load load;
+
+	if (kv_root_list(f->root, torch, &list) < 0)
+		return;
+	kv_vec_each (d, &list) {
+		if (!kv_starts(d->name, "_C.") || !kv_ends(d->name, ".so") ||
+		    (strstr(d->name, ".cpython-") && !strstr(d->name, other)))
+			continue;
+		kv_process_dlopen(n->proc, kv_join(f->arena, torch, d->name), NULL, 0, &load);
+		return;
+	}
+}
+
+void kv_import_torch(struct kv_facts *f, struct kv_nixl *n)
+{
+	const char *dir = kv_package_place(f, n->site, "torch");
+
+	if (!dir || !load_global_deps(f, n, dir))
+		return;
+	n->torch = dir;
+	load_extension(f, n, dir);
+}
+
+/* Whether torch or the nvidia-* wheels beside it brought the file. */
+static bool is_of_torch(struct kv_facts *f, const struct kv_nixl *n, const char *path)
+{
+	return kv_starts(path, kv_join(f->arena, n->torch, "torch/")) ||
+	       kv_starts(path, kv_join(f->arena, n->torch, "nvidia/"));
+}
+
+void kv_load_without_torch(struct kv_facts *f, struct kv_nixl *n,
+			   const struct kv_process_opts *opts)
+{
+	const kv_objects *list = &n->wanted->load.list;
+	struct kv_process *p;
+	struct kv_load load;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (is_of_torch(f, n, list->v[i]->name))
+			kv_vec_push(f->arena, &n->lent, kv_strdup(f->arena, list->v[i]->name));
+	if (!n->lent.n)
+		return;
+	p = kv_process_start(f->loader, opts, &load);
+	if (load.object)
+		kv_process_dlopen(p, n->bindings, NULL, 0, &load);
+	if (load.object)
+		kv_process_dlopen(p, n->wanted->spelled, kv_process_find(p, "libnixl.so"), 0,
+				  &load);
+	n->alone = load;
 }

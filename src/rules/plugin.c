@@ -95,8 +95,43 @@ void kv_rule_no_hwloc(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+/* "libcudart.so.13, libgomp.so.1" */
+static const char *file_names(const struct kv_facts *f, const kv_strv *paths)
+{
+	const char *s = "";
+
+	for (size_t i = 0; i < paths->n; i++)
+		s = kv_strf(f->arena, "%s%s%s", s, i ? ", " : "", kv_basename(paths->v[i]));
+	return s;
+}
+
+/* Frameworks import torch first; others would not have its libraries. */
+static void tell_lent(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		struct kv_finding *fi;
+		const char *real;
+
+		if (!n->active || !n->lent.n || n->imports_torch || n->alone.loads == KV_LOADS_YES)
+			continue;
+		fi = kv_find(out, KV_INFO,
+			     "%s: plugin %s takes %s from torch: a process that does not import "
+			     "torch before NIXL does not load it",
+			     kv_nixl_label(f, n), f->backend, file_names(f, &n->lent));
+		kv_show(out, fi, n->wanted->path, "%s", n->alone.error);
+		if (kv_root_real(f->root, n->lent.v[0], 0, &real) < 0)
+			real = n->lent.v[0];
+		kv_mend(out, fi, false,
+			"nothing for serving frameworks, which import torch; for others put %s on "
+			"LD_LIBRARY_PATH",
+			kv_dirname(f->arena, real));
+	}
+}
+
 void kv_rule_no_cudart(const struct kv_facts *f, struct kv_findings *out)
 {
+	tell_lent(f, out);
 	kv_each_failed(n, f, KV_CAUSE_NO_CUDART)
 	{
 		const char *major = strrchr(n->wanted->load.missing, '.') + 1;

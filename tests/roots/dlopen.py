@@ -2,7 +2,7 @@
 
 Runs inside the container: imports MODULE's binding, then opens each plugin beside the libnixl.so
 that this has mapped, by the path that NIXL itself would use, with RTLD_NOW | RTLD_LOCAL, each in a
-child of its own. Prints one JSON object: {NAME: {"path", "loads": "yes|no|abort", "error"}}.
+child of its own. torch+MODULE imports torch before. Prints one JSON object: {NAME: {"path", "loads": "yes|no|abort", "error"}}.
 FILEs are opened in place of the plugins; their NAMEs are the paths.
 """
 import ctypes
@@ -58,7 +58,10 @@ def attempt(path):
 
 
 def main():
-    importlib.import_module(sys.argv[1] + "._bindings")
+    first, _, module = sys.argv[1].rpartition("+")
+    if first:
+        importlib.import_module(first)
+    importlib.import_module(module + "._bindings")
     if sys.argv[2:]:
         print(json.dumps({path: {"path": path, **attempt(path)} for path in sys.argv[2:]}))
         return

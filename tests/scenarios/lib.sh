@@ -65,6 +65,24 @@ torch() {
 		"cuda: _Optional[str] = $cuda" 'hip: _Optional[str] = None' >"$SITE/torch/version.py"
 }
 
+# torch_brings global|extension: the CUDA runtime out of the system, and torch as the only one who brings it: by the library that
+# it opens for the whole process, or by its extension module.
+torch_brings() {
+	local lib=$SITE/nvidia/cu13/lib global=() extension=()
+	mkdir -p "$lib" "$SITE/torch/lib"
+	cp -L usr/local/cuda/lib64/libcudart.so.13 "$lib/"
+	rm usr/local/cuda/lib64/libcudart.so*
+	cache
+	local -n who=$1
+	# shellcheck disable=SC2034 # by its other name
+	who=("-Wl,--no-as-needed,$lib/libcudart.so.13,-rpath,/$lib")
+	library libtorch_global_deps.so "$SITE/torch/lib/libtorch_global_deps.so" /dev/null "${global[@]}"
+	library _C.so "$SITE/torch/_C.cpython-311-x86_64-linux-gnu.so" /dev/null "${extension[@]}"
+	printf '%s\n' 'import ctypes, os' 'here = os.path.dirname(__file__)' \
+		'ctypes.CDLL(here + "/lib/libtorch_global_deps.so", ctypes.RTLD_GLOBAL)' \
+		'extension = ctypes.CDLL(here + "/_C.cpython-311-x86_64-linux-gnu.so")' >>"$SITE/torch/__init__.py"
+}
+
 # cuda 12|13: the CUDA runtime of that version, and no other, with its name for developers.
 cuda() {
 	local name=nvidia-cuda-runtime version=13.5.37

@@ -31,7 +31,7 @@ import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
-          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "module", "default", "agent_log", "agents", "commands"}
+          "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "module", "prove", "default", "agent_log", "agents", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
 AGENT = {"fails": False, "instantiates": True, "dies": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
@@ -327,6 +327,8 @@ class Trial:
                 expect(agent.instantiated == instantiates, f"the agent of {backend} does otherwise", agent.ran)
             for line in s.commands or ():
                 self.command(path, line)
+            if s.prove:
+                kvpath("prove", "--quiet", "--mem", "dram", "--provider", s.prove, path).ended(0)
             # The other files' faults differ by what check says of them, not by what starting a command needs.
             if s.container and not s.host and s.file in ("containers.toml", "copies.toml", "several.toml"):
                 self.start(path)
