@@ -121,6 +121,10 @@ struct kv_nixl {
 	bool imports_torch;   /* NIXL itself does (before 1.4.0), in every process */
 	kv_strv lent;         /* of torch's libraries those that the wanted plugin takes */
 	struct kv_load alone; /* without torch, where there are such */
+	/* NCCL's plugin for the network that brings a libfabric before NIXL's comes (nccl.c), and
+	 * how the wanted plugin loads then; NULL where there is none such. */
+	const char *nccl_plugin, *nccl_fabric;
+	struct kv_load after_nccl;
 	struct kv_stack stack;
 	const char *api_py; /* NULL where there is none */
 	struct kv_span api_source;

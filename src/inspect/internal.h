@@ -163,4 +163,7 @@ void kv_import_torch(struct kv_facts *f, struct kv_nixl *n);
 void kv_load_without_torch(struct kv_facts *f, struct kv_nixl *n,
 			   const struct kv_process_opts *opts);
 
+/* How the wanted plugin loads in a process whose NCCL has opened its own: n->after_nccl. */
+void kv_load_after_nccl(struct kv_facts *f, struct kv_nixl *n);
+
 #endif

@@ -219,8 +219,11 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	find_plugins(f, n);
 	kv_load_plugins(f, n);
 	n->imports_torch = kv_package_imports(n, "torch");
-	if (n->torch && !f->brief && n->wanted && n->wanted->load.loads == KV_LOADS_YES)
-		kv_load_without_torch(f, n, &opts);
+	if (!n->torch || f->brief || !n->wanted || n->wanted->load.loads != KV_LOADS_YES)
+		return;
+	kv_load_without_torch(f, n, &opts);
+	if (!n->fabric_before)
+		kv_load_after_nccl(f, n);
 }
 
 static void run_native(struct kv_facts *f, struct kv_nixl *n)

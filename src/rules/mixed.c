@@ -98,8 +98,42 @@ void kv_rule_foreign_plugins(const struct kv_facts *f, struct kv_findings *out)
 
 /* ---- KV113: libfabric was there before the plugin ---- */
 
+static const char *dir_of_fabric(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	const char *real;
+
+	if (!n->stack.fabric_path || kv_root_real(f->root, n->stack.fabric_path, 0, &real) < 0)
+		return "the directory of the newer libfabric";
+	return kv_dirname(f->arena, real);
+}
+
+/* Whether the job has more than one GPU for each worker is not in the target. */
+static void tell_nccl(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		struct kv_finding *fi;
+
+		if (!n->active || !n->nccl_plugin || n->after_nccl.loads == KV_LOADS_YES)
+			continue;
+		fi = kv_find(out, KV_WARNING,
+			     "%s: in a worker of several GPUs NCCL opens its plugin for the "
+			     "network first, and plugin %s does not load on the libfabric that "
+			     "this brings: %s",
+			     kv_nixl_label(f, n), f->backend, n->nccl_fabric);
+		fi->cannot_tell = true;
+		kv_show(out, fi, n->nccl_plugin, "brings %s", n->nccl_fabric);
+		kv_show(out, fi, n->wanted->path, "%s", n->after_nccl.error);
+		kv_mend(out, fi, false,
+			"let both take one: %s first on the job's LD_LIBRARY_PATH, or a newer "
+			"libfabric where NCCL's plugin looks",
+			dir_of_fabric(f, n));
+	}
+}
+
 void kv_rule_early_fabric(const struct kv_facts *f, struct kv_findings *out)
 {
+	tell_nccl(f, out);
 	kv_each_failed(n, f, KV_CAUSE_FABRIC_ABI)
 	{
 		const struct kv_object *o = n->fabric_before;

@@ -83,6 +83,15 @@ torch_brings() {
 		'extension = ctypes.CDLL(here + "/_C.cpython-311-x86_64-linux-gnu.so")' >>"$SITE/torch/__init__.py"
 }
 
+# nccl_net FILE: a stand-in of aws-ofi-nccl, linked to the system's libfabric; the torch of torch_brings opens it as NCCL does.
+nccl_net() {
+	library "$1" "$LIB/$1" /dev/null "-Wl,--no-as-needed,$LIB/libfabric.so.1"
+	printf '%s\n' 'import contextlib' 'named = os.environ.get("NCCL_NET_PLUGIN", "libnccl-net.so")' \
+		'for name in [] if named == "none" else [named, f"libnccl-net-{named}.so"]:' '    with contextlib.suppress(OSError):' \
+		'        ctypes.CDLL(name)' >>"$SITE/torch/__init__.py"
+	cache
+}
+
 # cuda 12|13: the CUDA runtime of that version, and no other, with its name for developers.
 cuda() {
 	local name=nvidia-cuda-runtime version=13.5.37
