@@ -103,9 +103,11 @@ bool kv_package_imports(const struct kv_nixl *n, const char *module);
 /* The directory from which the python that has this directory of packages on its path takes a
  * module that is not python's own; NULL where none is seen. */
 const char *kv_package_place(struct kv_facts *f, const char *site, const char *module);
-/* Whether none can be there unseen: .pth files, archives and what depends on the job's directory
- * bring what is not looked for. */
-bool kv_path_is_plain(struct kv_facts *f);
+/* Whether the module can not be there unseen: .pth files, archives and what depends on the job's
+ * directory bring what is not looked for. */
+bool kv_path_is_plain(struct kv_facts *f, const char *module);
+/* A package, or a module in one file; python's own library is not looked at. */
+bool kv_package_has_module(struct kv_facts *f, const char *dir, const char *module);
 
 /* What a metapackage takes. */
 enum kv_meta {
@@ -155,6 +157,8 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
 /* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
  * need not. */
 bool kv_site_code_names(struct kv_facts *f, const char *dir);
+/* Whether the module may come from what .pth files of the site directory add. */
+bool kv_site_may_bring(struct kv_facts *f, const char *of, const char *module);
 
 /* What `import torch` maps in the process of n, where python finds torch. */
 void kv_import_torch(struct kv_facts *f, struct kv_nixl *n);

@@ -47,7 +47,7 @@ enum kv_meta kv_meta_asks(struct kv_facts *f, const struct kv_nixl *n, unsigned 
 	if (kv_version_cmp(n->meta, "1.5.0") < 0)
 		return KV_META_HIGHEST;
 	dir = kv_package_place(f, n->site, "torch");
-	if (!dir && !kv_path_is_plain(f))
+	if (!dir && !kv_path_is_plain(f, "torch"))
 		return KV_META_UNTOLD;
 	/* Without the file, torch.version can not be imported either. */
 	if (!dir ||
@@ -65,7 +65,7 @@ const char *kv_meta_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret
 	if (!kv_starts(n->module, "nixl_") || kv_meta_asks(f, n, &cuda) != KV_META_CUDA ||
 	    kv_package_place(f, n->site, kv_strf(f->arena, "nixl_cu%u", cuda)))
 		return NULL;
-	*ret_sure = kv_path_is_plain(f);
+	*ret_sure = kv_path_is_plain(f, kv_strf(f->arena, "nixl_cu%u", cuda));
 	return kv_strf(
 		f->arena,
 		"python can not import nixl: torch is for CUDA %u, and the metapackage nixl %s "

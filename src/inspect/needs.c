@@ -189,7 +189,7 @@ static void find_fault(struct kv_facts *f, const char *framework, struct kv_need
 	needs->sure = true;
 	if (!kv_package_place(f, needs->site, "nixl")) {
 		needs->lacks_module = true;
-		needs->sure = kv_path_is_plain(f);
+		needs->sure = kv_path_is_plain(f, "nixl");
 		needs->fault = kv_strf(f->arena,
 				       "%s imports NIXL by the name nixl, and python has no module "
 				       "of that name",

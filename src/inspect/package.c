@@ -128,7 +128,7 @@ bool kv_package_imports(const struct kv_nixl *n, const char *module)
 	return false;
 }
 
-static bool has_module(struct kv_facts *f, const char *dir, const char *module)
+bool kv_package_has_module(struct kv_facts *f, const char *dir, const char *module)
 {
 	return kv_root_is_dir(f->root, kv_join(f->arena, dir, module)) ||
 	       kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.py", dir, module));
@@ -172,7 +172,7 @@ static enum where where_is(struct kv_facts *f, const char *site, const char *mod
 	enum where found = NOWHERE_SEEN;
 
 	while (kv_pythonpath_next(f, &p))
-		if (p.dir && has_module(f, p.dir, module)) {
+		if (p.dir && kv_package_has_module(f, p.dir, module)) {
 			*ret = p.dir;
 			return ON_THE_PATH;
 		}
@@ -180,10 +180,11 @@ static enum where where_is(struct kv_facts *f, const char *site, const char *mod
 		for (size_t j = 0; j < lists[i]->n; j++) {
 			const char *dir = lists[i]->v[j], *above = kv_dirname(f->arena, dir);
 
-			if (!has_module(f, dir, module) && !has_module(f, above, module))
+			if (!kv_package_has_module(f, dir, module) &&
+			    !kv_package_has_module(f, above, module))
 				continue;
 			if (is_on_its_path(f, &of, dir)) {
-				*ret = has_module(f, dir, module) ? dir : above;
+				*ret = kv_package_has_module(f, dir, module) ? dir : above;
 				return ON_THE_PATH;
 			}
 			found = OF_ANOTHER_PYTHON;
@@ -241,7 +242,7 @@ static const char *home_fault(struct kv_facts *f, const struct kv_nixl *n)
 		       n->python);
 }
 
-bool kv_path_is_plain(struct kv_facts *f)
+bool kv_path_is_plain(struct kv_facts *f, const char *module)
 {
 	struct kv_pythonpath p = kv_import_path(f);
 
@@ -251,17 +252,17 @@ bool kv_path_is_plain(struct kv_facts *f)
 		if (!p.dir || kv_root_is_file(f->root, p.dir))
 			return false;
 	for (size_t i = 0; i < f->scan->sites.n; i++) {
+		const char *site = f->scan->sites.v[i];
 		kv_dirents list = { 0 };
 		const struct kv_dirent *d;
 
-		if (kv_root_list(f->root, f->scan->sites.v[i], &list) < 0)
+		if (kv_root_list(f->root, site, &list) < 0)
 			return false;
 		kv_vec_each (d, &list)
-			if ((kv_ends(d->name, ".pth") &&
-			     !kv_streq(d->name, "distutils-precedence.pth") &&
-			     !kv_streq(d->name, "_virtualenv.pth")) ||
-			    strstr(d->name, "customize."))
+			if (strstr(d->name, "customize."))
 				return false;
+		if (kv_site_may_bring(f, site, module))
+			return false;
 	}
 	return true;
 }
@@ -272,9 +273,9 @@ const char *kv_package_place(struct kv_facts *f, const char *site, const char *m
 	const char *dir = NULL;
 
 	while (kv_pythonpath_next(f, &p))
-		if (p.sure && has_module(f, p.dir, module))
+		if (p.sure && kv_package_has_module(f, p.dir, module))
 			return p.dir;
-	if (has_module(f, site, module))
+	if (kv_package_has_module(f, site, module))
 		return site;
 	return where_is(f, site, module, &dir) == ON_THE_PATH ? dir : NULL;
 }
@@ -310,12 +311,13 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 		const char *dir;
 		enum where where;
 
-		if (!kv_package_imports(n, modules[i]) || has_module(f, n->site, modules[i]))
+		if (!kv_package_imports(n, modules[i]) ||
+		    kv_package_has_module(f, n->site, modules[i]))
 			continue;
 		where = where_is(f, n->site, modules[i], &dir);
 		if (where == ON_THE_PATH)
 			continue;
-		*ret_sure = kv_path_is_plain(f);
+		*ret_sure = kv_path_is_plain(f, modules[i]);
 		return kv_strf(f->arena, "python can not import %s: No module named '%s'%s",
 			       n->module, modules[i],
 			       where == OF_ANOTHER_PYTHON ? "; another python has it" : "");

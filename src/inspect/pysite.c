@@ -148,6 +148,46 @@ static bool code_in_names(struct kv_facts *f, const char *of, const char *dir)
 	       text_names(f, kv_join(f->arena, of, "usercustomize.py"), dir);
 }
 
+/* Code that is known to bring no modules: setuptools', virtualenv's. */
+static bool is_harmless(const char *name)
+{
+	return kv_streq(name, "distutils-precedence.pth") || kv_streq(name, "_virtualenv.pth");
+}
+
+/* The directory that a line adds; NULL where that can not be told. Of code one form is known, which
+ * comes with vLLM: nvidia_cutlass_dsl_packages.pth. */
+static const char *added_by(struct kv_facts *f, const char *of, const char *line)
+{
+	char name[64], again[64], dir[64];
+	int n = 0;
+
+	if (!is_code(line))
+		return *line == '/' ? line : kv_join(f->arena, of, line);
+	if (sscanf(line,
+		   "import sys, os, %63[A-Za-z0-9_]; sys.path.insert(0, "
+		   "os.path.join(%63[A-Za-z0-9_].__path__[0], '%63[A-Za-z0-9_]'))%n",
+		   name, again, dir, &n) != 3 ||
+	    !n || line[n] || !kv_streq(name, again) ||
+	    !kv_root_is_dir(f->root, kv_join(f->arena, of, name)))
+		return NULL;
+	return kv_strf(f->arena, "%s/%s/%s", of, name, dir);
+}
+
+bool kv_site_may_bring(struct kv_facts *f, const char *of, const char *module)
+{
+	struct pth_lines l = pth_lines(f, of);
+	const char *line, *dir;
+
+	while ((line = next_pth_line(f, &l))) {
+		if (!*line || *line == '#' || is_harmless(l.name))
+			continue;
+		dir = added_by(f, of, line);
+		if (!dir || kv_root_is_file(f->root, dir) || kv_package_has_module(f, dir, module))
+			return true;
+	}
+	return false;
+}
+
 bool kv_site_code_names(struct kv_facts *f, const char *dir)
 {
 	struct kv_pythonpath p = kv_pythonpath(f);

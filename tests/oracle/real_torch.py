@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import venv
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from oracle import MODULE, ROOTS, Failure, build, expect, inside, kvpath, same  # noqa: E402
@@ -21,17 +22,37 @@ SITE = "usr/local/lib/python3.11/dist-packages"
 CACHE = os.environ.get("KVPATH_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "kvpath")
 
 
-def installed(spec):
-    """A tree with torch in the container's directory of packages."""
-    at = os.path.join(CACHE, "real-" + re.sub(r"\W+", "-", spec))
+def installed(*specs):
+    """A tree with these packages, and what they need, in the container's directory of packages. By uv: pip takes ten minutes."""
+    at = os.path.join(CACHE, "real-" + re.sub(r"\W+", "-", " ".join(specs)))
     if not os.path.exists(at):
         shutil.rmtree(at + ".part", ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-cache-dir", "--root-user-action", "ignore", "--only-binary", ":all:",
-                        "--python-version", "3.11", "--target", f"{at}.part/{SITE}", spec], check=True)
-        for name in ("numpy", "setuptools", "bin"):  # the container has its own
+        venv.create(at + ".part/uv", with_pip=True)
+        subprocess.run([at + ".part/uv/bin/pip", "install", "-q", "uv==0.13.9"], check=True)
+        subprocess.run([at + ".part/uv/bin/uv", "pip", "install", "-q", "--no-cache", "--only-binary", ":all:", "--python-version", "3.11",
+                        "--target", f"{at}.part/{SITE}", *specs], check=True)
+        for name in ("numpy", "setuptools") if "torch" in specs[0] else ():  # the container has its own
             shutil.rmtree(f"{at}.part/{SITE}/{name}", ignore_errors=True)
+        shutil.rmtree(at + ".part/uv")
         os.rename(at + ".part", at)
     return at
+
+
+class Overlaid:
+    """A tree laid over a container, for a while."""
+
+    def __init__(self, tree, container, work):
+        self.layers, self.work = f"{tree}:{container}", work
+
+    def __enter__(self):
+        for name in ("up", "work", "root"):
+            os.makedirs(f"{self.work}/{name}")
+        subprocess.run(["mount", "-t", "overlay", "-o", f"lowerdir={self.layers},upperdir={self.work}/up,workdir={self.work}/work", "overlay",
+                        self.work + "/root"], check=True)
+        return self.work + "/root"
+
+    def __exit__(self, *error):
+        subprocess.run(["umount", self.work + "/root"], check=True)
 
 
 def compare(root, module, what):
@@ -54,12 +75,7 @@ def take_cu12(root):
 def run(torch, version, work):
     cu12 = version == "cu12"
     module = "nixl_cu12" if cu12 else MODULE
-    for name in ("up", "work", "root"):
-        os.makedirs(f"{work}/{name}")
-    root = work + "/root"
-    subprocess.run(["mount", "-t", "overlay", "-o", f"lowerdir={torch}:{build('container', '1.4.1' if cu12 else version)},upperdir={work}/up,"
-                    f"workdir={work}/work", "overlay", root], check=True)
-    try:
+    with Overlaid(torch, build("container", "1.4.1" if cu12 else version), work) as root:
         if cu12:
             take_cu12(root)
         n = compare(root, module, "as it is")
@@ -72,8 +88,6 @@ def run(torch, version, work):
         ran = kvpath("prove", "--quiet", "--mem", "dram", "--provider", "tcp", root).ended(0)
         expect("is mapped first" not in ran.err, "--quiet is not quiet", ran)
         return n
-    finally:
-        subprocess.run(["umount", root], check=True)
 
 
 def main():
