@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects frameworks real-torch real-vllm cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -46,7 +46,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
 	@printf '%-38s %s\n' 'make real-torch' 'the plugins beside the real torch, by kvpath and by the real loader; 6 GB of downloads (root)'
-	@printf '%-38s %s\n' 'make real-vllm' 'the real vLLM makes its agent before and after fix, and under run; 10 GB on the disk (root)'
+	@printf '%-38s %s\n' 'make real-frameworks' 'the real vLLM and SGLang make their agents before and after fix, and under run; 20 GB on the disk (root)'
 	@printf '%-38s %s\n' 'make cli' 'only the tests of the command line'
 	@printf '%-38s %s\n' 'make bench' 'how long check takes beside the usual shell preamble, why beside ldd and libtree, log beside grep, transfers beside fi_pingpong and iperf3 (root)'
 	@printf '%-38s %s\n' 'make peers' 'measures kvpath beside all its peers in one run, into docs/performance.md: PARTS="check image", QUICK=1 (root)'
@@ -86,8 +86,8 @@ frameworks: build
 real-torch: build
 	@KVPATH=$(BUILD)/bin/kvpath tests/oracle/real_torch.py
 
-real-vllm: build
-	@KVPATH=$(BUILD)/bin/kvpath tests/oracle/real_vllm.py
+real-frameworks: build
+	@KVPATH=$(BUILD)/bin/kvpath tests/oracle/real_frameworks.py
 
 cli: build
 	@bats tests/cli

@@ -122,7 +122,7 @@ static bool load_global_deps(struct kv_facts *f, const struct kv_nixl *n, const 
 static void load_extension(struct kv_facts *f, const struct kv_nixl *n, const char *dir)
 {
 	const char *torch = kv_join(f->arena, dir, "torch");
-	const char *other = n->python ? kv_strf(f->arena, ".cpython-3%s-", n->python + 2) : "";
+	const char *own = n->python ? kv_strf(f->arena, ".cpython-3%s-", n->python + 2) : "";
 	kv_dirents list = { 0 };
 	const struct kv_dirent *d;
 	struct kv_load load;
@@ -131,7 +131,7 @@ static void load_extension(struct kv_facts *f, const struct kv_nixl *n, const ch
 		return;
 	kv_vec_each (d, &list) {
 		if (!kv_starts(d->name, "_C.") || !kv_ends(d->name, ".so") ||
-		    (strstr(d->name, ".cpython-") && !strstr(d->name, other)))
+		    (strstr(d->name, ".cpython-") && !strstr(d->name, own)))
 			continue;
 		kv_process_dlopen(n->proc, kv_join(f->arena, torch, d->name), NULL, 0, &load);
 		return;
