@@ -194,7 +194,8 @@ struct kv_framework {
 	const char *set;   /* what to set, for people; NULL: it takes UCX alone */
 	bool may_idle;     /* often there without sending anything by NIXL */
 	bool chooses;      /* it names a backend; else NIXL's default counts */
-	KV_VEC(struct kv_named_default) defaults; /* of vLLM: knob is NULL, set is not */
+	/* Of vLLM, whose knob is NULL; of SGLang what its knob is where it is unset. */
+	KV_VEC(struct kv_named_default) defaults;
 	struct kv_needs needs;
 };
 

@@ -18,6 +18,7 @@ static const struct known {
 	const char *knob; /* NULL: an argument */
 	const char *set;  /* of an argument; %s is the backend. NULL: none, it is always UCX */
 	bool may_idle;    /* often there without sending anything by NIXL */
+	bool has_setting; /* what the knob is unset, its one source says: KNOB = F("UCX") */
 	const char *importers[2]; /* of which one imports nixl, by that name alone */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
@@ -29,6 +30,7 @@ static const struct known {
 	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
 	  NULL,
 	  false,
+	  true,
 	  { "srt/disaggregation/nixl/conn.py" } },
 	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
 	 */
@@ -38,6 +40,7 @@ static const struct known {
 	  "getEnvNixlBackend",
 	  "TRTLLM_NIXL_KVCACHE_BACKEND",
 	  NULL,
+	  false,
 	  false,
 	  { NULL } },
 	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
@@ -49,6 +52,7 @@ static const struct known {
 	  "LMCACHE_NIXL_BACKENDS",
 	  NULL,
 	  true,
+	  false,
 	  { NULL } },
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
 	{ "vLLM",
@@ -58,6 +62,7 @@ static const struct known {
 	  CALL "( \"backends\",",
 	  NULL,
 	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
+	  false,
 	  false,
 	  { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" } },
 	/* vLLM's transfer of encoder outputs makes an agent by NIXL's default and registers with
@@ -69,6 +74,7 @@ static const struct known {
 	  NULL,
 	  NULL,
 	  false,
+	  false,
 	  { NULL } },
 	/* kvbm: imports nixl first of all */
 	{ "Dynamo's block manager (kvbm)",
@@ -78,6 +84,7 @@ static const struct known {
 	  NULL,
 	  NULL,
 	  true,
+	  false,
 	  { "__init__.py" } },
 };
 
@@ -143,12 +150,41 @@ static bool has_unchecked_pyc(struct kv_facts *f, const char *path)
 	return false;
 }
 
+/* Notes where kvpath may rewrite it: not where python would not look at it, or that is mounted. */
+static void keep_default(struct kv_facts *f, const char *path, struct kv_named_default d,
+			 struct kv_framework *ret)
+{
+	const char *real;
+
+	if (d.def.kind != KV_PYDEFAULT_UNKNOWN && !has_unchecked_pyc(f, path) &&
+	    kv_root_real(f->root, path, 0, &real) == 0 && !kv_root_is_mounted(f->root, real))
+		d.path = real;
+	kv_vec_push(f->arena, &ret->defaults, d);
+}
+
+/* What its variable is where it is unset: UCX, or what kvpath has written there. */
+static void read_setting(struct kv_facts *f, const char *dir, const struct known *k,
+			 struct kv_framework *ret)
+{
+	const char *path = kv_join(f->arena, dir, k->sources[0]);
+	struct kv_named_default d = { 0 };
+
+	if (kv_root_slurp(f->root, path, MAX_SOURCE, &d.source) < 0)
+		return;
+	kv_pydefault_find_setting(f->arena, d.source, k->knob, &d.def);
+	if (d.def.kind == KV_PYDEFAULT_UNKNOWN)
+		return;
+	d.taken = kv_taken_backends(f, &d.def, /* hooked= */ false);
+	d.taken.n = 1;
+	keep_default(f, path, d, ret);
+}
+
 /* Where it names what it takes unasked: UCX, or what kvpath has written there. */
 static void read_defaults(struct kv_facts *f, const char *dir, const struct known *k,
 			  struct kv_framework *ret)
 {
 	for (size_t i = 0; i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++) {
-		const char *path = kv_join(f->arena, dir, k->sources[i]), *real;
+		const char *path = kv_join(f->arena, dir, k->sources[i]);
 		struct kv_named_default d = { 0 };
 
 		if (!reads(f, path, k->text, &d.source))
@@ -157,11 +193,7 @@ static void read_defaults(struct kv_facts *f, const char *dir, const struct know
 		if (d.def.kind == KV_PYDEFAULT_LITERAL && !kv_strv_has(&d.def.backends, "UCX"))
 			continue;
 		d.taken = kv_taken_backends(f, &d.def, /* hooked= */ true);
-		if (d.def.kind != KV_PYDEFAULT_UNKNOWN && !has_unchecked_pyc(f, path) &&
-		    kv_root_real(f->root, path, 0, &real) == 0 &&
-		    !kv_root_is_mounted(f->root, real))
-			d.path = real;
-		kv_vec_push(f->arena, &ret->defaults, d);
+		keep_default(f, path, d, ret);
 	}
 }
 
@@ -214,6 +246,8 @@ static void find_framework(struct kv_facts *f, const char *site, const char *dir
 		read_defaults(f, dir, k, &w);
 	w.chooses = by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k);
 	w.value = w.chooses && k->knob ? kv_env_get(f->env, k->knob) : NULL;
+	if (w.chooses && k->has_setting)
+		read_setting(f, dir, k, &w);
 	read_needs(f, dir, k, &w.needs);
 	if (w.chooses || w.needs.file)
 		kv_vec_push(f->arena, &f->frameworks, w);

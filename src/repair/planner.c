@@ -129,11 +129,14 @@ static void patch_default(struct kv_trial *t, const struct kv_nixl *n)
 						  "at the source" });
 }
 
-/* vLLM asks for UCX where it is told nothing: with NIXL's default alone repaired it would end. */
+/* vLLM and SGLang ask for UCX where they are told nothing: with NIXL's default alone repaired the
+ * one would end, and the other stay on UCX. */
 static void patch_framework(struct kv_trial *t, const struct kv_framework *w)
 {
 	const struct kv_named_default *d;
 
+	if (w->value)
+		return; /* it decides */
 	kv_vec_each (d, &w->defaults)
 		if (d->path && !is_right(t->f, &d->def))
 			patch_source(t, d->source, &d->def, d->path);

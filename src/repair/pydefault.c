@@ -214,7 +214,7 @@ static const char *read_literal(struct scan *s, size_t i, size_t n, kv_strv *ret
  * to. In shape, a string that must read so has a quote before it; the names' place has the quote
  * alone.
  */
-static bool read_own(struct scan *s, kv_strv *ret)
+static bool read_own(struct scan *s, size_t n_value, kv_strv *ret)
 {
 	/* clang-format off */
 	static const char *const shape[] = {
@@ -225,9 +225,9 @@ static bool read_own(struct scan *s, kv_strv *ret)
 	/* clang-format on */
 	const char *names = NULL;
 
-	if (s->n_value != KV_ARRAY_SIZE(shape))
+	if (n_value != KV_ARRAY_SIZE(shape))
 		return false;
-	for (size_t i = 0; i < s->n_value; i++) {
+	for (size_t i = 0; i < n_value; i++) {
 		const char *body = string_body(s, &s->value[i]);
 
 		if (shape[i][0] != '\'' ? !is(s, &s->value[i], shape[i]) : !body)
@@ -270,7 +270,7 @@ static void read_value(struct scan *s, struct kv_pydefault *ret)
 	ret->start = s->value[0].start;
 	ret->end = s->value[n - 1].end;
 	ret->line = s->value[0].line;
-	if (read_own(s, &ret->backends)) {
+	if (read_own(s, n, &ret->backends)) {
 		ret->kind = KV_PYDEFAULT_KVPATH;
 		return;
 	}
@@ -353,6 +353,21 @@ void kv_pydefault_find(struct kv_arena *a, struct kv_span source, struct kv_pyde
 
 /* ---- a call ---- */
 
+/* The argument that begins behind tok becomes the value; depth is that of the bracket around it. In
+ * the end tok is what ends the argument. */
+static void read_argument(struct scan *s, struct kv_pytok *tok, unsigned depth)
+{
+	s->n_value = 0;
+	for (kv_pytokens_next(&s->tokens, tok); !is_over(tok); kv_pytokens_next(&s->tokens, tok)) {
+		if (tok->depth == depth || (tok->depth == depth + 1 && is(s, tok, ",")))
+			return;
+		if (s->n_value < MAX_VALUE)
+			s->value[s->n_value++] = *tok;
+		else
+			s->error = "the argument is too long an expression";
+	}
+}
+
 /* tok is the name of the call; in the end the token behind what was read of it. True where it is
  * CALL("KEY", ...), with the rest of its arguments as the value. */
 static bool read_call(struct scan *s, struct kv_pytok *tok, const char *key)
@@ -371,15 +386,7 @@ static bool read_call(struct scan *s, struct kv_pytok *tok, const char *key)
 	kv_pytokens_next(&s->tokens, tok);
 	if (!is(s, tok, ","))
 		return false;
-	s->n_value = 0;
-	for (kv_pytokens_next(&s->tokens, tok); !is_over(tok); kv_pytokens_next(&s->tokens, tok)) {
-		if (tok->depth == depth || (tok->depth == depth + 1 && is(s, tok, ",")))
-			return true;
-		if (s->n_value < MAX_VALUE)
-			s->value[s->n_value++] = *tok;
-		else
-			s->error = "the argument is too long an expression";
-	}
+	read_argument(s, tok, depth);
 	return true;
 }
 
@@ -408,6 +415,75 @@ void kv_pydefault_find_call(struct kv_arena *a, struct kv_span source, const cha
 		read_value(s, ret);
 }
 
+/* ---- a setting ---- */
+
+/* tok is the name; true where it is NAME = F(...). */
+static bool read_setting(struct scan *s, struct kv_pytok *tok)
+{
+	kv_pytokens_next(&s->tokens, tok);
+	if (!is(s, tok, "="))
+		return false;
+	kv_pytokens_next(&s->tokens, tok);
+	if (tok->kind != KV_PYTOK_NAME)
+		return false;
+	kv_pytokens_next(&s->tokens, tok);
+	if (!is(s, tok, "("))
+		return false;
+	read_argument(s, tok, tok->depth);
+	return true;
+}
+
+/* A string, or EXPRESSION's first name. */
+static const char *read_one(struct scan *s, struct kv_pydefault *ret)
+{
+	size_t n = s->n_value;
+	const char *name;
+
+	ret->start = s->value[0].start;
+	ret->end = s->value[n - 1].end;
+	ret->line = s->value[0].line;
+	ret->is_one = true;
+	if (n > 3 && is(s, &s->value[n - 3], "[") &&
+	    s->value[n - 2].end - s->value[n - 2].start == 1 &&
+	    s->tokens.src.p[s->value[n - 2].start] == '0' && is(s, &s->value[n - 1], "]") &&
+	    read_own(s, n - 3, &ret->backends)) {
+		ret->kind = KV_PYDEFAULT_KVPATH;
+		ret->backends.n = 1;
+		return NULL;
+	}
+	ret->backends.n = 0;
+	name = n == 1 ? string_body(s, &s->value[0]) : NULL;
+	if (!name || !is_backend_name(name, strlen(name)))
+		return kv_strf(s->a, "line %u: it is %s, not a backend's name", ret->line,
+			       excerpt(s, ret->start, ret->end));
+	ret->kind = KV_PYDEFAULT_LITERAL;
+	kv_vec_push(s->a, &ret->backends, kv_strdup(s->a, name));
+	return NULL;
+}
+
+void kv_pydefault_find_setting(struct kv_arena *a, struct kv_span source, const char *name,
+			       struct kv_pydefault *ret)
+{
+	struct scan *s = begin(a, source, ret);
+	struct kv_pytok tok;
+	unsigned settings = 0;
+
+	if (!s)
+		return;
+	kv_pytokens_next(&s->tokens, &tok);
+	while (!is_over(&tok))
+		if (tok.first && is(s, &tok, name))
+			settings += read_setting(s, &tok);
+		else
+			kv_pytokens_next(&s->tokens, &tok);
+	if (s->tokens.error)
+		ret->why = kv_strf(a, "line %u: %s", s->tokens.line, s->tokens.error);
+	else if (s->error || settings != 1 || !s->n_value)
+		ret->why = s->error ? s->error : kv_strf(a, "it is set in no plain way");
+	else
+		ret->why = read_one(s, ret);
+}
+
 struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 				  const struct kv_pydefault *found, const char *backend)
 {
@@ -418,7 +494,7 @@ struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 	/* What would not come back as one name must not get into code. */
 	if (found->kind == KV_PYDEFAULT_UNKNOWN || !is_backend_name(backend, strlen(backend)))
 		return (struct kv_span){ 0 };
-	expression = kv_strf(a, EXPRESSION, backend);
+	expression = kv_strf(a, EXPRESSION "%s", backend, found->is_one ? "[0]" : "");
 	n = strlen(expression);
 	out = kv_alloc_raw(a, found->start + n + tail + 1);
 	memcpy(out, source.p, found->start);

@@ -1,5 +1,5 @@
 /*
- * The default of `backends` in a NIXL wheel's _api.py, or in vLLM's NIXL connector: finding it in
+ * The default of `backends` in a NIXL wheel's _api.py, or in vLLM's or SGLang's code: finding it in
  * the source as it is written, and writing the line that honours NIXL_BACKEND. Works on text alone;
  * nothing of the target is executed.
  *
@@ -24,6 +24,7 @@ struct kv_pydefault {
 	kv_strv backends;  /* names in order */
 	size_t start, end; /* byte range of the default's expression in the source */
 	unsigned line;     /* of start, counted from 1 */
+	bool is_one;       /* a name, not a list of names */
 	const char *why;   /* UNKNOWN: one line */
 };
 
@@ -38,8 +39,17 @@ void kv_pydefault_find_call(struct kv_arena *a, struct kv_span source, const cha
 			    const char *key, struct kv_pydefault *ret);
 
 /*
+ * Reads what a setting is unasked: the first argument of the only NAME = F(...) in the source, as
+ * SGLang's SGLANG_DISAGGREGATION_NIXL_BACKEND = EnvStr("UCX"); a name alone. As kv_pydefault_find
+ * otherwise.
+ */
+void kv_pydefault_find_setting(struct kv_arena *a, struct kv_span source, const char *name,
+			       struct kv_pydefault *ret);
+
+/*
  * The source with the default replaced by an expression that yields the list named by the
- * environment variable NIXL_BACKEND (comma-separated), or [backend] where that is unset or empty.
+ * environment variable NIXL_BACKEND (comma-separated), or [backend] where that is unset or empty;
+ * of a single name the first of them.
  * All other bytes, line endings included, stay. found must be LITERAL or KVPATH of the same source.
  */
 struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,

@@ -175,14 +175,41 @@ static void report_argument(const struct kv_facts *f, struct kv_findings *out,
 		w->set);
 }
 
+/* What its variable comes to: as set, else what its code says, else UCX, as of all of them. */
+static const char *value_of(const struct kv_framework *w)
+{
+	if (w->value)
+		return w->value;
+	return w->knob && w->defaults.n ? w->defaults.v[0].taken.v[0] : "UCX";
+}
+
+static void report_knob(const struct kv_facts *f, struct kv_findings *out,
+			const struct kv_framework *w)
+{
+	const struct kv_named_default *d = w->value || !w->defaults.n ? NULL : &w->defaults.v[0];
+	struct kv_finding *fi = kv_find(
+		out, KV_ERROR,
+		"%s names the backend itself: %s is %s%s, and NIXL's default does not reach it",
+		w->name, w->knob, w->value ? "" : "unset, which means ", value_of(w));
+
+	kv_show(out, fi, d && d->path ? d->path : w->path, "%s", w->knob);
+	if (d && d->def.kind == KV_PYDEFAULT_KVPATH && kv_streq(d->def.backends.v[0], f->backend))
+		kv_mend(out, fi, false, "unset NIXL_BACKEND or set it to %s", f->backend);
+	else
+		kv_mend(out, fi, d && d->path,
+			"%sset %s in the job (kvpath run does); tell kvpath with --env %s",
+			d && d->path ? "kvpath fix makes what it is then NIXL_BACKEND from the "
+				       "environment, else the backend that is wanted; or "
+				     : "",
+			w->set, w->set);
+}
+
 void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < f->nixls.n; i++)
 		check_default(f, out, &f->nixls.v[i]);
 	for (size_t i = 0; i < f->frameworks.n; i++) {
 		const struct kv_framework *w = &f->frameworks.v[i];
-		const char *value = w->value ? w->value : "UCX"; /* of all of them */
-		struct kv_finding *fi;
 
 		if (!w->chooses)
 			continue;
@@ -190,7 +217,7 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 			report_argument(f, out, w);
 			continue;
 		}
-		if (kv_streq(value, f->backend))
+		if (kv_streq(value_of(w), f->backend))
 			continue;
 		if (!w->knob) {
 			report_always(out, w);
@@ -200,14 +227,7 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 			report_idle(out, w);
 			continue;
 		}
-		fi = kv_find(out, KV_ERROR,
-			     "%s names the backend itself: %s is %s, and NIXL's default does not "
-			     "reach it",
-			     w->name, w->knob, w->value ? w->value : "unset, which means UCX");
-		kv_show(out, fi, w->path, "%s", w->knob);
-		kv_mend(out, fi, false,
-			"set %s in the job (kvpath run does); tell kvpath with --env %s", w->set,
-			w->set);
+		report_knob(f, out, w);
 	}
 	check_kvbm(f, out);
 }

@@ -13,6 +13,12 @@ static void find_call(struct kv_arena *a, struct kv_span source, struct kv_pydef
 	kv_pydefault_find_call(a, source, "get_from_extra_config", "backends", ret);
 }
 
+static void find_setting(struct kv_arena *a, struct kv_span source, struct kv_pydefault *ret)
+{
+	kv_pydefault_find_setting(a, source, "SGLANG_DISAGGREGATION_NIXL_BACKEND", ret);
+	KV_PROMISE(ret->kind == KV_PYDEFAULT_UNKNOWN || ret->backends.n == 1);
+}
+
 static void try(finder *find, struct kv_span source)
 {
 	struct kv_arena *a = kv_arena_new();
@@ -53,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	try(kv_pydefault_find, (struct kv_span){ data, size });
 	try(find_call, (struct kv_span){ data, size });
+	try(find_setting, (struct kv_span){ data, size });
 	read_needs((struct kv_span){ data, size });
 	return 0;
 }

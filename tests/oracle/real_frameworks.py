@@ -19,8 +19,6 @@ from real_torch import SITE, Overlaid, installed  # noqa: E402
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
 NIXL = "nixl[cu13]==1.5.0"
 SPECS = {"vllm": "vllm==0.33.0", "sglang": "sglang==0.5.23"}
-# vLLM's own default is repaired; SGLang has a variable for it.
-ASKED = {"vllm": [], "sglang": ["SGLANG_DISAGGREGATION_NIXL_BACKEND=LIBFABRIC"]}
 
 
 def vllm_default(root):
@@ -41,8 +39,8 @@ class Trial:
         words = [self.name] + ([vllm_default(self.root)] if self.name == "vllm" else [])
         return inside(self.root, *before, "python3", "-", *words, script="framework.py", **how).ended(0).json()
 
-    def check(self, env=()):
-        report = kvpath("check", "--json", *[w for e in env for w in ("--env", e)], self.root).json("kvpath.check/1")
+    def check(self):
+        report = kvpath("check", "--json", self.root).json("kvpath.check/1")
         return report["verdict"], {f["id"] for f in report["findings"] if f["severity"] == "error"}
 
     def as_it_is(self):
@@ -60,10 +58,9 @@ class Trial:
         shutil.move(f"{self.root}/{SITE}/kept", f"{self.root}/{SITE}/nixl")
 
     def repaired(self):
-        env = ASKED[self.name]
-        kvpath("fix", "--quiet", "--fabric", self.efa, self.root)
-        same("verdict", self.check(env), ("ready", set()))
-        made = self.agent(env=env)
+        kvpath("fix", "--quiet", "--fabric", self.efa, self.root).ended(0)
+        same("verdict", self.check(), ("ready", set()))
+        made = self.agent()
         same("backends", ["LIBFABRIC"], made["backends"])
         same("libfabric", [path[len(self.root):] for path in glob.glob(f"{self.root}/opt/kvpath/fabric/libfabric.so.1.*")], made["fabrics"])
         kvpath("prove", "--quiet", "--mem", "dram", "--provider", "tcp", self.root).ended(0)

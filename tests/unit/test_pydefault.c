@@ -388,6 +388,62 @@ static void test_calls(void **state)
 	expect_call("c.get(\"backends\", [\"UCX\"]\nx = 1\n", "-", NULL);
 }
 
+/* The same of NAME = F("UCX"). */
+static void expect_setting(const char *source, const char *name, const char *patched)
+{
+	struct kv_arena *a = kv_arena_new();
+	struct kv_pydefault found;
+	struct kv_span text;
+
+	kv_pydefault_find_setting(a, span(source), "KNOB", &found);
+	if (found.kind == KV_PYDEFAULT_UNKNOWN) {
+		assert_string_equal("-", name);
+		assert_non_null(found.why);
+		kv_arena_free(a);
+		return;
+	}
+	assert_int_equal(found.backends.n, 1);
+	assert_string_equal(found.backends.v[0], name);
+	text = kv_pydefault_patch(a, span(source), &found, "LIBFABRIC");
+	assert_int_equal(text.n, strlen(patched));
+	assert_memory_equal(text.p, patched, text.n);
+	kv_pydefault_find_setting(a, text, "KNOB", &found);
+	assert_int_equal(found.kind, KV_PYDEFAULT_KVPATH);
+	assert_string_equal(found.backends.v[0], "LIBFABRIC");
+	kv_arena_free(a);
+}
+
+static void test_settings(void **state)
+{
+	(void)state;
+	expect_setting("class E:\n    KNOB = EnvStr(\"UCX\")\n    KNOB_PARAMS = EnvStr(\"{}\")\n",
+		       "UCX",
+		       "class E:\n    KNOB = EnvStr(" OWN(
+			       "LIBFABRIC") "[0])\n"
+					    "    KNOB_PARAMS = EnvStr(\"{}\")\n");
+	expect_setting("KNOB = F(\n  'UCX',  # why\n  secret=True)\n", "UCX",
+		       "KNOB = F(\n  " OWN("LIBFABRIC") "[0],  # why\n  secret=True)\n");
+	expect_setting("KNOB = F(" OWN("UCX") "[ 0 ])\n", "UCX",
+		       "KNOB = F(" OWN("LIBFABRIC") "[0])\n");
+	/* Two of them, none, in a comment or a string, another name, what is no name of a backend.
+	 */
+	expect_setting("KNOB = F(\"UCX\")\nKNOB = F(\"UCX\")\n", "-", NULL);
+	expect_setting("x = KNOB\n# KNOB = F(\"UCX\")\ns = 'KNOB = F(1)'\n", "-", NULL);
+	expect_setting("A.KNOB = F(\"UCX\")\nKNOBS = F(\"UCX\")\n", "-", NULL);
+	expect_setting("KNOB = \"UCX\"\n", "-", NULL);
+	expect_setting("KNOB == F(\"UCX\")\n", "-", NULL);
+	expect_setting("KNOB = F(default)\n", "-", NULL);
+	expect_setting("KNOB = F(None)\n", "-", NULL);
+	expect_setting("KNOB = F()\n", "-", NULL);
+	expect_setting("KNOB = F(f\"{x}\")\n", "-", NULL);
+	expect_setting("KNOB = F(\"UCX\" + x)\n", "-", NULL);
+	expect_setting("KNOB = F([\"UCX\"])\n", "-", NULL);
+	expect_setting("KNOB = F(\"a b\")\n", "-", NULL);
+	expect_setting("KNOB = F(" OWN("UCX") ")\n", "-", NULL);
+	expect_setting("KNOB = F(" OWN("UCX") "[1])\n", "-", NULL);
+	expect_setting("KNOB = F(\"UCX\"", "-", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_patch),
 		cmocka_unit_test(test_own_expression),
 		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_mutations),
 	};
 
