@@ -3,7 +3,8 @@
 
 #include "repair/gen.h"
 
-#define DEPTH 3 /* components of KV_STATE_DIR */
+#define DEPTH     3 /* components of KV_STATE_DIR */
+#define MAKING_US 50000
 
 static const char state_path[] = KV_STATE_DIR "/state";
 
@@ -378,6 +379,27 @@ static int make_guarded(struct kv_state *s, int base, const struct stat *above, 
 	return r;
 }
 
+/*
+ * Whether another kvpath is making the directory, whose next component was missing below `depth`:
+ * the times of the one above, if it was changed since, are none to put back. Only without flock.
+ */
+static bool is_being_made(const struct kv_state *s, unsigned depth)
+{
+	_close_ int next = -EBADF;
+
+	if (depth < DEPTH && kv_tree_dir(s->root, prefixes[depth + 1], &next, NULL) != -ENOENT)
+		return true;
+	for (unsigned i = 0; i <= depth; i++) {
+		_close_ int base = -EBADF;
+		struct kv_state other;
+
+		if (kv_tree_dir(s->root, prefixes[i], &base, NULL) == 0 &&
+		    guard_get(base, &other) && other.made == DEPTH - i)
+			return true;
+	}
+	return false;
+}
+
 int kv_state_make(struct kv_state *s, struct kv_err *err)
 {
 	_close_ int base = -EBADF;
@@ -393,6 +415,11 @@ int kv_state_make(struct kv_state *s, struct kv_err *err)
 		return r;
 	if (fstat(base, &st) < 0)
 		return kv_tree_err(err, -errno, "stat", prefixes[depth]);
+	if (!s->flocked && is_being_made(s, depth)) {
+		usleep(MAKING_US); /* until it has the lock file */
+		return kv_err(err, -EAGAIN,
+			      KV_STATE_DIR ": another kvpath has just begun its work; try again");
+	}
 	s->made = DEPTH - depth;
 	s->times[0] = st.st_atim;
 	s->times[1] = st.st_mtim;

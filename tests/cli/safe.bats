@@ -70,6 +70,35 @@ untouched() {
 	untouched
 }
 
+# noflock DELAY OUT...: fix without flock, slowed down as strace says.
+noflock() {
+	strace -f -qq -o /dev/null -e trace=flock,newfstatat,mkdirat -e inject=flock:error=EBADF -e inject="$1" \
+		"$KVPATH" fix --quiet --fabric "$fabric" "$root" >"$2" 2>&1
+}
+
+@test "without flock: what another is making is no state of the target" {
+	small
+	cp -a "$root" "$work/copy"
+	before
+	# The call after which it knows the times of /var/lib, while the other makes a directory there.
+	strace -o "$work/calls" -e inject=flock:error=EBADF "$KVPATH" fix --quiet --fabric "$fabric" "$work/copy" >"$work/out" 2>&1
+	local n pids=()
+	n=$(sed '/^fsetxattr(.*guard/Q' "$work/calls" | grep -c '^newfstatat(')
+	grep -q '^fsetxattr(.*guard' "$work/calls" || skip "no extended attributes here"
+	noflock "newfstatat:delay_enter=900000:when=$n" "$work/out.1" &
+	pids+=($!)
+	sleep 0.3
+	noflock "mkdirat:delay_exit=1500000:when=1" "$work/out.2" &
+	pids+=($!)
+	for i in "${pids[@]}"; do
+		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
+	done
+	[ "$(cat "$work"/out.* | grep -c 'operations done')" = 1 ]
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
 @test "who has to wait says for what" {
 	small
 	mkfifo "$work/said"
