@@ -218,9 +218,9 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 	set_plugin_dir(f, n, libnixl ? libnixl->name : n->libnixl);
 	find_plugins(f, n);
 	kv_load_plugins(f, n);
-	n->imports_torch = kv_package_imports(n, "torch");
 	if (!n->torch || f->brief || !n->wanted || n->wanted->load.loads != KV_LOADS_YES)
 		return;
+	n->imports_torch = kv_package_imports(n, "torch");
 	kv_load_without_torch(f, n, &opts);
 	if (!n->fabric_before)
 		kv_load_after_nccl(f, n);

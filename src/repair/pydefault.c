@@ -479,7 +479,7 @@ void kv_pydefault_find_setting(struct kv_arena *a, struct kv_span source, const 
 	if (s->tokens.error)
 		ret->why = kv_strf(a, "line %u: %s", s->tokens.line, s->tokens.error);
 	else if (s->error || settings != 1 || !s->n_value)
-		ret->why = s->error ? s->error : kv_strf(a, "it is set in no plain way");
+		ret->why = s->error ? s->error : "it is set in no plain way";
 	else
 		ret->why = read_one(s, ret);
 }

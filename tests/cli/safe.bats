@@ -52,6 +52,18 @@ untouched() {
 	untouched
 }
 
+# one_repairs PID...: all of them end well, one of them repairs, and undo leaves no trace of any.
+one_repairs() {
+	local i
+	for i in "$@"; do
+		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
+	done
+	[ "$(cat "$work"/out.* | grep -c 'operations done')" = 1 ]
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
 @test "without flock (NFS) too" {
 	small
 	before
@@ -61,13 +73,7 @@ untouched() {
 			"$KVPATH" fix --quiet --fabric "$fabric" "$root" >"$work/out.$i" 2>&1 &
 		pids+=($!)
 	done
-	for i in "${pids[@]}"; do
-		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
-	done
-	[ "$(cat "$work"/out.* | grep -c 'operations done')" = 1 ]
-	kv undo "$root"
-	ended 0
-	untouched
+	one_repairs "${pids[@]}"
 }
 
 # noflock DELAY OUT...: fix without flock, slowed down as strace says.
@@ -90,13 +96,7 @@ noflock() {
 	sleep 0.3
 	noflock "mkdirat:delay_exit=1500000:when=1" "$work/out.2" &
 	pids+=($!)
-	for i in "${pids[@]}"; do
-		wait "$i" || { ran=fix status=$? out=$(cat "$work"/out.*) err='' && fail "one of them failed"; }
-	done
-	[ "$(cat "$work"/out.* | grep -c 'operations done')" = 1 ]
-	kv undo "$root"
-	ended 0
-	untouched
+	one_repairs "${pids[@]}"
 }
 
 @test "who has to wait says for what" {
