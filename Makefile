@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -43,6 +43,7 @@ help:
 	@printf '%-38s %s\n' 'make test' 'every test: two compilers, sanitizers, command line, real containers (root)'
 	@printf '%-38s %s\n' 'make oracle' 'only the comparison with the real loader and the real NIXL (root)'
 	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
+	@printf '%-38s %s\n' 'make oracle-suites' 'the real NIXL in Ubuntu 24.04, 26.04 and Debian 13 (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
 	@printf '%-38s %s\n' 'make real-torch' 'the plugins beside the real torch, by kvpath and by the real loader; 6 GB of downloads (root)'
@@ -76,6 +77,10 @@ ifdef N
 else
 	@tests/oracle/oracle.py
 endif
+
+oracle-suites: build
+	@for suite in noble trixie resolute; do echo "== $$suite"; tests/oracle/oracle.py --suite $$suite || exit 1; \
+		KVPATH_SUITE=$$suite tests/oracle/numa.py --n 100 || exit 1; done
 
 oracle-objects: build
 	@tests/oracle/objects.py --all

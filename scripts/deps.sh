@@ -23,6 +23,7 @@ packages=(
 	openssh-server openssh-client # sweep by ssh, to this machine under other names
 	man-db mandoc groff zsh fish # man pages and completions
 	dpkg-dev lintian rpm cpio python3-venv # packages, and what looks at them
+	patchelf # a library that needs one more
 	abigail-tools # the ABI of libkvpath
 	# test containers
 	debootstrap debian-archive-keyring ca-certificates python3 python3-pip unzip xz-utils

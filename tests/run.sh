@@ -153,6 +153,7 @@ single "build with sanitizers" build build-asan clang -Db_sanitize=address,undef
 unset KVPATH_CRASH_STRIDE
 if [ "${built:-}" = yes ]; then
 	oracle
+	counted "copies of libnuma" tests/oracle/numa.py
 	counted "scenarios" tests/scenarios/scenarios.py
 	counted "hosts that can not be read" tests/hosts/unreadable.py
 	counted "real objects and the real loader" tests/oracle/objects.py

@@ -254,6 +254,9 @@ bool kv_check_isa(struct kv_process *p, const kv_objects *order, struct kv_load 
  */
 bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool lazy,
 			 struct kv_load *ret);
+/* Whether they survive their constructors (constructors.c). fresh: of kv_sort's order, those that
+ * the load relocates. */
+bool kv_check_constructors(struct kv_process *p, const kv_objects *fresh, struct kv_load *ret);
 /* Minor of a libc.so.6's release, by its banner; 0 where it has none (ldso.c). */
 unsigned kv_libc_version(struct kv_loader *l, const struct kv_elf *e);
 /* Whether libc comes up in the process that has just been relocated (rtld.c). */

@@ -93,7 +93,8 @@ struct kv_load {
 	const char *missing_version; /* version that was not found, in `provider` */
 	const char *missing_symbol;
 	const struct kv_object *provider, *requirer;
-	kv_trieds tried;                      /* places looked at for `missing` */
+	bool is_unready; /* requirer's constructor calls provider before that one's has run */
+	kv_trieds tried; /* places looked at for `missing` */
 	KV_VEC(struct kv_optional) optionals; /* empty unless they were asked for */
 };
 

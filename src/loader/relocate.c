@@ -203,26 +203,6 @@ static bool is_table_cut(const struct kv_elf *e)
 	return kv_elf_is_cut(e, t->symtab_addr, 1);
 }
 
-/* A loader before 2.36 passes DT_RELR over: what it should have relocated, the addresses of the
- * constructors among it, is left as it is. */
-static bool check_constructors(struct kv_process *p, const kv_objects *fresh, struct kv_load *ret)
-{
-	if (kv_loader_ldso(p->l)->version >= 36)
-		return true;
-	for (size_t i = fresh->n; i-- > 0;) {
-		const struct kv_elf *e = fresh->v[i]->elf;
-
-		if (!e->has_relr || !e->has_init_array)
-			continue;
-		ret->requirer = fresh->v[i];
-		kv_load_fail(p, ret, KV_LOADS_ABORT, fresh->v[i]->name,
-			     "its relative relocations (DT_RELR) are not known to this glibc: "
-			     "calling its constructors is a SIGSEGV");
-		return false;
-	}
-	return true;
-}
-
 /* Whether relocations may be for thread-local data: its own, that of others, or the linker's mark
  * for the initial-exec model. Linkers make none elsewhere. */
 static bool may_use_tls(const struct kv_object *o)
@@ -322,7 +302,7 @@ bool kv_check_relocation(struct kv_process *p, const kv_objects *order, bool laz
 		good = check_object(&s, fresh.v[i], kv_sweep_object(sweep, &s, i), lazy,
 				    p->tls_is_tight ? &exact : NULL, ret);
 	kv_sweep_end(sweep);
-	if (!good || !check_constructors(p, &fresh, ret))
+	if (!good || !kv_check_constructors(p, &fresh, ret))
 		return false;
 	if (p->starting)
 		return true;

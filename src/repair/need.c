@@ -25,11 +25,9 @@ bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n)
 	case KV_CAUSE_RDMA_VERSION:
 	case KV_CAUSE_NO_RDMA:
 		return true;
-	case KV_CAUSE_GLIBC: /* only where it is libfabric, or what that brought, that is too new */
-		for (const struct kv_object *o = l->requirer; o; o = o->requested_by)
-			if (o->elf && kv_elf_max_def(o->elf, "FABRIC_"))
-				return true;
-		return false;
+	case KV_CAUSE_GLIBC:     /* only where libfabric, or what that brought, is too new */
+	case KV_CAUSE_TWO_NUMAS: /* or brings the second copy */
+		return kv_fails_below_fabric(l);
 	case KV_CAUSE_NO_HWLOC:
 	case KV_CAUSE_NO_CUDART:
 	case KV_CAUSE_NO_DRIVER:

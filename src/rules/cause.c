@@ -25,11 +25,18 @@ static bool is_own_library(const struct kv_facts *f, const struct kv_nixl *n, co
 							   n->module, name));
 }
 
+bool kv_fails_below_fabric(const struct kv_load *l)
+{
+	for (const struct kv_object *by = l->requirer; by; by = by->requested_by)
+		if (by->elf && kv_elf_max_def(by->elf, "FABRIC_"))
+			return true;
+	return false;
+}
+
 static enum kv_cause cause_of_missing(const struct kv_facts *f, const struct kv_nixl *n,
 				      const struct kv_load *l)
 {
 	const char *m = l->missing;
-	const struct kv_object *by = l->requirer;
 
 	if (kv_starts(m, "libfabric.so."))
 		return KV_CAUSE_NO_FABRIC;
@@ -41,11 +48,7 @@ static enum kv_cause cause_of_missing(const struct kv_facts *f, const struct kv_
 		return KV_CAUSE_NO_DRIVER;
 	if (is_own_library(f, n, m))
 		return KV_CAUSE_OUT_OF_TREE;
-	/* Needed by libfabric, or by what it brings along. */
-	for (; by; by = by->requested_by)
-		if (by->elf && kv_elf_max_def(by->elf, "FABRIC_"))
-			return KV_CAUSE_NO_RDMA;
-	return KV_CAUSE_OTHER;
+	return kv_fails_below_fabric(l) ? KV_CAUSE_NO_RDMA : KV_CAUSE_OTHER;
 }
 
 enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
@@ -55,6 +58,8 @@ enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 
 	if (l->loads == KV_LOADS_YES)
 		return KV_CAUSE_NONE;
+	if (l->is_unready)
+		return KV_CAUSE_TWO_NUMAS;
 	if (v && kv_starts(v, "FABRIC_"))
 		return KV_CAUSE_FABRIC_ABI;
 	if (v && (kv_starts(v, "EFA_") || kv_starts(v, "IBVERBS_")))

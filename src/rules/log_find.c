@@ -30,6 +30,7 @@ static const struct mend {
 	{ "KV109", DECIDES, "take the plugin and libnixl.so from one build of NIXL" },
 	{ "KV114", DECIDES, "kvpath check on the container that wrote this" },
 	{ "KV115", WARNS, "give the container the host's whole /sys" },
+	{ "KV120", WARNS, "kvpath check on the container that wrote this" },
 	{ "KV150", DECIDES, "kvpath why on the plugin, in the container that wrote this" },
 	{ "KV201", DECIDES, "name LIBFABRIC where the framework chooses: kvpath explain KV201" },
 	{ "KV203", DECIDES,

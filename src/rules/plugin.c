@@ -323,6 +323,55 @@ void kv_rule_glibc(const struct kv_facts *f, struct kv_findings *out)
 				"this distribution)");
 }
 
+/* Up to then each agent opens all plugins; since then those that it is asked for
+ * (nixl_plugin_manager.cpp). */
+#define LAZY_PLUGINS "1.1.0"
+
+/* The plugin whose two copies of libnuma end the process; NULL. */
+static const struct kv_plugin *ended_by_numa(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	if (n->wanted && kv_cause_of(f, n, &n->wanted->load) == KV_CAUSE_TWO_NUMAS)
+		return n->wanted;
+	if (!*n->version || kv_version_cmp(n->version, LAZY_PLUGINS) >= 0)
+		return NULL;
+	for (size_t i = 0; i < n->plugins.n; i++)
+		if (kv_cause_of(f, n, &n->plugins.v[i].load) == KV_CAUSE_TWO_NUMAS)
+			return &n->plugins.v[i];
+	return NULL;
+}
+
+void kv_rule_two_numas(const struct kv_facts *f, struct kv_findings *out)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		const struct kv_plugin *p = ended_by_numa(f, n);
+		const struct kv_fabric *server = p ? kv_server_for(f, p) : NULL;
+		const struct kv_object *first, *own;
+		struct kv_finding *fi;
+
+		if (!p)
+			continue;
+		first = p->load.requirer;
+		own = p->load.provider;
+		fi = kv_find(out, kv_severity_of(n),
+			     "%s: plugin %s ends the process%s: it comes with two copies of "
+			     "libnuma, and one calls the other before that is set up",
+			     kv_nixl_label(f, n), p->name,
+			     p == n->wanted ? "" : ", and this NIXL opens every plugin");
+		kv_show(out, fi, p->path, "%s", p->load.error);
+		kv_show(out, fi, first->name, "needed by %s", first->requested_by->name);
+		kv_show(out, fi, own->name, "needed by %s", own->requested_by->name);
+		if (p == n->wanted && kv_fails_below_fabric(&p->load) && server &&
+		    server->source == KV_SOURCE_FABRIC)
+			mend_fabric(f, out, fi, n);
+		else
+			kv_mend(out, fi, false,
+				"start the job with LD_PRELOAD=%s, or put a link to it in the "
+				"place of %s",
+				first->name, kv_basename(own->name));
+	}
+}
+
 void kv_rule_other_load(const struct kv_facts *f, struct kv_findings *out)
 {
 	kv_each_failed(n, f, KV_CAUSE_OTHER)

@@ -90,6 +90,7 @@ enum kv_cause {
 	KV_CAUSE_GLIBC,
 	KV_CAUSE_NIXL_ABI,     /* a C++ symbol of another NIXL */
 	KV_CAUSE_RDMA_VERSION, /* EFA_ or IBVERBS_ */
+	KV_CAUSE_TWO_NUMAS,    /* the constructor of one copy of libnuma calls another one */
 	KV_CAUSE_NO_RDMA,      /* libefa, libibverbs and what libfabric needs below */
 	KV_CAUSE_OTHER,
 };
@@ -104,6 +105,8 @@ enum kv_cause {
 
 enum kv_cause kv_cause_of(const struct kv_facts *f, const struct kv_nixl *n,
 			  const struct kv_load *l);
+/* Whether it is libfabric, or what that brought, that the load fails by. */
+bool kv_fails_below_fabric(const struct kv_load *l);
 /* The places where the loader looked for what is missing, as evidence. */
 void kv_show_tried(struct kv_findings *out, struct kv_finding *fi, const struct kv_load *l);
 /* Warns of each source's libfabric that this target can not take for the lack of that. */

@@ -81,31 +81,45 @@ pip() {
 	die "python3 -m pip is missing: run make deps"
 }
 
-# NAME VERSION MACHINE -> its line of wheels.lock: "TAG SHA256".
+# NAME VERSION MACHINE PYTHON -> its line of wheels.lock: "TAG SHA256".
 wheel_lock() {
-	awk -v n="$1" -v v="$2" -v m="_$3\$" '$1 == n && $2 == v && $3 ~ m { print $3, $4; found = 1 }
-		END { exit !found }' "$roots_dir/wheels.lock" || die "$1 $2 for $3 is not in wheels.lock"
+	awk -v n="$1" -v v="$2" -v m="_$3\$" -v py="^(py3|cp${4/./})-" \
+		'$1 == n && $2 == v && $3 ~ m && $3 ~ py { print $3, $4; found = 1 } END { exit !found }' \
+		"$roots_dir/wheels.lock" || die "$1 $2 for $3 and python $4 is not in wheels.lock"
 }
 
 build_wheel() {
-	local tmp=$1 name=$2 version=$3 sha=$4 machine=$5 got
+	local tmp=$1 name=$2 version=$3 sha=$4 machine=$5 python=$6 got
 	pip download --quiet --no-deps --only-binary=:all: \
 		--platform "manylinux_2_28_$machine" --platform "manylinux2014_$machine" \
-		--python-version 3.11 --dest "$tmp" "$name==$version"
+		--python-version "$python" --dest "$tmp" "$name==$version"
 	got=$(cat "$tmp"/*.whl | sha256sum | cut -d' ' -f1)
 	[ "$got" = "$sha" ] || die "$name $version has sha256 $got, wheels.lock says $sha"
 }
 
-# NAME VERSION [MACHINE] -> path of the checked wheel.
+# NAME VERSION [MACHINE [PYTHON]] -> path of the checked wheel.
 wheel() {
-	local name=$1 version=$2 machine=${3:-x86_64} line dir file
-	line=$(wheel_lock "$name" "$version" "$machine")
+	local name=$1 version=$2 machine=${3:-x86_64} python=${4:-3.11} line dir file
+	line=$(wheel_lock "$name" "$version" "$machine" "$python")
 	dir=$(step_dir "wheel-$name-$version" "$line")
-	step "$dir" build_wheel "$name" "$version" "${line#* }" "$machine"
+	step "$dir" build_wheel "$name" "$version" "${line#* }" "$machine" "$python"
 	file=$(echo "$dir"/*.whl)
 	[ "$(sha256sum <"$file" | cut -d' ' -f1)" = "${line#* }" ] ||
 		die "$file is damaged: remove $dir"
 	printf '%s\n' "$file"
+}
+
+# KVPATH_SUITE: the release that base and container are made of; Debian 12 where it is not set.
+# SUITE -> its python3, in whose site NIXL is installed.
+suite_python() {
+	case $1 in
+	jammy) echo 3.10 ;;
+	bookworm) echo 3.11 ;;
+	noble) echo 3.12 ;;
+	trixie) echo 3.13 ;;
+	resolute) echo 3.14 ;;
+	*) die "no suite $1: jammy, bookworm, noble, trixie or resolute" ;;
+	esac
 }
 
 # The Debian mirror that this host is configured for, or nothing. (apt-get indextargets would say
@@ -113,4 +127,10 @@ wheel() {
 debian_mirror() {
 	apt-get update --print-uris 2>/dev/null |
 		sed -n "s#^'\\(.*\\)/dists/\\(bookworm\\|trixie\\|sid\\|stable\\)/InRelease'.*#\\1#p" | awk 'NR == 1'
+}
+
+# Ubuntu's, as debootstrap knows it.
+ubuntu_mirror() {
+	sed -n '/old-releases\|ports/d; s/^.*default_mirror //p' /usr/share/debootstrap/scripts/gutsy |
+		awk 'NR == 1'
 }

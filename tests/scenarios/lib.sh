@@ -52,6 +52,11 @@ library() {
 	gcc -shared -fPIC -nostdlib -Wl,-soname,"$1" -x c "${@:4}" -o "$2" "${3:-/dev/null}"
 }
 
+# psm2: the repaired container's libfabric as distributions build it, with PSM2, which needs the system's libnuma.
+psm2() {
+	patchelf --add-needed libpsm2.so.2 opt/kvpath/fabric/libfabric.so.1.29.0
+}
+
 # wheel NAME VERSION [MACHINE]: a wheel beside NIXL, as pip unpacks it.
 wheel() {
 	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"

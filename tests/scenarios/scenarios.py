@@ -26,14 +26,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, same  # noqa: E402
+from oracle import Agent, build, expect, Failure, inside, kvpath, KVPATH, MODULE, plugins_of, ROOTS, same  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F2", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
           "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "module", "prove", "default", "agent_log", "agents", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
-AGENT = {"fails": False, "instantiates": True, "dies": None}
+AGENT = {"fails": False, "instantiates": True, "dies": None, "ends": None}
 PROGRAM = os.path.dirname(os.path.dirname(KVPATH)) + ":/kvpath"
 
 
@@ -245,6 +245,13 @@ class Trial:
         if s.agent == "dies":
             ran = inside(path, "python3", "-", s.module, "LIBFABRIC", script="agent.py", env=s.env or ())
             expect(ran.status == -signal.SIGABRT, "the real agent does not abort", ran)
+            return
+        if s.agent == "ends":
+            ran = inside(path, "python3", "-", s.module, "LIBFABRIC", script="agent.py", env=s.env or ())
+            expect(ran.status == 1 and not ran.out, "the real agent's process does not end", ran)
+            if s.logged is not None:
+                self.judge(self.read_log(ran.err), s.logged)
+            same("LIBFABRIC loads", plugins_of(report)["LIBFABRIC"]["loads"], "abort")
             return
         agent = Agent(path, module=s.module, env=s.env or ())
         expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
