@@ -43,7 +43,7 @@ help:
 	@printf '%-38s %s\n' 'make test' 'every test: two compilers, sanitizers, command line, real containers (root)'
 	@printf '%-38s %s\n' 'make oracle' 'only the comparison with the real loader and the real NIXL (root)'
 	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
-	@printf '%-38s %s\n' 'make oracle-suites' 'the real NIXL in Ubuntu 24.04, 26.04 and Debian 13 (root)'
+	@printf '%-38s %s\n' 'make oracle-suites' 'the real NIXL in Ubuntu 22.04, 24.04, 26.04 and Debian 13 (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
 	@printf '%-38s %s\n' 'make real-torch' 'the plugins beside the real torch, by kvpath and by the real loader; 6 GB of downloads (root)'
@@ -79,7 +79,7 @@ else
 endif
 
 oracle-suites: build
-	@for suite in noble trixie resolute; do echo "== $$suite"; tests/oracle/oracle.py --suite $$suite || exit 1; \
+	@for suite in jammy noble trixie resolute; do echo "== $$suite"; tests/oracle/oracle.py --suite $$suite || exit 1; \
 		KVPATH_SUITE=$$suite tests/oracle/numa.py --n 100 || exit 1; done
 
 oracle-objects: build

@@ -161,8 +161,10 @@ const struct kv_command kv_cmd_fix = {
 	.options = "mount fabric env backend mem image how dry-run json quiet color",
 	.help = "The least that helps is done: a link beside libnixl.so to a private "
 		"directory " KV_FABRIC_DIR " with a\n"
-		"libfabric that this target can load, and NIXL's default backend. Where nothing "
-		"that was offered serves,\n"
+		"libfabric that this target can load, with what it lacks of rdma-core from the "
+		"same "
+		"host, and NIXL's\n"
+		"default backend. Where nothing that was offered serves, "
 		"nothing is changed and the status is 1. --how env writes nothing and prints what "
 		"the job would export.\n"
 		"Nothing of the target is executed. Of several at the same time one works; the "

@@ -72,7 +72,8 @@ const struct kv_about kv_about_env[] = {
 const struct kv_about kv_about_files[] = {
 	{ KV_HOST_EFA, "check fix render run hook bake",
 	  "Where the EFA installer puts libfabric: what is borrowed from unless --fabric says "
-	  "otherwise." },
+	  "otherwise. What a target lacks of libefa and libibverbs comes from among the system's "
+	  "libraries then." },
 	{ KV_FABRIC_DIR, "fix undo bake hook",
 	  "In the target: the borrowed libfabric, its providers and companions." },
 	{ KV_STATE_DIR, "fix undo bake hook", "In the target: the journal that undo reads." },

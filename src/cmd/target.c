@@ -72,14 +72,27 @@ static int open_root(const struct kv_opts *o, const char *path, struct kv_target
 	return KV_STATUS_OK;
 }
 
-static void add_source(const struct kv_opts *o, const char *dir, struct kv_target *ret)
+static void add_dir(const struct kv_opts *o, const char *dir, bool is_system, struct kv_target *ret)
 {
 	struct kv_source_dir *s = kv_vec_add(o->arena, &ret->sources);
 
 	s->host = dir;
+	s->is_system = is_system;
 	if (kv_root_open(o->arena, dir, &s->root, NULL) < 0)
 		s->root = NULL;
 	note_answers(o, s->root, &s->notes);
+}
+
+static void add_source(const struct kv_opts *o, const char *dir, struct kv_target *ret)
+{
+	char real[PATH_MAX];
+
+	add_dir(o, dir, false, ret);
+	/* Where EFA's installer put it: /opt/amazon/efa of a system, this one or a mounted one. */
+	if (!realpath(dir, real) || !kv_ends(real, KV_HOST_EFA))
+		return;
+	real[strlen(real) - strlen(KV_HOST_EFA)] = '\0';
+	add_dir(o, *real ? kv_strdup(o->arena, real) : "/", true, ret);
 }
 
 static int find_sources(const struct kv_opts *o, struct kv_target *ret)

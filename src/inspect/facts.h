@@ -36,6 +36,12 @@ enum kv_lack {
 	KV_LACK_BELOW,   /* another library that it needs, or a newer one */
 };
 
+/* A library that a source's libfabric needs and the target lacks. */
+struct kv_companion {
+	const char *name; /* by which it is asked for */
+	const char *path; /* on the host */
+};
+
 struct kv_fabric {
 	const char *path; /* guest path; for KV_SOURCE_FABRIC the host's */
 	enum kv_source source;
@@ -46,9 +52,11 @@ struct kv_fabric {
 	kv_strv providers;   /* built in, and DSOs that lie where it looks */
 	const char *provdir; /* where it looks for provider DSOs; NULL */
 	bool efa_built_in, cuda, distro;
-	bool plain_cuda;     /* it opens the driver as libcuda.so (before 2.1.0) */
-	kv_strv dsos;        /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
-	kv_strv companions;  /* KV_SOURCE_FABRIC: other libraries beside it (host paths) */
+	bool plain_cuda; /* it opens the driver as libcuda.so (before 2.1.0) */
+	kv_strv dsos;    /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */
+	KV_VEC(struct kv_companion) companions; /* KV_SOURCE_FABRIC: what it takes along */
+	const char *driver;  /* by which a libibverbs that is taken along asks for EFA's; NULL */
+	bool beyond;         /* of them some are the host system's, from outside the source */
 	const char *blocked; /* KV_SOURCE_FABRIC: why this target cannot take it; NULL */
 	enum kv_lack lack;   /* where it is blocked: what it lacks here */
 };
@@ -121,9 +129,9 @@ struct kv_nixl {
 	bool imports_torch;   /* NIXL itself does (before 1.4.0), in every process */
 	kv_strv lent;         /* of torch's libraries those that the wanted plugin takes */
 	struct kv_load alone; /* without torch, where there are such */
-	/* NCCL's plugin for the network that brings a libfabric before NIXL's comes (nccl.c), and
-	 * how the wanted plugin loads then; NULL where there is none such. */
-	const char *nccl_plugin, *nccl_fabric;
+	/* NCCL's plugin for the network, or NCCL, that brings a libfabric or a libibverbs before
+	 * NIXL's plugin comes (nccl.c), and how that loads then; NULL where none does. */
+	const char *nccl_by, *nccl_brings;
 	struct kv_load after_nccl;
 	struct kv_stack stack;
 	const char *api_py; /* NULL where there is none */
@@ -236,9 +244,11 @@ struct kv_facts {
 	const char *assumed; /* driver libraries that are assumed; NULL where none had to be */
 };
 
-/* A host directory to borrow a libfabric from. */
+/* A host directory to borrow a libfabric from; or, behind one of these, the system that it belongs
+ * to: EFA's installer has libefa and libibverbs there. */
 struct kv_source_dir {
 	const char *host;
+	bool is_system;
 	struct kv_root *root;   /* stays the caller's; NULL where it can not be opened */
 	struct kv_notes *notes; /* what was asked of it, for a recording; NULL */
 };

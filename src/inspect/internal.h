@@ -7,6 +7,9 @@
 
 void kv_find_nixls(struct kv_facts *f);
 void kv_find_fabrics(struct kv_facts *f);
+/* Where a libibverbs looks for EFA's driver: the pattern DIR/lib%s-rdmavNN.so of its read-only
+ * data, with efa put in; NULL. */
+const char *kv_verbs_driver(struct kv_arena *a, struct kv_root *r, const char *verbs);
 void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs);
 void kv_find_orphans(struct kv_facts *f);
 void kv_find_frameworks(struct kv_facts *f);

@@ -99,7 +99,8 @@ static void add_target(const struct kv_record *rec, struct kv_buf *ret)
 	add_word(&lines, "stopped-at ", f->scan->stopped_at);
 	for (size_t i = 0; i < rec->sources->n; i++)
 		if (rec->sources->v[i].notes)
-			add_word(&lines, "source ", rec->sources->v[i].host);
+			add_word(&lines, rec->sources->v[i].is_system ? "system " : "source ",
+				 rec->sources->v[i].host);
 	/* What the walk found is told by the names alone. */
 	add_strings(f->root, &f->scan->sites);
 	add_strings(f->root, &f->scan->packages);

@@ -43,6 +43,9 @@ static void take_word(struct kv_arena *a, const char *line, struct kv_recording 
 		ret->stopped_at = text;
 	else if (kv_starts(line, "source ") && ret->sources.n < MAX_SOURCES)
 		kv_vec_push(a, &ret->sources, ((struct kv_source_dir){ .host = text }));
+	else if (kv_starts(line, "system ") && ret->sources.n < MAX_SOURCES)
+		kv_vec_push(a, &ret->sources,
+			    ((struct kv_source_dir){ .host = text, .is_system = true }));
 }
 
 static int read_lines(struct kv_root *files, const char *path, const char **ret, struct kv_err *err)

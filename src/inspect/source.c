@@ -12,6 +12,11 @@ struct walk {
 	struct kv_facts *f;
 	struct kv_root *root; /* of the source directory */
 	const char *host;
+	struct host_system {
+		const char *path; /* on the host; NULL where the source has none */
+		struct kv_root *root;
+		struct kv_process *plain;
+	} system;
 	kv_strv libs;             /* every *.so* in it, paths in root */
 	struct kv_map *parsed;    /* path -> struct kv_elf, each read once */
 	struct kv_process *plain; /* a program of the target that links libc alone */
@@ -110,12 +115,58 @@ static void block(struct kv_arena *a, struct kv_fabric *fab, enum kv_lack lack, 
 	fab->blocked = fab->blocked ? kv_strf(a, "%s; %s", fab->blocked, why) : why;
 }
 
-static void add_companion(struct walk *w, struct kv_fabric *fab, const char *path)
+/*
+ * A part of rdma-core, or what that needs, of the system that the source belongs to: EFA's
+ * installer puts libfabric into /opt/amazon/efa and these among the system's own libraries. Nothing
+ * else of a host goes into a container unasked. Found as a plain program of that system finds it.
+ */
+static const struct kv_elf *system_has(struct walk *w, const char *name, const char **ret_path)
 {
-	const char *host = kv_strf(w->f->arena, "%s%s", w->host, path);
+	static const char *const parts[] = { "libefa.so.", "libibverbs.so.", "librdmacm.so.",
+					     "libnl-3.so.", "libnl-route-3.so." };
+	struct kv_process_opts opts = { 0 };
+	struct host_system *s = &w->system;
+	struct kv_load load;
+	size_t i = 0;
 
-	if (!kv_strv_has(&fab->companions, host))
-		kv_vec_push(w->f->arena, &fab->companions, kv_strdup(w->f->arena, host));
+	while (i < KV_ARRAY_SIZE(parts) && !kv_starts(name, parts[i]))
+		i++;
+	if (i == KV_ARRAY_SIZE(parts) || !s->root)
+		return NULL;
+	if (!s->plain) {
+		s->plain = kv_process_start(kv_loader_like(w->f->loader, s->root), &opts, &load);
+		if (load.loads != KV_LOADS_YES)
+			s->root = NULL;
+	}
+	if (!s->root)
+		return NULL;
+	kv_process_dlopen(s->plain, name, NULL, 0, &load);
+	if (!load.object || !load.object->elf ||
+	    kv_root_real(s->root, load.object->name, 0, ret_path) < 0)
+		return NULL;
+	return load.object->elf;
+}
+
+/* path: in the source, or in its system. */
+static void add_companion(struct walk *w, struct kv_fabric *fab, const char *name, const char *path,
+			  bool of_system)
+{
+	const char *top = of_system ? w->system.path : w->host;
+
+	fab->beyond |= of_system;
+	if (kv_starts(name, "libibverbs.so.")) {
+		const char *driver =
+			kv_verbs_driver(w->f->arena, of_system ? w->system.root : w->root, path);
+
+		fab->driver = driver ? kv_basename(driver) : NULL;
+	}
+	for (size_t i = 0; i < fab->companions.n; i++)
+		if (kv_streq(fab->companions.v[i].name, name))
+			return;
+	kv_vec_push(w->f->arena, &fab->companions,
+		    ((struct kv_companion){
+			    kv_strdup(w->f->arena, name),
+			    kv_strf(w->f->arena, "%s%s", kv_streq(top, "/") ? "" : top, path) }));
 }
 
 static const char *version_digits(const char *version)
@@ -157,6 +208,7 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 						    ? fab->elf
 						    : target_has(w, name);
 		const struct kv_elf *own;
+		bool of_system;
 
 		lacking = have ? newest_lacking(f, e, name, have) : NULL;
 		if (have && !lacking)
@@ -169,8 +221,11 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 			continue;
 		}
 		own = companion(w, name, &path);
-		if (own) {
-			add_companion(w, fab, path);
+		of_system = !own || newest_lacking(f, e, name, own);
+		if (of_system)
+			own = system_has(w, name, &path);
+		if (own && !newest_lacking(f, e, name, own)) {
+			add_companion(w, fab, name, path, of_system);
 			meet_needs(w, fab, own, depth + 1);
 		} else if (lacking) {
 			block(f->arena, fab,
@@ -233,8 +288,12 @@ void kv_find_sources(struct kv_facts *f, const kv_source_dirs *dirs)
 	for (size_t i = 0; dirs && i < dirs->n; i++) {
 		struct walk w = { .f = f, .host = dirs->v[i].host, .root = dirs->v[i].root };
 
-		if (!w.root)
+		if (!w.root || dirs->v[i].is_system)
 			continue;
+		if (i + 1 < dirs->n && dirs->v[i + 1].is_system) {
+			w.system.path = dirs->v[i + 1].host;
+			w.system.root = dirs->v[i + 1].root;
+		}
 		w.parsed = kv_map_new(f->arena);
 		collect(&w, "/", 0);
 		for (size_t j = 0; j < w.libs.n; j++)

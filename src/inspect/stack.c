@@ -71,12 +71,11 @@ static void find_efa_dso(struct kv_facts *f, struct kv_process *p, const struct 
 		ret->efa_error = load.error;
 }
 
-/* The pattern DIR/lib%s-rdmavNN.so of libibverbs' read-only data, with efa put in; NULL. */
-static const char *driver_pattern(struct kv_facts *f, const char *verbs)
+const char *kv_verbs_driver(struct kv_arena *a, struct kv_root *r, const char *verbs)
 {
 	struct kv_span s;
 
-	if (kv_root_slurp(f->root, verbs, MAX_VERBS, &s) < 0)
+	if (kv_root_slurp(r, verbs, MAX_VERBS, &s) < 0)
 		return NULL;
 	for (size_t at = kv_span_find(s, 0, "/lib%s-", 7); at < s.n;
 	     at = kv_span_find(s, at + 1, "/lib%s-", 7)) {
@@ -87,7 +86,7 @@ static const char *driver_pattern(struct kv_facts *f, const char *verbs)
 			start--;
 		text = kv_span_str(s, start);
 		if (text && text[0] == '/' && kv_ends(text, ".so"))
-			return kv_strf(f->arena, "%.*slibefa%s", (int)(at + 1 - start), text,
+			return kv_strf(a, "%.*slibefa%s", (int)(at + 1 - start), text,
 				       text + (at - start) + strlen("/lib%s"));
 	}
 	return NULL;
@@ -113,7 +112,7 @@ static void read_verbs(struct kv_facts *f, struct kv_process *p, struct kv_stack
 	if (!verbs)
 		return;
 	ret->verbs_path = verbs->name;
-	ret->verbs_driver = driver_pattern(f, verbs->name);
+	ret->verbs_driver = kv_verbs_driver(f->arena, f->root, verbs->name);
 	if (ret->verbs_driver) {
 		ret->verbs_driver_found = kv_root_is_file(f->root, ret->verbs_driver);
 		if (!ret->verbs_driver_found) {

@@ -63,7 +63,7 @@ static void link_fabric(const struct kv_facts *f, const struct kv_fabric *fab, l
 {
 	add_link(f, list, "libfabric.so.1", fab->path);
 	for (size_t i = 0; i < fab->companions.n; i++)
-		add_link(f, list, kv_basename(fab->companions.v[i]), fab->companions.v[i]);
+		add_link(f, list, fab->companions.v[i].name, fab->companions.v[i].path);
 	if (kv_fabric_efa_dso(fab))
 		add_link(f, list, "libefa-fi.so", kv_fabric_efa_dso(fab));
 }
@@ -93,7 +93,8 @@ static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
 	for (size_t i = 0; other && i < f->fabrics.n; i++) {
 		links list = { 0 };
 
-		if (f->fabrics.v[i].blocked)
+		/* The host's own libraries are not where the job is. */
+		if (f->fabrics.v[i].blocked || f->fabrics.v[i].beyond)
 			continue;
 		link_fabric(f, &f->fabrics.v[i], &list);
 		now = facts_with(f, dir, &list);

@@ -34,6 +34,12 @@ struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, 
 	return l;
 }
 
+struct kv_loader *kv_loader_like(const struct kv_loader *l, struct kv_root *r)
+{
+	return kv_loader_new(r, l->machine, l->is64, l->be,
+			     l->cpu_level | (l->intel ? KV_CPU_INTEL : 0));
+}
+
 void kv_loader_start_in(struct kv_loader *l, const char *cwd)
 {
 	/* As getcwd() tells it. */

@@ -123,6 +123,8 @@ struct kv_loader;
  */
 struct kv_loader *kv_loader_new(struct kv_root *r, uint16_t machine, bool is64, bool be,
 				unsigned cpu_level);
+/* Another one over r, for the same machine. */
+struct kv_loader *kv_loader_like(const struct kv_loader *l, struct kv_root *r);
 /* The directory in which its processes start, an absolute path; "/" unless it was told. */
 void kv_loader_start_in(struct kv_loader *l, const char *cwd);
 const struct kv_ldso *kv_loader_ldso(struct kv_loader *l);

@@ -211,12 +211,28 @@ static void fill_private(struct kv_trial *t)
 	if (!kv_streq(base, "libfabric.so.1"))
 		add_link(t, KV_FABRIC_DIR "/libfabric.so.1", base, "its name for the loader");
 	for (size_t i = 0; i < fab->companions.n; i++)
-		add_copy(t, fab->companions.v[i],
-			 kv_strf(a, KV_FABRIC_DIR "/%s", kv_basename(fab->companions.v[i])),
+		add_copy(t, fab->companions.v[i].path,
+			 kv_strf(a, KV_FABRIC_DIR "/%s", fab->companions.v[i].name),
 			 "what the borrowed libfabric needs and the target lacks");
 	if (kv_fabric_efa_dso(fab))
 		add_copy(t, kv_fabric_efa_dso(fab), KV_FABRIC_DIR "/libefa-fi.so",
 			 "its efa provider");
+}
+
+/*
+ * Where libfabric is to find its efa provider, from the directory of its link: as it lies in the
+ * source where libfabric's own RUNPATH leads there, since a provider's $ORIGIN/.. is then that
+ * directory; else beside it.
+ */
+static const char *provider_name(const struct kv_fabric *fab, struct kv_arena *a)
+{
+	const char *dso = kv_fabric_efa_dso(fab), *dir = kv_dirname(a, dso);
+	const char *name = kv_strf(a, "%s/%s", kv_basename(dir), kv_basename(dso));
+
+	return kv_streq(kv_dirname(a, dir), kv_dirname(a, fab->path)) && fab->elf->runpath &&
+			       strstr(fab->elf->runpath, kv_strf(a, "$ORIGIN/%s", kv_basename(dir)))
+		       ? name
+		       : kv_basename(dso);
 }
 
 /* A link in dir for each library of the private directory: $ORIGIN is the directory of the link. */
@@ -228,16 +244,22 @@ static void link_private(struct kv_trial *t, const char *dir)
 	add_link(t, kv_join(a, dir, "libfabric.so.1"), KV_FABRIC_DIR "/libfabric.so.1",
 		 "the plugin looks here before the system's directories");
 	for (size_t i = 0; i < fab->companions.n; i++) {
-		const char *base = kv_basename(fab->companions.v[i]);
+		const char *name = fab->companions.v[i].name;
 
-		add_link(t, kv_join(a, dir, base), kv_strf(a, KV_FABRIC_DIR "/%s", base),
+		add_link(t, kv_join(a, dir, name), kv_strf(a, KV_FABRIC_DIR "/%s", name),
 			 "a library opened through a link looks for its own beside the link");
 	}
+	for (size_t i = 0; fab->driver && i < fab->companions.n; i++)
+		if (kv_starts(fab->companions.v[i].name, "libefa.so."))
+			add_link(t, kv_join(a, dir, fab->driver),
+				 kv_strf(a, KV_FABRIC_DIR "/%s", fab->companions.v[i].name),
+				 "libibverbs opens EFA's driver by this name");
 	if (kv_fabric_efa_dso(fab))
-		add_link(t, kv_join(a, dir, "libefa-fi.so"), KV_FABRIC_DIR "/libefa-fi.so",
-			 "the efa provider, looked for beside the link to libfabric");
+		add_link(t, kv_join(a, dir, provider_name(fab, a)), KV_FABRIC_DIR "/libefa-fi.so",
+			 "the efa provider, where libfabric looks for it from its link");
 }
 
+/* The directory of the libfabric that is taken today, or where the loader looks at last. */
 static const char *system_link_dir(const struct kv_facts *f, const struct kv_nixl *n)
 {
 	const struct kv_object *p = n->wanted->load.provider;
@@ -245,7 +267,22 @@ static const char *system_link_dir(const struct kv_facts *f, const struct kv_nix
 			   : p && p->elf && kv_elf_max_def(p->elf, "FABRIC_") ? p->name
 									      : NULL;
 
-	return used && used[0] == '/' ? kv_dirname(f->arena, used) : NULL;
+	if (used)
+		return used[0] == '/' ? kv_dirname(f->arena, used) : NULL;
+	return kv_loader_ldso(f->loader)->dirs.n ? kv_loader_ldso(f->loader)->dirs.v[0] : NULL;
+}
+
+/* The target's own rdma-core serves others as well: it is not laid over. */
+static bool has_companion(const struct kv_trial *t, const char *dir)
+{
+	struct kv_stat st;
+
+	for (size_t i = 0; i < t->fabric->companions.n; i++)
+		if (kv_root_stat(t->f->root,
+				 kv_join(t->f->arena, dir, t->fabric->companions.v[i].name),
+				 KV_NOFOLLOW, &st) == 0)
+			return true;
+	return false;
 }
 
 static void place_links(struct kv_trial *t, enum place place)
@@ -257,7 +294,7 @@ static void place_links(struct kv_trial *t, enum place place)
 		if (!kv_needs_fabric(t->f, n))
 			continue;
 		dir = place == BESIDE_NIXL ? n->lib_dir : system_link_dir(t->f, n);
-		if (dir)
+		if (dir && (place == BESIDE_NIXL || !has_companion(t, dir)))
 			link_private(t, dir);
 	}
 }

@@ -134,6 +134,19 @@ const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_
 	return NULL;
 }
 
+bool kv_mend_by_fabric(const struct kv_facts *f, struct kv_findings *out, struct kv_finding *fi,
+		       const struct kv_nixl *n)
+{
+	const struct kv_fabric *server = kv_server_for(f, n->wanted);
+
+	if (!server)
+		return false;
+	kv_mend(out, fi, true, "kvpath fix links libfabric %s (%s) from %s beside libnixl.so%s",
+		server->release ? server->release : "", server->abi, server->path,
+		server->companions.n ? ", with what it needs and this target lacks" : "");
+	return true;
+}
+
 const char *kv_what_serves(const struct kv_facts *f, const char *abi)
 {
 	const char *number = kv_starts(abi, "FABRIC_") ? abi + strlen("FABRIC_") : abi;

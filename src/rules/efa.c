@@ -98,10 +98,10 @@ void kv_rule_mofed(const struct kv_facts *f, struct kv_findings *out)
 			     kv_nixl_label(f, n), l->missing);
 		kv_show(out, fi, l->requirer->name, "%s", l->error);
 		kv_show(out, fi, f->mofed, "of MLNX_OFED or DOCA");
-		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
-			"replace libibverbs and its providers by the distribution's rdma-core or "
-			"by "
-			"the EFA installer's, and add libefa");
+		if (!kv_mend_by_fabric(f, out, fi, n))
+			kv_mend(out, fi, false,
+				"replace libibverbs and its providers by the distribution's "
+				"rdma-core or by the EFA installer's, and add libefa");
 	}
 }
 
@@ -120,9 +120,10 @@ void kv_rule_no_rdma(const struct kv_facts *f, struct kv_findings *out)
 
 		kv_show(out, fi, l->requirer->name, "%s", l->error);
 		kv_show_tried(out, fi, l);
-		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
-			"install rdma-core's libibverbs, its providers and libefa in the target, "
-			"all of one version");
+		if (!kv_mend_by_fabric(f, out, fi, n))
+			kv_mend(out, fi, false,
+				"install rdma-core's libibverbs, its providers and libefa in the "
+				"target, all of one version");
 	}
 	kv_warn_blocked(
 		f, out, KV_LACK_BELOW, "a libfabric that was offered lacks what it needs",
@@ -140,9 +141,10 @@ void kv_rule_rdma_version(const struct kv_facts *f, struct kv_findings *out)
 				l->provider->name);
 
 		kv_show(out, fi, n->wanted->path, "%s", l->error);
-		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
-			"take libibverbs, its providers and libefa from one rdma-core, at least as "
-			"new as libfabric's build");
+		if (!kv_mend_by_fabric(f, out, fi, n))
+			kv_mend(out, fi, false,
+				"take libibverbs, its providers and libefa from one rdma-core, at "
+				"least as new as libfabric's build");
 	}
 	kv_warn_blocked(f, out, KV_LACK_RDMA,
 			"a libfabric that was offered needs a newer rdma-core",

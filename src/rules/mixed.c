@@ -114,20 +114,19 @@ static void tell_nccl(const struct kv_facts *f, struct kv_findings *out)
 		const struct kv_nixl *n = &f->nixls.v[i];
 		struct kv_finding *fi;
 
-		if (!n->active || !n->nccl_plugin || n->after_nccl.loads == KV_LOADS_YES)
+		if (!n->active || !n->nccl_by || n->after_nccl.loads == KV_LOADS_YES)
 			continue;
 		fi = kv_find(out, KV_WARNING,
-			     "%s: in a worker of several GPUs NCCL opens its plugin for the "
-			     "network first, and plugin %s does not load on the libfabric that "
-			     "this brings: %s",
-			     kv_nixl_label(f, n), f->backend, n->nccl_fabric);
+			     "%s: in a worker of several GPUs NCCL opens its network first, and "
+			     "plugin %s does not load on what this brings: %s",
+			     kv_nixl_label(f, n), f->backend, n->nccl_brings);
 		fi->cannot_tell = true;
-		kv_show(out, fi, n->nccl_plugin, "brings %s", n->nccl_fabric);
+		kv_show(out, fi, n->nccl_by, "brings %s", n->nccl_brings);
 		kv_show(out, fi, n->wanted->path, "%s", n->after_nccl.error);
 		kv_mend(out, fi, false,
-			"let both take one: %s first on the job's LD_LIBRARY_PATH, or a newer "
-			"libfabric where NCCL's plugin looks",
-			dir_of_fabric(f, n));
+			"let both take one: %s first on the job's LD_LIBRARY_PATH, or a newer %s "
+			"where NCCL looks",
+			dir_of_fabric(f, n), kv_basename(n->nccl_brings));
 	}
 }
 

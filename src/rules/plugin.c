@@ -15,7 +15,6 @@ static struct kv_finding *start(const struct kv_facts *f, struct kv_findings *ou
 static void mend_fabric(const struct kv_facts *f, struct kv_findings *out, struct kv_finding *fi,
 			const struct kv_nixl *n)
 {
-	const struct kv_fabric *server = kv_server_for(f, n->wanted);
 	const char *need = n->wanted->elf ? kv_elf_max_need(n->wanted->elf, "FABRIC_") : NULL;
 
 	for (size_t i = 0; i < f->fabrics.n; i++) {
@@ -29,11 +28,7 @@ static void mend_fabric(const struct kv_facts *f, struct kv_findings *out, struc
 			kv_show(out, fi, fab->path, "offered: libfabric %s, %s",
 				fab->release ? fab->release : "?", fab->abi);
 	}
-	if (server)
-		kv_mend(out, fi, true,
-			"kvpath fix links libfabric %s (%s) from %s beside libnixl.so",
-			server->release ? server->release : "", server->abi, server->path);
-	else
+	if (!kv_mend_by_fabric(f, out, fi, n))
 		kv_mend(out, fi, false,
 			"install %s in the target or on the host and name its directory with "
 			"--fabric DIR, or use a NIXL wheel that needs less",
@@ -249,25 +244,30 @@ void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 		in_doubt ? ", or name the job's python with --env PATH=DIR:..." : "");
 }
 
-static const char *used_fabric(const struct kv_facts *f)
+/* As it was in the process: of a plan the files are not there yet. */
+static const struct kv_elf *used_fabric(const struct kv_facts *f, const char **ret_path)
 {
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
 		if (!n->wanted || !n->active)
 			continue;
-		if (n->stack.known)
-			return n->stack.fabric_path;
-		if (kv_cause_of(f, n, &n->wanted->load) == KV_CAUSE_FABRIC_ABI)
-			return n->wanted->load.provider->name;
+		if (n->stack.known) {
+			*ret_path = n->stack.fabric_path;
+			return n->stack.fabric->elf;
+		}
+		if (kv_cause_of(f, n, &n->wanted->load) == KV_CAUSE_FABRIC_ABI) {
+			*ret_path = n->wanted->load.provider->name;
+			return n->wanted->load.provider->elf;
+		}
 	}
 	return NULL;
 }
 
 void kv_rule_many_fabrics(const struct kv_facts *f, struct kv_findings *out)
 {
-	const char *used = used_fabric(f), *used_abi = NULL;
-	const struct kv_elf *elf = used ? kv_loader_elf(f->loader, used, NULL) : NULL;
+	const char *used = NULL, *used_abi = NULL;
+	const struct kv_elf *elf = used_fabric(f, &used);
 	const struct kv_fabric *newer = NULL;
 	struct kv_finding *fi;
 

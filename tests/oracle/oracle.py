@@ -304,7 +304,10 @@ class Container:
                  self.sources["F1"] + "/opt/amazon:/opt/amazon"]
         ran = inside(self.root, "/kvpath/bin/kvpath", "run", "--backend", "LIBFABRIC", "--",
                      "python3", "-", MODULE, "-", script="agent.py", binds=binds)
-        if self.hopeless:
+        if self.hopeless or SUITE == "jammy":
+            if not self.hopeless:  # what it lacks is the host's, and not in /opt/amazon
+                expect(ran.status == 1 and "does not repair this" in ran.err, "run does not refuse", ran)
+                return
             expect(ran.status != 0 or not ran.json()["instantiated"], "it cannot work", ran)
             expect(self.hopeless in ran.out + ran.err, f"{self.hopeless} is not named", ran)
             return
@@ -435,7 +438,10 @@ def main():
         sys.exit("oracle: needs root (it runs the containers)")
     if not os.access(KVPATH, os.X_OK):
         sys.exit(f"oracle: {KVPATH} is not there: build first")
-    sources = {name: build("fabric", name) for name in [*SOURCES, "D13"]}
+    # Ubuntu 22.04's libefa is older than these libfabrics need: they come with their host's.
+    host = "h" if SUITE == "jammy" else ""
+    sources = {name: build("fabric", name + ("" if name == "F1b" else host)) for name in SOURCES}
+    sources["D13"] = build("fabric", "D13")
     for version in versions:
         build("container", version)
     build("bare")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# KV305, KV309 and KV314 against the real libibverbs: does a library that finds no driver file see an EFA
+# KV305, KV309, KV314 and what fix takes along of a host's rdma-core against the real libibverbs: does a library that finds no driver file see an EFA
 # device, which devices does it list, and does kvpath say so, live, of the same /sys and /dev? The sysfs
 # tree is synthetic (a stand-in for hardware; SYSFS_PATH points libibverbs to it, a bind mount kvpath), the
 # libraries are the real ones: the target's own, and the pair with hashed names that F1b brings.
@@ -12,7 +12,8 @@ kvpath=${KVPATH:-$here/../../build-gcc/bin/kvpath}
 if [ -z "${KVPATH_VERBS_NS:-}" ]; then
 	root=$("$roots/container" 1.5.0)
 	source=$("$roots/fabric" F1b)
-	KVPATH_VERBS_NS=1 exec unshare --mount --propagation private -- "${BASH_SOURCE[0]}" "$root" "$source"
+	host=$("$roots/fabric" F1h)
+	KVPATH_VERBS_NS=1 exec unshare --mount --propagation private -- "${BASH_SOURCE[0]}" "$root" "$source" "$host"
 fi
 
 mount -t tmpfs -o mode=755 kvpath-verbs /mnt
@@ -70,6 +71,18 @@ hashed_efa=/f1b/libefa-f5f6ec5c.so.1.2.48.0
 ok "the target's own libibverbs finds its driver" 1 "$(devices libibverbs.so.1)"
 ok "one with another driver directory does not" 0 "$(devices $hashed_verbs)"
 ok "one whose libefa is loaded beside it sees EFA all the same" 1 "$(devices $hashed_verbs $hashed_efa)"
+
+# A target without rdma-core, and the pair that fix takes along of the host's: the driver is found by its bare name,
+# which is a link beside the others.
+lib=usr/lib/x86_64-linux-gnu
+(cd $top && mkdir rdma && mv $lib/lib{efa,ibverbs,rdmacm,nl-3,nl-route-3}[.-]* $lib/libibverbs rdma/ && chroot . ldconfig)
+"$kvpath" fix --quiet --mem dram --fabric "$3/opt/amazon/efa" $top >/dev/null
+ok "the host's pair knows EFA in a target that has none" 1 "$(LD_LIBRARY_PATH=$(chroot $top sh -c \
+	'echo /usr/local/lib/python3.*/dist-packages/.nixl_cu13.mesonpy.libs') devices libibverbs.so.1)"
+ok "kvpath: no KV309 of it" ready "$("$kvpath" check --json --mem dram $top | jq -r \
+	'[.verdict, (.findings[] | select(.id == "KV309") | .id)] | join(" ")')"
+"$kvpath" undo --quiet $top >/dev/null
+(cd $top && mv rdma/* $lib/ && rmdir rdma && chroot . ldconfig)
 
 # Nodes. No driver has major 231 here, so that opening one is ENXIO; the device 1:3 is null, which opens.
 cat >$top/open.py <<'END'

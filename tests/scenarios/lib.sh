@@ -97,6 +97,20 @@ nccl_net() {
 	cache
 }
 
+# old_verbs: a stand-in of a libibverbs too old for any libfabric in its place, and the torch of torch_brings opens it as NCCL does.
+old_verbs() {
+	local script
+	script=$(mktemp --suffix=.map)
+	echo 'IBVERBS_1.0 { }; IBVERBS_1.1 { }; IBVERBS_PRIVATE_25 { };' >"$script"
+	remove $LIB/libibverbs.so.1.*
+	library libibverbs.so.1 $LIB/libibverbs.so.1.8.33.0 /dev/null "-Wl,--version-script=$script"
+	rm "$script"
+	cache
+	printf '%s\n' 'if os.environ.get("NCCL_IB_DISABLE") != "1":' '    with contextlib.suppress(OSError):' \
+		'        ctypes.CDLL("libibverbs.so.1")' >>"$SITE/torch/__init__.py"
+	sed -i '1i import contextlib' "$SITE/torch/__init__.py"
+}
+
 # cuda 12|13: the CUDA runtime of that version, and no other, with its name for developers.
 cuda() {
 	local name=nvidia-cuda-runtime version=13.5.37

@@ -29,7 +29,7 @@ sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests",
 from oracle import Agent, build, expect, Failure, inside, kvpath, KVPATH, MODULE, plugins_of, ROOTS, same  # noqa: E402
 import hosts  # noqa: E402
 
-SOURCES = ("F1", "F1b", "F2", "D13")
+SOURCES = ("F1", "F1b", "F1h", "F2", "F2h", "D13")
 FIELDS = {"name", "near", "container", "fabric", "fix", "change", "host", "host_change", "host_shell", "env", "args", "live", "nobody", "log",
           "log_file", "log_edit", "recipe", "recipe_edit", "expect", "verdict", "agent", "module", "prove", "default", "agent_log", "agents", "commands"}
 # The agent is not told of a host: it runs on this machine, which has no EFA.
