@@ -83,16 +83,28 @@ static void add_dir(const struct kv_opts *o, const char *dir, bool is_system, st
 	note_answers(o, s->root, &s->notes);
 }
 
+/* The system whose /opt/amazon/efa the path lies in, this one or one mounted elsewhere; NULL. */
+static const char *system_of(struct kv_arena *a, const char *path)
+{
+	const char *at = strstr(path, KV_HOST_EFA);
+	const char *rest = at ? at + strlen(KV_HOST_EFA) : "-";
+
+	if (*rest && *rest != '/')
+		return NULL;
+	return at == path ? "/" : kv_strndup(a, path, (size_t)(at - path));
+}
+
 static void add_source(const struct kv_opts *o, const char *dir, struct kv_target *ret)
 {
+	const char *system = system_of(o->arena, dir);
 	char real[PATH_MAX];
 
 	add_dir(o, dir, false, ret);
-	/* Where EFA's installer put it: /opt/amazon/efa of a system, this one or a mounted one. */
-	if (!realpath(dir, real) || !kv_ends(real, KV_HOST_EFA))
-		return;
-	real[strlen(real) - strlen(KV_HOST_EFA)] = '\0';
-	add_dir(o, *real ? kv_strdup(o->arena, real) : "/", true, ret);
+	/* As it is spelled, for /opt/amazon may be a link to a shared place. */
+	if (!system && realpath(dir, real))
+		system = system_of(o->arena, real);
+	if (system)
+		add_dir(o, system, true, ret);
 }
 
 static int find_sources(const struct kv_opts *o, struct kv_target *ret)

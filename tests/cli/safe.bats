@@ -115,6 +115,53 @@ noflock() {
 	grep -q 'operations done' "$work/out"
 }
 
+# $root without any part of rdma-core.
+without_rdma() {
+	small
+	rm -r "$root"/usr/lib/x86_64-linux-gnu/lib{efa,ibverbs,rdmacm,nl-3,nl-route-3}[.-]*
+	before
+}
+
+@test "what the host has of rdma-core goes along, once, and undo leaves nothing of it" {
+	without_rdma
+	local way host
+	# Beside NIXL; and where its plugin's libraries find their own.
+	for way in "F1h vram" "F2h dram"; do
+		host=$("$top/tests/roots/fabric" "${way% *}" 2>/dev/null)
+		kv fix --mem "${way#* }" --fabric "$host/opt/amazon/efa" "$root"
+		ended 0
+		says libefa.so.1 libibverbs.so.1 libefa-rdmav34.so 'operations done' 'now: ready'
+		kv fix --mem "${way#* }" --fabric "$host/opt/amazon/efa" "$root"
+		ended 0
+		says 'nothing to do: ready'
+		kv undo "$root"
+		ended 0
+		untouched
+	done
+}
+
+@test "the host of a source, however that is named" {
+	without_rdma
+	local host dir
+	host=$("$top/tests/roots/fabric" F1h 2>/dev/null)
+	# /opt/amazon in a shared place.
+	mkdir -p "$work/host/opt"
+	cp -a "$host"/{usr,etc,lib,lib64} "$work/host/"
+	cp -a "$host/opt/amazon" "$work/shared"
+	ln -s "$work/shared" "$work/host/opt/amazon"
+	ln -s "$host" "$work/link"
+	for dir in "$host/opt/amazon/efa/" "$host/opt/amazon/efa/lib" "$work/host/opt/amazon/efa" "$work/link/opt/amazon/efa"; do
+		kv fix --dry-run --fabric "$dir" "$root"
+		ended 0
+		says libefa.so.1 'afterwards: ready'
+	done
+	# A copy belongs to no system.
+	kv fix --dry-run --fabric "$work/shared/efa" "$root"
+	ended 1
+	says "libefa.so.1, which neither this target nor $work/shared/efa has"
+	untouched
+}
+
 @test "a file that was changed since stops undo; --force-file goes on" {
 	small
 	before
