@@ -30,7 +30,7 @@ static bool knows_relr(struct kv_process *p, const kv_objects *fresh, struct kv_
 /*
  * libnuma's constructor sets its sizes, then calls this function of its own (numactl libnuma.c
  * numa_init(), set_configured_nodes()). In a copy whose constructor has not run yet the size is 0,
- * for which it calls exit(1). Debian and Fedora link libnuma so that the call is bound like any
+ * for which it calls exit(1). Debian and AlmaLinux link libnuma so that the call is bound like any
  * other, to the first copy in the scope; Ubuntu with -Bsymbolic-functions, so that it stays inside.
  */
 #define NUMA_ASKS "numa_allocate_nodemask"
