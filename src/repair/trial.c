@@ -366,7 +366,7 @@ struct kv_trial kv_trial_candidate(const struct kv_facts *f, const struct kv_fab
 		fill_private(&t);
 		place_links(&t, place);
 		run_trial(&t);
-		if (t.score > best.score)
+		if (!best.after || t.score > best.score)
 			best = t;
 	}
 	return best;

@@ -20,7 +20,7 @@ struct kv_trial {
 	enum kv_score score;
 };
 
-/* The best way to lay this libfabric; its score is NONE where none loads. */
+/* The best way to lay this libfabric; where none loads its score is NONE, and it is the first. */
 struct kv_trial kv_trial_candidate(const struct kv_facts *f, const struct kv_fabric *fab);
 /* Adds what is missing where the libfabric in use serves and only lacks CUDA's plain name. */
 void kv_trial_cudart(struct kv_trial *t);

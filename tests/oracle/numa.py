@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from oracle import KVPATH, ROOTS, Done, build, inside  # noqa: E402
+from oracle import KVPATH, Done, build, inside  # noqa: E402
 
 COPIES = ["libnuma-a.so.1", "libnuma-b.so.1", "libnuma-c.so.1"]
 
@@ -57,9 +57,7 @@ def main():
         sys.exit("numa: needs root (it runs in a container)")
     base, bare, r = build("base"), build("bare"), random.Random(args.seed)
     # Debian's, whose calls are bound by name; Ubuntu's stay inside.
-    debian = {**os.environ, "KVPATH_SUITE": "bookworm"}
-    numa = subprocess.run([os.path.join(ROOTS, "base")], env=debian, stdout=subprocess.PIPE, text=True,
-                          check=True).stdout.strip() + "/usr/lib/x86_64-linux-gnu/libnuma.so.1"
+    numa = build("base", suite="bookworm") + "/usr/lib/x86_64-linux-gnu/libnuma.so.1"
     passed = failed = ends = 0
     with tempfile.TemporaryDirectory(prefix="kvpath-numa-") as work:
         stub = work + "/stub.so"

@@ -88,10 +88,10 @@ def kvpath(*args):
     return Done([KVPATH, *args])
 
 
-def build(*args):
+def build(*args, suite=None):
     """A builder of tests/roots; its progress goes to our stderr."""
     p = subprocess.run([os.path.join(ROOTS, args[0]), *args[1:]], stdout=subprocess.PIPE, text=True,
-                       stdin=subprocess.DEVNULL)
+                       stdin=subprocess.DEVNULL, env={**os.environ, **({"KVPATH_SUITE": suite} if suite else {})})
     if p.returncode:
         sys.exit(f"oracle: {' '.join(args)} failed")
     return p.stdout.strip()
@@ -314,6 +314,31 @@ class Container:
         answer = ran.ended(0).json()
         expect(answer["backends"] == ["LIBFABRIC"], "the default agent has no LIBFABRIC", ran)
 
+    def other_abi(self):
+        """An older rdma-core in the target than the host's, of another private ABI: both libraries go along."""
+        new, old = self.root + "/usr/lib/x86_64-linux-gnu/", build("base", suite="bookworm") + "/usr/lib/x86_64-linux-gnu/"
+        parts = ("libefa.so.", "libibverbs.so.")
+        self.clean = False
+        for name in [n for n in os.listdir(new) if n.startswith(parts)]:
+            os.remove(new + name)
+        for name in [n for n in os.listdir(old) if n.startswith(parts)]:
+            shutil.copy2(old + name, new + name, follow_symlinks=False)
+        before = self.manifest()
+        report = self.check("--mem", "dram", status=1)
+        expect(not self.agrees(report).instantiated, "the old libraries serve")
+        expect("KV312" in finding_ids(report), f"KV312 is not among {finding_ids(report)}")
+        ran = kvpath("fix", "--mem", "dram", "--fabric", build("fabric", "OWNh") + "/opt/amazon/efa", self.root)
+        if self.version == "0.10.1":  # its plugin's RUNPATH leads no library below it, and the target's own stay
+            expect(ran.status == 1 and "libefa.so.1" in ran.out + ran.err, "it is not refused for that", ran)
+            self.expect_unchanged(before, "a refused fix")
+            return
+        ran.ended(0)
+        for name in ("/libefa.so.1", "/libibverbs.so.1", "/libefa-rdmav59.so"):
+            expect(name in ran.out, f"{name} does not go along", ran)
+        expect(self.agrees(self.check("--mem", "dram", status=0)).instantiated, "the pair does not serve")
+        kvpath("undo", self.root).ended(0)
+        self.expect_unchanged(before, "fix and undo")
+
     # What fix makes of it.
 
     def efa(self, source):
@@ -405,6 +430,10 @@ class Container:
             self.case(f"{source} by LD_LIBRARY_PATH: check agrees", self.library_path, source)
         self.case("F1 by run: environment alone", self.by_environment)
         self.case("plugins moved out of their tree", self.moved)
+        if SUITE == "resolute" and not self.hopeless:
+            self.pristine_again()
+            self.case("an older rdma-core than the host's", self.other_abi)
+            self.clean = False
         for source in SOURCES:
             self.pristine_again()
             if self.hopeless:
