@@ -55,20 +55,17 @@ static const struct kv_object *open_verbs(struct kv_facts *f, struct kv_nixl *n)
 {
 	const char *off = kv_env_get(f->env, "NCCL_IB_DISABLE");
 	const struct kv_object *nccl = kv_process_find(n->proc, "libnccl.so.2"), *verbs;
-	const kv_objects *list = &n->wanted->load.list;
+	const char *path = n->stack.verbs_path;
+	const struct kv_elf *own = path ? kv_loader_elf(f->loader, path, NULL) : NULL;
 	struct kv_load load;
-	size_t i = 0;
 
-	while (i < list->n && !(list->v[i]->elf && list->v[i]->elf->soname &&
-				kv_streq(list->v[i]->elf->soname, VERBS)))
-		i++;
-	if (i == list->n || (off && strtol(off, NULL, 0)))
+	if (!own || !own->soname || !kv_streq(own->soname, VERBS) || (off && strtol(off, NULL, 0)))
 		return NULL;
 	kv_process_dlopen(n->proc, "libibverbs.so", nccl, 0, &load);
 	if (!load.object)
 		kv_process_dlopen(n->proc, VERBS, nccl, 0, &load);
 	verbs = kv_process_find(n->proc, VERBS);
-	if (!verbs || verbs->elf == list->v[i]->elf)
+	if (!verbs || verbs->elf == own)
 		return NULL;
 	n->nccl_by = nccl ? kv_strdup(f->arena, nccl->name) : "libnccl.so.2";
 	return verbs;

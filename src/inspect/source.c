@@ -193,6 +193,20 @@ static const char *newest_lacking(struct kv_facts *f, const struct kv_elf *e, co
 	return newest;
 }
 
+/* The library of that name that e can be taken along with: from beside it, or else its system's.
+ * NULL where neither has one that is new enough. */
+static const struct kv_elf *find_companion(struct walk *w, const struct kv_elf *e, const char *name,
+					   const char **ret_path, bool *ret_of_system)
+{
+	const struct kv_elf *own = companion(w, name, ret_path);
+
+	*ret_of_system = !own || newest_lacking(w->f, e, name, own);
+	if (!*ret_of_system)
+		return own;
+	own = system_has(w, name, ret_path);
+	return own && !newest_lacking(w->f, e, name, own) ? own : NULL;
+}
+
 /*
  * What e, a library of the source, needs and the target lacks: taken along from beside it where
  * that is no part of libc, else the candidate is blocked.
@@ -220,11 +234,8 @@ static void meet_needs(struct walk *w, struct kv_fabric *fab, const struct kv_el
 				      f->libc));
 			continue;
 		}
-		own = companion(w, name, &path);
-		of_system = !own || newest_lacking(f, e, name, own);
-		if (of_system)
-			own = system_has(w, name, &path);
-		if (own && !newest_lacking(f, e, name, own)) {
+		own = find_companion(w, e, name, &path, &of_system);
+		if (own) {
 			add_companion(w, fab, name, path, of_system);
 			meet_needs(w, fab, own, depth + 1);
 		} else if (lacking) {

@@ -40,10 +40,11 @@ job() {
 	ran="salloc -N$n kvpath sweep $*"
 }
 
-# excludes NODE...: the nodes to leave out are these, but for such as two transfers of 64 KiB on a busy machine took for slow.
+# excludes NODE...: the nodes to leave out are these, and such as two transfers of 64 KiB on a busy machine took for slow.
 excludes() {
-	json '[.nodes[] | select(.reason and (.reason | startswith("slow: ") | not)) | .name] == $ARGS.positional
-		and (.exclude | type == "string")' --args "$@"
+	json '[.nodes[] | select(.reason and (.reason | startswith("slow: ") | not)) | .name] == $ARGS.positional' --args "$@"
+	json '[.nodes[] | select(.reason) | .name] == $ARGS.positional' \
+		--args $(scontrol show hostnames "$(jq -r .exclude <<<"$out")")
 }
 
 # All that runs on a node of this cluster, and its slurmd: as if it lost its power.

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def lay(tree, at, stub, numa):
     os.makedirs(at)
     for name, needs in {**{c: [] for c in COPIES}, **tree}.items():
         file = os.path.join(at, name)
-        subprocess.run(["cp", numa if name in COPIES else stub, file], check=True)
+        shutil.copy(numa if name in COPIES else stub, file)
         # One at a time: all in one call write each other's strings over (patchelf 0.14).
         edit(file, "--set-soname", name)
         edit(file, "--set-rpath", "$ORIGIN")

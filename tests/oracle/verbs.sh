@@ -74,11 +74,10 @@ ok "one whose libefa is loaded beside it sees EFA all the same" 1 "$(devices $ha
 
 # A target without rdma-core, and the pair that fix takes along of the host's: the driver is found by its bare name,
 # which is a link beside the others.
-lib=usr/lib/x86_64-linux-gnu
+lib=usr/lib/x86_64-linux-gnu nixl=/usr/local/lib/python3.11/dist-packages/.nixl_cu13.mesonpy.libs
 (cd $top && mkdir rdma && mv $lib/lib{efa,ibverbs,rdmacm,nl-3,nl-route-3}[.-]* $lib/libibverbs rdma/ && chroot . ldconfig)
 "$kvpath" fix --quiet --mem dram --fabric "$3/opt/amazon/efa" $top >/dev/null
-ok "the host's pair knows EFA in a target that has none" 1 "$(LD_LIBRARY_PATH=$(chroot $top sh -c \
-	'echo /usr/local/lib/python3.*/dist-packages/.nixl_cu13.mesonpy.libs') devices libibverbs.so.1)"
+ok "the host's pair knows EFA in a target that has none" 1 "$(LD_LIBRARY_PATH=$nixl devices libibverbs.so.1)"
 ok "kvpath: no KV309 of it" ready "$("$kvpath" check --json --mem dram $top | jq -r \
 	'[.verdict, (.findings[] | select(.id == "KV309") | .id)] | join(" ")')"
 "$kvpath" undo --quiet $top >/dev/null

@@ -52,6 +52,12 @@ library() {
 	gcc -shared -fPIC -nostdlib -Wl,-soname,"$1" -x c "${@:4}" -o "$2" "${3:-/dev/null}"
 }
 
+# no_rdma: the target without any part of rdma-core.
+no_rdma() {
+	remove $LIB/libefa.so* $LIB/libibverbs.so* $LIB/libnl-* $LIB/librdmacm.so*
+	cache
+}
+
 # psm2: the repaired container's libfabric as distributions build it, with PSM2, which needs the system's libnuma.
 psm2() {
 	patchelf --add-needed libpsm2.so.2 opt/kvpath/fabric/libfabric.so.1.29.0

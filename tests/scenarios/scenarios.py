@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import Agent, build, expect, Failure, inside, kvpath, KVPATH, MODULE, plugins_of, ROOTS, same  # noqa: E402
+from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, plugins_of, same  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F1h", "F2", "F2h", "D13")
@@ -242,18 +242,16 @@ class Trial:
     def ask(self, path, report):
         """The real NIXL, in the same target with the same environment."""
         s = self.s
+        agent = Agent(path, module=s.module, env=s.env or ())
         if s.agent == "dies":
-            ran = inside(path, "python3", "-", s.module, "LIBFABRIC", script="agent.py", env=s.env or ())
-            expect(ran.status == -signal.SIGABRT, "the real agent does not abort", ran)
+            expect(agent.ran.status == -signal.SIGABRT, "the real agent does not abort", agent.ran)
             return
         if s.agent == "ends":
-            ran = inside(path, "python3", "-", s.module, "LIBFABRIC", script="agent.py", env=s.env or ())
-            expect(ran.status == 1 and not ran.out, "the real agent's process does not end", ran)
-            if s.logged is not None:
-                self.judge(self.read_log(ran.err), s.logged)
+            expect(agent.ran.status == 1 and not agent.ran.out, "the real agent's process does not end", agent.ran)
             same("LIBFABRIC loads", plugins_of(report)["LIBFABRIC"]["loads"], "abort")
+            if s.logged is not None:
+                self.judge(self.read_log(agent.ran.err), s.logged)
             return
-        agent = Agent(path, module=s.module, env=s.env or ())
         expect(agent.instantiated == AGENT[s.agent], f"the real agent {'has' if agent.instantiated else 'lacks'} "
                "LIBFABRIC, the scenario says otherwise", agent.ran)
         # The one that is imported, where several packages lie side by side.
