@@ -294,14 +294,13 @@ static const char *bin_of(struct kv_facts *f, const char *python)
 	return kv_dirname(f->arena, real);
 }
 
-void kv_read_command(struct kv_facts *f, const kv_strv *argv)
+static void read_argv(struct kv_facts *f, const kv_strv *argv)
 {
 	struct command c = { .f = f, .words = *argv };
 	const char *safe = kv_env_get(f->env, "PYTHONSAFEPATH");
 	struct kv_python *py = &f->python;
 	struct options o;
 
-	*py = (struct kv_python){ 0 };
 	if (!argv->n)
 		return;
 	py->version = find_python(&c);
@@ -327,4 +326,39 @@ void kv_read_command(struct kv_facts *f, const kv_strv *argv)
 		py->first = first_of(f, &o, true);
 	else
 		py->first_is_sure = false;
+}
+
+/* The python that a job starts by its name. Parts of PATH that are relative depend on where it is.
+ */
+static void read_path(struct kv_facts *f)
+{
+	static const char *const names[] = { "python3", "python" };
+	const char *list = kv_env_get(f->env, "PATH");
+
+	while (list && *list) {
+		size_t n = strcspn(list, ":");
+		const char *dir = kv_strndup(f->arena, list, n);
+
+		list += n + (list[n] == ':');
+		for (size_t i = 0; *dir == '/' && i < KV_ARRAY_SIZE(names); i++) {
+			const char *python = kv_join(f->arena, dir, names[i]);
+
+			if (!kv_root_is_file(f->root, python))
+				continue;
+			f->python.path = python;
+			f->python.bin = bin_of(f, python);
+			return;
+		}
+	}
+}
+
+void kv_read_command(struct kv_facts *f, const kv_strv *argv)
+{
+	f->python = (struct kv_python){ 0 };
+	if (argv)
+		read_argv(f, argv);
+	else if (!f->brief) /* python -m would import from there; a script of its own would not */
+		f->python.first = f->cwd;
+	if (!f->python.path)
+		read_path(f);
 }

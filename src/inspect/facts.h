@@ -207,7 +207,7 @@ struct kv_framework {
 	struct kv_needs needs;
 };
 
-/* The python that the job's command starts (command.c). */
+/* The python that the job starts: its command tells, or else PATH (command.c). */
 struct kv_python {
 	const char *path;    /* the program; NULL where it is none, or can not be told */
 	const char *version; /* "3.11"; NULL */

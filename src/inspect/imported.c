@@ -8,34 +8,6 @@
  */
 #include "inspect/internal.h"
 
-/* The next directory of a list like PATH; NULL at its end. Relative ones depend on where a process
- * is. */
-static const char *next_dir(struct kv_facts *f, const char **list)
-{
-	while (*list && **list) {
-		size_t n = strcspn(*list, ":");
-		const char *dir = kv_strndup(f->arena, *list, n);
-
-		*list += n + ((*list)[n] == ':');
-		if (dir[0] == '/')
-			return dir;
-	}
-	return NULL;
-}
-
-/* The python that a job starts by its name; NULL where PATH is not known or has none. */
-static const char *python_of_path(struct kv_facts *f)
-{
-	const char *list = kv_env_get(f->env, "PATH"), *dir;
-
-	while ((dir = next_dir(f, &list)))
-		if (kv_has_python(f, dir))
-			return dir;
-	return NULL;
-}
-
-/* ---- the choice ---- */
-
 static bool is_bare(const struct kv_nixl *n)
 {
 	return !n->site;
@@ -109,8 +81,7 @@ static const struct kv_nixl *first_of(struct kv_facts *f, const struct kv_way *w
 /* What the python that the job runs imports; NULL where that is not known. */
 static const struct kv_nixl *first_on_path(struct kv_facts *f, const struct kv_way *ways)
 {
-	const char *named = f->python.path ? f->python.bin : python_of_path(f),
-		   *bin = named ? named : only_python(f, ways);
+	const char *named = f->python.bin, *bin = named ? named : only_python(f, ways);
 	const struct kv_nixl *first = first_of(f, ways, bin);
 
 	if (!first && named && kv_python_below(f, named))

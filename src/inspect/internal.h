@@ -53,7 +53,7 @@ bool kv_is_other_version(struct kv_facts *f, const char *bin, const char *site);
 /* The python below a virtual environment that takes its packages too; NULL. */
 const char *kv_python_below(struct kv_facts *f, const char *bin);
 
-/* What the job's command tells, into f->python. */
+/* What the job's command, NULL where it is not known, and PATH tell, into f->python. */
 void kv_read_command(struct kv_facts *f, const kv_strv *argv);
 
 /* What comes first on python's path, in order. */

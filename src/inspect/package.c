@@ -166,11 +166,13 @@ static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const ch
 static enum where where_is(struct kv_facts *f, const char *site, const char *module,
 			   const char **ret)
 {
-	const struct kv_way of = kv_way_to(f, site);
+	struct kv_way of = kv_way_to(f, site);
 	const kv_strv *lists[] = { &f->scan->sites, &f->scan->packages };
 	struct kv_pythonpath p = kv_import_path(f);
 	enum where found = NOWHERE_SEEN;
 
+	/* One that any python takes is the job's. */
+	of.bin = of.bin ? of.bin : f->python.bin;
 	while (kv_pythonpath_next(f, &p))
 		if (p.dir && kv_package_has_module(f, p.dir, module)) {
 			*ret = p.dir;
