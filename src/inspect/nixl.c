@@ -332,6 +332,28 @@ static bool is_cut_wheel(struct kv_facts *f, const char *site, const char *modul
 			       kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", site, module));
 }
 
+static struct kv_nixl *add_package(struct kv_facts *f, const char *site, const char *module)
+{
+	struct kv_nixl *n = kv_vec_add(f->arena, &f->nixls);
+
+	n->site = site;
+	n->module = n->dist = module;
+	n->path = kv_join(f->arena, site, module);
+	n->version = "";
+	n->active = true;
+	return n;
+}
+
+static void look_into(struct kv_facts *f, struct kv_nixl *n, const char *info)
+{
+	n->python = n->bindings ? kv_package_python(f, kv_basename(n->bindings)) : NULL;
+	n->python_exe = find_python(f, n->site, n->python);
+	if (info && !f->brief)
+		describe(f, n, info);
+	kv_read_default(f, n);
+	run_python(f, n);
+}
+
 static void find_in_site(struct kv_facts *f, const char *site)
 {
 	kv_dirents list = { 0 };
@@ -360,22 +382,11 @@ static void find_in_site(struct kv_facts *f, const char *site)
 		}
 		if (bindings && is_known_package(f, bindings))
 			continue;
-		n = kv_vec_add(f->arena, &f->nixls);
-		n->site = site;
-		n->module = kv_strdup(f->arena, d->name);
-		n->path = dir;
+		n = add_package(f, site, kv_strdup(f->arena, d->name));
 		n->bindings = bindings;
-		n->dist = n->module;
-		n->version = "";
-		n->python = bindings ? kv_package_python(f, kv_basename(bindings)) : NULL;
-		n->python_exe = find_python(f, site, n->python);
-		n->active = true;
 		n->of_other_python = other;
 		n->meta = meta; /* the metapackage's directory comes first by name */
-		if (info && !f->brief)
-			describe(f, n, info);
-		kv_read_default(f, n);
-		run_python(f, n);
+		look_into(f, n, info);
 	}
 }
 
@@ -387,6 +398,34 @@ static bool is_known_libnixl(const struct kv_facts *f, const char *real)
 	return false;
 }
 
+static bool is_any_imported(struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].site && kv_way_to(f, f->nixls.v[i].site).rank != KV_NOWHERE)
+			return true;
+	return false;
+}
+
+/* A wheel's libraries where a python looks, whose package is not there, or is a link that leads
+ * nowhere; where python has another NIXL, it takes that. */
+static bool is_gone_package(struct kv_facts *f, const char *dir)
+{
+	static const char tail[] = ".mesonpy.libs";
+	const char *libs = kv_basename(dir), *site = kv_dirname(f->arena, dir), *module;
+	kv_dirents list = { 0 };
+	struct kv_stat st;
+
+	if (!kv_starts(libs, ".nixl") || !kv_ends(libs, tail))
+		return false;
+	module = kv_strndup(f->arena, libs + 1, strlen(libs) - strlen(tail) - 1);
+	if (kv_root_stat(f->root, kv_join(f->arena, site, module), 0, &st) != -ENOENT ||
+	    kv_way_to(f, site).rank == KV_NOWHERE || is_any_imported(f) ||
+	    kv_root_list(f->root, site, &list) < 0)
+		return false;
+	look_into(f, add_package(f, site, module), kv_package_info(f, site, &list, module));
+	return true;
+}
+
 static void find_bare_trees(struct kv_facts *f)
 {
 	for (size_t i = 0; i < f->scan->libnixls.n; i++) {
@@ -395,7 +434,8 @@ static void find_bare_trees(struct kv_facts *f)
 
 		if (kv_root_real(f->root, f->scan->libnixls.v[i], 0, &real) < 0 ||
 		    is_known_libnixl(f, real) || !kv_loader_elf(f->loader, real, NULL) ||
-		    kv_loader_elf(f->loader, real, NULL)->machine != kv_loader_machine(f->loader))
+		    kv_loader_elf(f->loader, real, NULL)->machine != kv_loader_machine(f->loader) ||
+		    is_gone_package(f, kv_dirname(f->arena, real)))
 			continue;
 		n = kv_vec_add(f->arena, &f->nixls);
 		n->dist = n->version = "";

@@ -285,12 +285,15 @@ const char *kv_package_place(struct kv_facts *f, const char *site, const char *m
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
 {
 	static const char *const modules[] = { "numpy", "torch" };
-	const char *fault;
+	const char *fault, *to;
 
 	*ret_sure = true;
 	if (!n->bindings)
-		return kv_strf(f->arena, "python can not import %s: %s has no _bindings", n->module,
-			       n->path);
+		return kv_strf(f->arena, "python can not import %s: %s %s", n->module, n->path,
+			       kv_root_is_dir(f->root, n->path) ? "has no _bindings"
+			       : kv_root_readlink(f->root, n->path, &to) == 0
+				       ? "is a link that leads nowhere"
+				       : "is not there");
 	if (n->of_other_python)
 		return kv_strf(f->arena,
 			       "%s is for another python than the one that imports it from %s",
