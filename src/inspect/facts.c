@@ -104,17 +104,16 @@ void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret)
 	*ret = (struct kv_elf_id){ .machine = EM_NONE, .is64 = true };
 }
 
-/* The machine that the target is for: that of its libnixl, else of a program that every system has.
- */
+/* The machine that the target is for: that of a program that every system has, else of a libnixl. Not
+ * the other way round: a NIXL for another machine may lie about. */
 static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan, unsigned cpu)
 {
-	struct kv_elf_id id;
-	bool known = false;
+	struct kv_elf_id id, found;
 
-	for (size_t i = 0; i < scan->libnixls.n && !known; i++)
-		known = kv_elf_identify(r, scan->libnixls.v[i], &id);
-	if (!known)
-		kv_root_identify(r, &id);
+	kv_root_identify(r, &id);
+	for (size_t i = 0; i < scan->libnixls.n && id.machine == EM_NONE; i++)
+		if (kv_elf_identify(r, scan->libnixls.v[i], &found))
+			id = found;
 	return kv_loader_new(r, id.machine, id.is64, id.be, cpu);
 }
 

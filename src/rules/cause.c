@@ -15,14 +15,21 @@ static const struct {
 #include "inspect/releases.def"
 };
 
+/* One for another machine is as none. */
+static bool is_library(const struct kv_facts *f, const char *path)
+{
+	const struct kv_elf *e = kv_loader_elf(f->loader, path, NULL);
+
+	return kv_root_is_file(f->root, path) && (!e || e->machine == kv_loader_machine(f->loader));
+}
+
 static bool is_own_library(const struct kv_facts *f, const struct kv_nixl *n, const char *name)
 {
 	if (!n || !n->lib_dir)
 		return false;
-	if (kv_root_is_file(f->root, kv_join(f->arena, n->lib_dir, name)))
-		return true;
-	return n->site && kv_root_is_file(f->root, kv_strf(f->arena, "%s/%s.libs/%s", n->site,
-							   n->module, name));
+	return is_library(f, kv_join(f->arena, n->lib_dir, name)) ||
+	       (n->site &&
+		is_library(f, kv_strf(f->arena, "%s/%s.libs/%s", n->site, n->module, name)));
 }
 
 bool kv_fails_below_fabric(const struct kv_load *l)
