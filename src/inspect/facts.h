@@ -193,6 +193,8 @@ struct kv_needs {
 	bool sure;         /* of that */
 	bool lacks_module; /* the fault is that there is no nixl at all */
 };
+	const char *extension;      /* a module of the framework that is linked to libnixl; NULL */
+	bool was_built_for_another; /* the fault is that it does not load beside this NIXL */
 
 struct kv_framework {
 	const char *name;  /* "SGLang" */

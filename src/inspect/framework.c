@@ -20,6 +20,7 @@ static const struct known {
 	bool may_idle;    /* often there without sending anything by NIXL */
 	bool has_setting; /* what the knob is unset, its one source says: KNOB = F("UCX") */
 	const char *importers[2]; /* of which one imports nixl, by that name alone */
+	const char *extension;    /* is linked to libnixl, and loaded right after; NULL */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
@@ -31,7 +32,8 @@ static const struct known {
 	  NULL,
 	  false,
 	  true,
-	  { "srt/disaggregation/nixl/conn.py" } },
+	  { "srt/disaggregation/nixl/conn.py" },
+	  NULL },
 	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
 	 */
 	{ "TensorRT-LLM",
@@ -42,7 +44,8 @@ static const struct known {
 	  NULL,
 	  false,
 	  false,
-	  { NULL } },
+	  { NULL },
+	  NULL },
 	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
 	   Its other stores need no NIXL, and vLLM's images bring it along. */
 	{ "LMCache",
@@ -53,7 +56,8 @@ static const struct known {
 	  NULL,
 	  true,
 	  false,
-	  { NULL } },
+	  { NULL },
+	  NULL },
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
 	{ "vLLM",
 	  "vllm",
@@ -64,7 +68,8 @@ static const struct known {
 	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
 	  false,
 	  false,
-	  { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" } },
+	  { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" },
+	  NULL },
 	/* vLLM's transfer of encoder outputs makes an agent by NIXL's default and registers with
 	   UCX */
 	{ "vLLM's encoder cache (ec_transfer)",
@@ -75,8 +80,9 @@ static const struct known {
 	  NULL,
 	  false,
 	  false,
-	  { NULL } },
-	/* kvbm: imports nixl first of all */
+	  { NULL },
+	  NULL },
+	/* kvbm: imports nixl first of all, as its own module needs a libnixl.so that is loaded */
 	{ "Dynamo's block manager (kvbm)",
 	  "kvbm",
 	  { NULL },
@@ -85,7 +91,8 @@ static const struct known {
 	  NULL,
 	  true,
 	  false,
-	  { "__init__.py" } },
+	  { "__init__.py" },
+	  "_core.abi3.so" },
 };
 
 /* Whether the text stands at p, its blanks as any white space. */
@@ -210,6 +217,8 @@ static void read_needs(struct kv_facts *f, const char *dir, const struct known *
 			kv_needs_read(f->arena, s, ret);
 		}
 	}
+	if (ret->file && k->extension)
+		ret->extension = kv_join(f->arena, dir, k->extension);
 	for (size_t i = 0; ret->file && i < KV_ARRAY_SIZE(k->sources) && k->sources[i]; i++)
 		if (kv_root_slurp(f->root, kv_join(f->arena, dir, k->sources[i]), MAX_SOURCE, &s) ==
 		    0)

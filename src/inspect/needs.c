@@ -182,9 +182,36 @@ static const char *older_than(const struct kv_facts *f, const char *least)
 	return found;
 }
 
+/*
+ * What the loader says of the framework's own module, which has its libnixl.so from the NIXL that
+ * is imported before, where none of those that may be serves; NULL.
+ */
+static const char *extension_fault(struct kv_facts *f, const char *extension)
+{
+	const char *fault = NULL;
+
+	if (!kv_root_is_file(f->root, extension))
+		return NULL;
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		struct kv_nixl *n = &f->nixls.v[i];
+		struct kv_load load;
+
+		if (!is_imported(n))
+			continue;
+		if (n->start.loads != KV_LOADS_YES)
+			return NULL;
+		kv_process_dlopen(n->proc, extension, NULL, 0, &load);
+		kv_process_rewind(n->proc, n->imported);
+		if (load.loads == KV_LOADS_YES || load.loads == KV_LOADS_UNKNOWN)
+			return NULL;
+		fault = load.error;
+	}
+	return fault;
+}
+
 static void find_fault(struct kv_facts *f, const char *framework, struct kv_needs *needs)
 {
-	const char *name, *version;
+	const char *name, *version, *error;
 
 	needs->sure = true;
 	if (!kv_package_place(f, needs->site, "nixl")) {
@@ -206,6 +233,14 @@ static void find_fault(struct kv_facts *f, const char *framework, struct kv_need
 				       "%s imports %s from " MODULE ", which this NIXL does not "
 				       "have",
 				       framework, name);
+	if (needs->fault || !needs->extension)
+		return;
+	error = extension_fault(f, needs->extension);
+	if (!error)
+		return;
+	needs->was_built_for_another = true;
+	needs->fault =
+		kv_strf(f->arena, "%s can not be imported beside this NIXL: %s", framework, error);
 }
 
 void kv_find_needs(struct kv_facts *f)

@@ -19,6 +19,10 @@ static void mend(const struct kv_facts *f, struct kv_findings *out, struct kv_fi
 		kv_mend(out, fi, false,
 			"install the metapackage beside it: pip install --no-deps nixl%s%s",
 			version ? "==" : "", version ? version : "");
+	else if (needs->was_built_for_another)
+		kv_mend(out, fi, false,
+			"install it and NIXL in releases that go together: its metadata names the "
+			"NIXL that it was built with (pip show, Requires)");
 	else
 		kv_mend(out, fi, false,
 			"install a newer NIXL, the package of your CUDA and nixl of one version: "

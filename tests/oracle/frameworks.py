@@ -5,7 +5,7 @@ By default the newest vLLM, SGLang, LMCache and Dynamo's kvbm, and older ones th
 source has moved is one that kvpath no longer sees: `not ok`. Of vLLM also its files are repaired, and the module that has
 its default is run under the import hook of kvpath run; what it imports from the rest, which needs torch, is a stand-in.
 Those that import `nixl` must miss it in a container without that package, and vLLM's own check of its version, where it has
-one, must say of two releases what kvpath says (KV219).
+one, must say of two releases what kvpath says (KV219). So must python's import of kvbm, whose module is linked to libnixl.so.
 Downloads about 1 GB. KVPATH names the program to test.
 """
 import ast
@@ -17,19 +17,19 @@ import tempfile
 import zipfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from oracle import KVPATH, ROOTS, TOP  # noqa: E402
+from oracle import KVPATH, ROOTS, TOP, build, inside  # noqa: E402
 
 IMPORT_NIXL = ["vllm", "sglang", "kvbm"]
 NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache", "kvbm": "Dynamo's block manager"}
-WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9", "kvbm"]
-SILENT = ["sglang==0.5.2", "kvbm"]  # make their agents by NIXL's default, or by variables
+WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9", "kvbm", "kvbm==1.2.1"]
+SILENT = ["sglang==0.5.2"]  # makes its agent by NIXL's default; kvbm by variables
 SITE = "/usr/local/lib/python3.11/dist-packages"
 
 
 def unpack(wheel, directory):
-    """The python text of a wheel."""
+    """The python text of a wheel, and kvbm's own module."""
     with zipfile.ZipFile(wheel) as z:
-        z.extractall(directory, [n for n in z.namelist() if n.endswith(".py")])
+        z.extractall(directory, [n for n in z.namelist() if n.endswith((".py", "/_core.abi3.so"))])
 
 
 def said(container, package, directory, id, *beside):
@@ -40,6 +40,30 @@ def said(container, package, directory, id, *beside):
     if out.returncode not in (0, 1):
         sys.exit(f"kvpath check ended with {out.returncode}: {out.stderr}")
     return [f["detail"] for f in json.loads(out.stdout)["findings"] if f["id"] == id and NAMES[package] in f["detail"]]
+
+
+def metapackage(version, work):
+    """The directory with the package nixl of that version."""
+    wheel = subprocess.run(["bash", "-c", '. "$0/lib.sh"; wheel nixl "$1" any', ROOTS, version], check=True, capture_output=True,
+                           text=True).stdout.strip()
+    at = os.path.join(work, "nixl-" + version)
+    with zipfile.ZipFile(wheel) as z:
+        z.extractall(at)
+    return at
+
+
+def imports(directory, work):
+    """Where python, beside NIXLs of two releases, and kvpath differ about kvbm."""
+    wrong = []
+    for version in ("1.0.1", "1.5.0"):
+        container, meta = build("container", version), metapackage(version, work)
+        ours = said(container, "kvbm", directory, "KV219", meta + "/nixl")
+        real = inside(container, "sh", "-c", f"cp -r /opt/beside/* /opt/meta/* {SITE}/ && exec python3 -c 'import kvbm'",
+                      binds=[f"{directory}/kvbm:/opt/beside/kvbm", meta + ":/opt/meta"])
+        error = real.err.strip().rpartition("ImportError: ")[2]
+        if bool(ours) != bool(real.status) or (ours and not ours[0].endswith(error)):
+            wrong.append(f"beside NIXL {version}: {ours or 'nothing said'}, python: {error or 'imports it'}")
+    return wrong
 
 
 VERSION = """
@@ -70,11 +94,7 @@ def versions(container, directory, work):
     """Where vLLM's own check of the version and kvpath differ."""
     asked, wrong = least(directory), []
     for version in ("1.4.1", "1.5.0"):
-        wheel = subprocess.run(["bash", "-c", '. "$0/lib.sh"; wheel nixl "$1" any', ROOTS, version], check=True, capture_output=True,
-                               text=True).stdout.strip()
-        at = os.path.join(work, "nixl-" + version)
-        with zipfile.ZipFile(wheel) as z:
-            z.extractall(at)
+        at = metapackage(version, work)
         ours = said(container, "vllm", directory, "KV219", f"{at}/nixl", f"{at}/nixl-{version}.dist-info")
         real = asked and subprocess.run([sys.executable, "-c", VERSION, directory, at, asked], capture_output=True, text=True)
         refuses = bool(real and "RuntimeError: NIXL >= " in real.stderr)
@@ -140,10 +160,10 @@ def main():
             unpack(os.path.join(work, wheel), work)
             details = said(container, package, work, "KV201")
             missed = said(container, package, work, "KV219")
-            wrong = versions(container, work, work) if package == "vllm" else []
+            wrong = versions(container, work, work) if package == "vllm" else imports(work, work) if package == "kvbm" else []
             after = repaired(container, work, work) if package == "vllm" else None
             run = hooked(work, work) if package == "vllm" else None
-        good = bool(details) != (spec in SILENT)
+        good = bool(details) != (spec in SILENT or package == "kvbm")
         if (package in IMPORT_NIXL) != bool(missed):
             wrong.append(f"without the package nixl: {missed or 'nothing said'}")
         if wrong:
