@@ -24,19 +24,23 @@ static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
 
 kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bool hooked)
 {
-	const char *env = kv_env_get(f->env, "NIXL_BACKEND");
+	const char *env = kv_env_get(f->env, def->env ? def->env : "NIXL_BACKEND");
+	bool is_split = def->is_split;
 	kv_strv ret = { 0 };
 
-	env = env && *env ? env : NULL;
 	if (def->kind != KV_PYDEFAULT_KVPATH && hooked && kv_has_hook(f)) {
 		const char *other = kv_env_get(f->env, "KVPATH_BACKEND");
 
-		env = env ? env : other ? other : "LIBFABRIC";
-	} else if (def->kind != KV_PYDEFAULT_KVPATH) {
+		env = kv_env_get(f->env, "NIXL_BACKEND");
+		env = env && *env ? env : other ? other : "LIBFABRIC";
+		is_split = true;
+	} else if (!def->env || !env || (!*env && def->skips_empty)) {
 		return def->backends;
 	}
-	if (!env)
-		return def->backends;
+	if (!is_split) {
+		kv_vec_push(f->arena, &ret, kv_strdup(f->arena, env));
+		return ret;
+	}
 	for (;;) {
 		size_t len = strcspn(env, ",");
 

@@ -99,9 +99,9 @@ static void patch_source(struct kv_trial *t, struct kv_span source, const struct
 				.content = text,
 				.source_fd = -1,
 				.was = kv_strdup(f->arena, was),
-				.why = kv_strf(f->arena,
-					       "line %u: the default becomes NIXL_BACKEND, else %s",
-					       def->line, f->backend) });
+				.why = kv_strf(f->arena, "line %u: the default becomes %s, else %s",
+					       def->line, def->env ? def->env : "NIXL_BACKEND",
+					       f->backend) });
 }
 
 static bool is_right(const struct kv_facts *f, const struct kv_pydefault *def)

@@ -156,7 +156,7 @@ static void read_line(struct scan *s, struct kv_pytok *tok)
 
 /* ---- what was found ---- */
 
-static bool is_backend_name(const char *s, size_t n)
+static bool is_word(const char *s, size_t n)
 {
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
@@ -199,7 +199,7 @@ static const char *read_literal(struct scan *s, size_t i, size_t n, kv_strv *ret
 		}
 		if (!name || (k < end && !is(s, &s->value[k], ",")))
 			return "it holds more than plain strings";
-		if (!is_backend_name(name, strlen(name)))
+		if (!is_word(name, strlen(name)))
 			return "one of its strings is not a backend's name";
 		comma |= k < end;
 		kv_vec_push(s->a, ret, kv_strdup(s->a, name));
@@ -207,6 +207,21 @@ static const char *read_literal(struct scan *s, size_t i, size_t n, kv_strv *ret
 	if (ret->n == 1 && !comma && is(s, &s->value[i], "("))
 		return "it is a string in parentheses, not a tuple";
 	return NULL;
+}
+
+/* Names with commas between them. */
+static bool read_names(struct scan *s, const char *names, kv_strv *ret)
+{
+	for (const char *p = names;; p++) {
+		size_t n = strcspn(p, ",");
+
+		if (!is_word(p, n))
+			return false;
+		kv_vec_push(s->a, ret, kv_strndup(s->a, p, n));
+		p += n;
+		if (!*p)
+			return true;
+	}
 }
 
 /*
@@ -237,16 +252,92 @@ static bool read_own(struct scan *s, size_t n_value, kv_strv *ret)
 		else if (body && !kv_streq(body, shape[i] + 1))
 			return false;
 	}
-	for (const char *p = names;; p++) {
-		size_t n = strcspn(p, ",");
+	return read_names(s, names, ret);
+}
 
-		if (!is_backend_name(p, n))
-			return false;
-		kv_vec_push(s->a, ret, kv_strndup(s->a, p, n));
-		p += n;
-		if (!*p)
-			return true;
+/* kvpath's expression, its n tokens from the first on. */
+static bool is_own(struct scan *s, size_t n_value, struct kv_pydefault *ret)
+{
+	if (!read_own(s, n_value, &ret->backends)) {
+		ret->backends.n = 0;
+		return false;
 	}
+	ret->kind = KV_PYDEFAULT_KVPATH;
+	ret->env = "NIXL_BACKEND";
+	ret->is_split = ret->skips_empty = true;
+	return true;
+}
+
+static bool eat(const struct scan *s, size_t *i, const char *text)
+{
+	if (*i >= s->n_value || !is(s, &s->value[*i], text))
+		return false;
+	++*i;
+	return true;
+}
+
+static const char *eat_string(const struct scan *s, size_t *i)
+{
+	const char *body = *i < s->n_value ? string_body(s, &s->value[*i]) : NULL;
+
+	*i += body != NULL;
+	return body;
+}
+
+static bool eat_text(const struct scan *s, size_t *i, const char *text)
+{
+	const char *body = eat_string(s, i);
+
+	return body && kv_streq(body, text);
+}
+
+static bool eat_os(const struct scan *s, size_t *i)
+{
+	static const char import[] = "import os";
+
+	if (eat(s, i, "os"))
+		return kv_span_find(s->tokens.src, 0, import, strlen(import)) < s->tokens.src.n;
+	return eat(s, i, "__import__") && eat(s, i, "(") && eat_text(s, i, "os") && eat(s, i, ")");
+}
+
+/*
+ * As people write it: [os.environ.get("NAME", "UCX")], os.getenv("NAME", "UCX").split(","), or with
+ * `or` in place of the comma, which needs parentheses where it is split.
+ */
+static bool read_env(struct scan *s, struct kv_pydefault *ret)
+{
+	size_t i = 0, at;
+	struct kv_pydefault d = *ret;
+	bool list = eat(s, &i, "["), around = !list && eat(s, &i, "("), ends;
+	const char *names;
+
+	if (!eat_os(s, &i) || !eat(s, &i, ".") ||
+	    !(eat(s, &i, "getenv") ||
+	      (eat(s, &i, "environ") && eat(s, &i, ".") && eat(s, &i, "get"))) ||
+	    !eat(s, &i, "("))
+		return false;
+	d.env = eat_string(s, &i);
+	d.skips_empty = eat(s, &i, ")");
+	if (!d.env || !is_word(d.env, strlen(d.env)) || !eat(s, &i, d.skips_empty ? "or" : ","))
+		return false;
+	at = i;
+	names = eat_string(s, &i);
+	ends = names && (d.skips_empty || eat(s, &i, ")"));
+	if (list)
+		ends = ends && eat(s, &i, "]");
+	else
+		ends = ends && (around ? eat(s, &i, ")") : !d.skips_empty) && eat(s, &i, ".") &&
+		       eat(s, &i, "split") && eat(s, &i, "(") && eat_text(s, &i, ",") &&
+		       eat(s, &i, ")");
+	if (!ends || i != s->n_value || !read_names(s, names, &d.backends) ||
+	    (list && d.backends.n != 1))
+		return false;
+	d.kind = KV_PYDEFAULT_ENV;
+	d.is_split = !list;
+	d.start = s->value[at].start;
+	d.end = s->value[at].end;
+	*ret = d;
+	return true;
 }
 
 /* The value's text on one line, cut where it is long. */
@@ -270,11 +361,8 @@ static void read_value(struct scan *s, struct kv_pydefault *ret)
 	ret->start = s->value[0].start;
 	ret->end = s->value[n - 1].end;
 	ret->line = s->value[0].line;
-	if (read_own(s, n, &ret->backends)) {
-		ret->kind = KV_PYDEFAULT_KVPATH;
+	if (is_own(s, n, ret) || read_env(s, ret))
 		return;
-	}
-	ret->backends.n = 0;
 	/* Parentheses around the whole list or tuple. */
 	while (n >= 4 && is(s, &s->value[i], "(") && is(s, &s->value[i + n - 1], ")") &&
 	       s->value[i + n - 1].depth == s->value[i].depth &&
@@ -446,14 +534,12 @@ static const char *read_one(struct scan *s, struct kv_pydefault *ret)
 	if (n > 3 && is(s, &s->value[n - 3], "[") &&
 	    s->value[n - 2].end - s->value[n - 2].start == 1 &&
 	    s->tokens.src.p[s->value[n - 2].start] == '0' && is(s, &s->value[n - 1], "]") &&
-	    read_own(s, n - 3, &ret->backends)) {
-		ret->kind = KV_PYDEFAULT_KVPATH;
+	    is_own(s, n - 3, ret)) {
 		ret->backends.n = 1;
 		return NULL;
 	}
-	ret->backends.n = 0;
 	name = n == 1 ? string_body(s, &s->value[0]) : NULL;
-	if (!name || !is_backend_name(name, strlen(name)))
+	if (!name || !is_word(name, strlen(name)))
 		return kv_strf(s->a, "line %u: it is %s, not a backend's name", ret->line,
 			       excerpt(s, ret->start, ret->end));
 	ret->kind = KV_PYDEFAULT_LITERAL;
@@ -492,9 +578,12 @@ struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 	uint8_t *out;
 
 	/* What would not come back as one name must not get into code. */
-	if (found->kind == KV_PYDEFAULT_UNKNOWN || !is_backend_name(backend, strlen(backend)))
+	if (found->kind == KV_PYDEFAULT_UNKNOWN || !is_word(backend, strlen(backend)))
 		return (struct kv_span){ 0 };
-	expression = kv_strf(a, EXPRESSION "%s", backend, found->is_one ? "[0]" : "");
+	if (found->kind == KV_PYDEFAULT_ENV)
+		expression = kv_strf(a, "\"%s\"", backend);
+	else
+		expression = kv_strf(a, EXPRESSION "%s", backend, found->is_one ? "[0]" : "");
 	n = strlen(expression);
 	out = kv_alloc_raw(a, found->start + n + tail + 1);
 	memcpy(out, source.p, found->start);

@@ -5,7 +5,8 @@
  *
  * Looked for: in `class nixl_agent_config`, in the parameters of `__init__`, the parameter
  * `backends`, with any annotation or none, any quoting, spacing and line breaks, and its default: a
- * list or tuple of string literals, or the expression that kvpath writes.
+ * list or tuple of string literals, the expression that kvpath writes, or one of people's own that asks
+ * one variable of the environment.
  */
 #ifndef KV_REPAIR_PYDEFAULT_H
 #define KV_REPAIR_PYDEFAULT_H
@@ -17,14 +18,19 @@ enum kv_pydefault_kind {
 				 missing */
 	KV_PYDEFAULT_LITERAL, /* a literal list: backends */
 	KV_PYDEFAULT_KVPATH,  /* kvpath's expression: NIXL_BACKEND, else backends */
+	KV_PYDEFAULT_ENV,     /* people's own: another variable, or in another form, else backends */
 };
 
 struct kv_pydefault {
 	enum kv_pydefault_kind kind;
 	kv_strv backends;  /* names in order */
-	size_t start, end; /* byte range of the default's expression in the source */
+	size_t start, end; /* byte range of the default's expression in the source, of ENV that of
+			      the string that it falls back to */
 	unsigned line;     /* of start, counted from 1 */
 	bool is_one;       /* a name, not a list of names */
+	const char *env;   /* KVPATH, ENV: the variable that comes before backends */
+	bool is_split;     /* it names several, with commas between them */
+	bool skips_empty;  /* set to nothing it is as unset */
 	const char *why;   /* UNKNOWN: one line */
 };
 
@@ -49,8 +55,8 @@ void kv_pydefault_find_setting(struct kv_arena *a, struct kv_span source, const 
 /*
  * The source with the default replaced by an expression that yields the list named by the
  * environment variable NIXL_BACKEND (comma-separated), or [backend] where that is unset or empty;
- * of a single name the first of them.
- * All other bytes, line endings included, stay. found must be LITERAL or KVPATH of the same source.
+ * of a single name the first of them. Of people's own expression only what it falls back to.
+ * All other bytes, line endings included, stay. found must be of the same source, and not UNKNOWN.
  */
 struct kv_span kv_pydefault_patch(struct kv_arena *a, struct kv_span source,
 				  const struct kv_pydefault *found, const char *backend);

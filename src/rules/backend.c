@@ -72,8 +72,8 @@ static void check_default(const struct kv_facts *f, struct kv_findings *out,
 		     kv_nixl_label(f, n), join_names(f, &n->default_backends), f->backend);
 	kv_show(out, fi, n->api_py, "line %u: backends defaults to %s", n->def.line,
 		join_names(f, &n->default_backends));
-	if (n->def.kind == KV_PYDEFAULT_KVPATH && kv_env_get(f->env, "NIXL_BACKEND"))
-		kv_mend(out, fi, false, "unset NIXL_BACKEND or set it to %s", f->backend);
+	if (n->def.env && kv_env_get(f->env, n->def.env))
+		kv_mend(out, fi, false, "unset %s or set it to %s", n->def.env, f->backend);
 	else if (n->unchecked_pyc)
 		kv_mend(out, fi, true,
 			"kvpath fix makes the default NIXL_BACKEND from the environment, else %s, "
@@ -82,8 +82,8 @@ static void check_default(const struct kv_facts *f, struct kv_findings *out,
 			f->backend, n->unchecked_pyc);
 	else
 		kv_mend(out, fi, true,
-			"kvpath fix makes the default NIXL_BACKEND from the environment, else %s",
-			f->backend);
+			"kvpath fix makes the default %s from the environment, else %s",
+			n->def.env ? n->def.env : "NIXL_BACKEND", f->backend);
 }
 
 static bool is_on(const char *v)
@@ -141,14 +141,16 @@ static void report_argument(const struct kv_facts *f, struct kv_findings *out,
 			    const struct kv_framework *w)
 {
 	const struct kv_named_default *d, *wrong = NULL;
-	bool automatic = true, by_variable = false;
+	const char *variable = NULL;
+	bool automatic = true;
 	struct kv_finding *fi;
 
 	kv_vec_each (d, &w->defaults) {
 		if (takes(&d->taken, f->backend))
 			continue;
 		wrong = wrong ? wrong : d;
-		by_variable |= takes(&d->def.backends, f->backend);
+		if (takes(&d->def.backends, f->backend))
+			variable = d->def.env;
 		automatic &= d->path != NULL;
 	}
 	if (!wrong)
@@ -163,8 +165,8 @@ static void report_argument(const struct kv_facts *f, struct kv_findings *out,
 	if (wrong->path)
 		kv_show(out, fi, wrong->path, "line %u: %s", wrong->def.line,
 			join_names(f, &wrong->taken));
-	if (by_variable) {
-		kv_mend(out, fi, false, "unset NIXL_BACKEND or set it to %s", f->backend);
+	if (variable) {
+		kv_mend(out, fi, false, "unset %s or set it to %s", variable, f->backend);
 		return;
 	}
 	kv_mend(out, fi, automatic, "%sstart it with %s, or by kvpath run",

@@ -36,7 +36,9 @@ static void try(finder *find, struct kv_span source)
 		KV_PROMISE(memcmp(text.p + text.n - (source.n - found.end), source.p + found.end,
 				  source.n - found.end) == 0);
 		find(a, text, &again);
-		KV_PROMISE(again.kind == KV_PYDEFAULT_KVPATH && again.start == found.start);
+		KV_PROMISE(again.kind == (found.kind == KV_PYDEFAULT_ENV ? KV_PYDEFAULT_ENV
+									 : KV_PYDEFAULT_KVPATH));
+		KV_PROMISE(again.start == found.start);
 		KV_PROMISE(again.backends.n == 1 && kv_streq(again.backends.v[0], "LIBFABRIC"));
 	}
 	kv_arena_free(a);

@@ -118,8 +118,19 @@ static void test_not_plainly_a_list(void **state)
 		{ "list((\"UCX\",))", "not a literal list" },
 		{ "DEFAULT_BACKENDS", "DEFAULT_BACKENDS: it is not a literal list" },
 		{ "field(default_factory=lambda: [\"UCX\"])", "not a literal list" },
-		{ "(__import__(\"os\").environ.get(\"OTHER\") or \"UCX\").split(\",\")",
-		  "more than" },
+		{ "[os.environ.get(\"N\", \"UCX\")]", "more than" }, /* which os? */
+		{ "[__import__(\"io\").environ.get(\"N\", \"UCX\")]", "more than" },
+		{ "[__import__(\"os\").environ.get(NAME, \"UCX\")]", "more than" },
+		{ "[__import__(\"os\").environ.get(\"A B\", \"UCX\")]", "more than" },
+		{ "[__import__(\"os\").environ.get(\"N\", UCX)]", "more than" },
+		{ "[__import__(\"os\").environ.get(\"N\", \"UCX,GDS\")]", "more than" },
+		{ "[__import__(\"os\").environ.get(\"N\", \"U\" \"CX\")]", "more than" },
+		{ "[__import__(\"os\").environ.get(\"N\", \"UCX\"), \"GDS\"]", "more than" },
+		{ "__import__(\"os\").getenv(\"N\", \"UCX\")", "not a literal list" },
+		{ "__import__(\"os\").getenv(\"N\", \"UCX\").split()", "not a literal list" },
+		{ "__import__(\"os\").getenv(\"N\", \"UCX\").split(\":\")", "not a literal list" },
+		{ "__import__(\"os\").getenv(\"N\") or \"UCX\".split(\",\")",
+		  "not a literal list" },
 		{ OWN(""), "more than" },
 		{ OWN("UCX,"), "more than" },
 		{ OWN("a b"), "more than" },
@@ -260,6 +271,50 @@ static void test_range_and_line(void **state)
 	assert_int_equal(source[found.start], '[');
 	assert_int_equal(source[found.end - 1], ']');
 	assert_memory_equal(source + found.end, " , y=1", 6);
+	kv_arena_free(a);
+}
+
+static void test_a_variable_of_ones_own(void **state)
+{
+	static const struct {
+		const char *value, *names, *patched;
+		bool is_split, skips_empty;
+	} cases[] = {
+		{ "[os.environ.get('NIXL_BACKEND', 'UCX')]", "UCX",
+		  "[os.environ.get('NIXL_BACKEND', \"LIBFABRIC\")]", false, false },
+		{ "[ os . getenv( \"NIXL_BACKEND\" ) or\n 'UCX' ]", "UCX",
+		  "[ os . getenv( \"NIXL_BACKEND\" ) or\n \"LIBFABRIC\" ]", false, true },
+		{ "os.getenv(\"NIXL_BACKEND\", \"UCX,GDS\").split(\",\")", "UCX,GDS",
+		  "os.getenv(\"NIXL_BACKEND\", \"LIBFABRIC\").split(\",\")", true, false },
+		{ "(os.environ.get(\"NIXL_BACKEND\", \"UCX\")).split(',')", "UCX",
+		  "(os.environ.get(\"NIXL_BACKEND\", \"LIBFABRIC\")).split(',')", true, false },
+		{ "(__import__('os').getenv('NIXL_BACKEND') or 'UCX').split(',')", "UCX",
+		  "(__import__('os').getenv('NIXL_BACKEND') or \"LIBFABRIC\").split(',')", true,
+		  true },
+	};
+	struct kv_arena *a = kv_arena_new();
+
+	(void)state;
+	for (size_t i = 0; i < KV_ARRAY_SIZE(cases); i++) {
+		const char *source =
+			kv_strf(a, "import os\n" HEAD "self, backends=%s" TAIL, cases[i].value);
+		struct kv_pydefault found = find(a, source);
+		struct kv_span text;
+
+		expect(a, source, KV_PYDEFAULT_ENV, cases[i].names);
+		assert_string_equal(found.env, "NIXL_BACKEND");
+		assert_int_equal(found.is_split, cases[i].is_split);
+		assert_int_equal(found.skips_empty, cases[i].skips_empty);
+		text = kv_pydefault_patch(a, span(source), &found, "LIBFABRIC");
+		assert_string_equal(
+			(const char *)text.p,
+			kv_strf(a, "import os\n" HEAD "self, backends=%s" TAIL, cases[i].patched));
+		expect(a, (const char *)text.p, KV_PYDEFAULT_ENV, "LIBFABRIC");
+	}
+	expect(a,
+	       HEAD "self, backends=(__import__(\"os\").environ.get(\"OTHER\") or "
+		    "\"UCX\").split(\",\")" TAIL,
+	       KV_PYDEFAULT_ENV, "UCX");
 	kv_arena_free(a);
 }
 
@@ -454,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_broken_sources),
 		cmocka_unit_test(test_nesting_is_bounded),
 		cmocka_unit_test(test_range_and_line),
+		cmocka_unit_test(test_a_variable_of_ones_own),
 		cmocka_unit_test(test_patch),
 		cmocka_unit_test(test_own_expression),
 		cmocka_unit_test(test_calls),
