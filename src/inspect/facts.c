@@ -104,8 +104,8 @@ void kv_root_identify(struct kv_root *r, struct kv_elf_id *ret)
 	*ret = (struct kv_elf_id){ .machine = EM_NONE, .is64 = true };
 }
 
-/* The machine that the target is for: that of a program that every system has, else of a libnixl. Not
- * the other way round: a NIXL for another machine may lie about. */
+/* The machine that the target is for: that of a program that every system has, else of a libnixl.
+ * Not the other way round: a NIXL for another machine may lie about. */
 static struct kv_loader *make_loader(struct kv_root *r, const struct kv_scan *scan, unsigned cpu)
 {
 	struct kv_elf_id id, found;

@@ -108,10 +108,11 @@ struct kv_nixl {
 	const char *python;     /* "3.11"; NULL */
 	const char *python_exe; /* guest path, NULL where none was found */
 	const char *bindings;
-	bool of_other_python;   /* they are not for the python that has this site directory */
-	const char *libnixl;    /* resolved path; NULL where the binding does not lead to one */
-	const char *lib_dir;    /* directory of libnixl.so, resolved */
-	const char *plugin_dir; /* as NIXL spells it */
+	bool of_other_python;      /* they are not for the python that has this site directory */
+	const char *libnixl;       /* resolved path; NULL where the binding does not lead to one */
+	const char *lib_dir;       /* directory of libnixl.so, resolved */
+	const char *other_libnixl; /* the wheel's own, where that is of another release; NULL */
+	const char *plugin_dir;    /* as NIXL spells it */
 	bool plugin_dir_from_env;
 	bool plugin_dir_untold;         /* a relative path, and the job's directory is not known */
 	const char *plugin_dir_file;    /* the configuration file that names it; NULL */
@@ -192,9 +193,9 @@ struct kv_needs {
 	const char *fault; /* why it gets no agent, where the NIXL itself may be in order; NULL */
 	bool sure;         /* of that */
 	bool lacks_module; /* the fault is that there is no nixl at all */
-};
 	const char *extension;      /* a module of the framework that is linked to libnixl; NULL */
 	bool was_built_for_another; /* the fault is that it does not load beside this NIXL */
+};
 
 struct kv_framework {
 	const char *name;  /* "SGLang" */
@@ -303,6 +304,14 @@ const struct kv_facts *kv_facts_go_on(const struct kv_facts *old, const struct k
  */
 void kv_target_env(struct kv_root *r, const struct kv_env *own, struct kv_env *ret);
 
+/* Whether two libnixl.so, by their guest paths or NULL, are of one release (release.c). */
+enum kv_release {
+	KV_RELEASE_UNTOLD, /* one of them can not be read, or is for another machine */
+	KV_RELEASE_SAME,
+	KV_RELEASE_OTHER,
+};
+enum kv_release kv_compare_releases(const struct kv_facts *f, const char *libnixl,
+				    const char *other);
 /* Path of p's needs, for messages: "libfabric.so.1" -> versions. Versions of file, in order of the
  * need. */
 void kv_elf_versions_of(struct kv_arena *a, const struct kv_elf *e, const char *file, kv_strv *ret);

@@ -171,6 +171,22 @@ static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spell
 		n->capi = NULL;
 }
 
+static const char *own_libnixl(struct kv_facts *f, const struct kv_nixl *n)
+{
+	return kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", n->site, n->module);
+}
+
+/* Where the process has another one than the wheel's: by LD_PRELOAD, or a variable that comes
+ * before a RUNPATH. */
+static void compare_with_own(struct kv_facts *f, struct kv_nixl *n)
+{
+	const char *own = own_libnixl(f, n), *real;
+
+	if (!f->brief && kv_root_real(f->root, own, 0, &real) == 0 &&
+	    kv_compare_releases(f, real, n->libnixl) == KV_RELEASE_OTHER)
+		n->other_libnixl = real;
+}
+
 /* What the loader says of the binding is not all that there is to an import. */
 static void judge_import(struct kv_facts *f, struct kv_nixl *n)
 {
@@ -208,12 +224,9 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 		judge_import(f, n);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}
-	if (libnixl)
-		set_libnixl(f, n, libnixl->name);
-	else
-		set_libnixl(
-			f, n,
-			kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", n->site, n->module));
+	set_libnixl(f, n, libnixl ? libnixl->name : own_libnixl(f, n));
+	if (libnixl && n->libnixl)
+		compare_with_own(f, n);
 	n->caller = libnixl;
 	set_plugin_dir(f, n, libnixl ? libnixl->name : n->libnixl);
 	find_plugins(f, n);

@@ -1,8 +1,30 @@
 /* Family A, parts of NIXL that do not belong together. */
 #include "rules/rules.h"
 
+/* It may still do: python's part of 1.4.1 makes its agent on the libnixl.so of 1.5.0, that of 1.0.1
+ * does not, as it asks for each plugin that is listed, which then loads or ends it. */
+static void tell_other_libnixl(const struct kv_facts *f, struct kv_findings *out,
+			       const struct kv_nixl *n)
+{
+	struct kv_finding *fi = kv_find(
+		out, KV_WARNING,
+		"%s: its process takes a libnixl.so of another release than the wheel's own: "
+		"whether it makes an agent can not be told",
+		kv_nixl_label(f, n));
+
+	fi->cannot_tell = true;
+	kv_show(out, fi, n->libnixl, "the libnixl.so of the process");
+	kv_show(out, fi, n->other_libnixl, "the wheel's own");
+	kv_mend(out, fi, false,
+		"take both from one build of NIXL: leave its directory out of LD_LIBRARY_PATH or "
+		"LD_PRELOAD, or install the wheel of its release");
+}
+
 void kv_rule_nixl_abi(const struct kv_facts *f, struct kv_findings *out)
 {
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && f->nixls.v[i].other_libnixl)
+			tell_other_libnixl(f, out, &f->nixls.v[i]);
 	kv_each_failed(n, f, KV_CAUSE_NIXL_ABI)
 	{
 		const struct kv_load *l = &n->wanted->load;
@@ -69,14 +91,20 @@ static void check_plugins(const struct kv_facts *f, struct kv_findings *out,
 {
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *m = &f->nixls.v[i];
+		enum kv_release release;
 		struct kv_finding *fi;
 
 		if (m == n || !m->lib_dir || kv_streq(m->lib_dir, n->lib_dir) ||
 		    !kv_streq(kv_join(f->arena, m->lib_dir, "plugins"), dir) ||
 		    (*m->version && kv_streq(m->version, n->version)))
 			continue;
+		release = kv_compare_releases(f, n->libnixl, m->libnixl);
+		if (release == KV_RELEASE_SAME)
+			continue;
 		fi = kv_find(out, KV_WARNING, "NIXL_PLUGIN_DIR gives %s the plugins of %s",
 			     kv_nixl_label(f, n), kv_nixl_label(f, m));
+		/* NIXL 0.10.1 ends on those of 1.0.1, 1.5.0 takes them. */
+		fi->cannot_tell = release == KV_RELEASE_OTHER;
 		kv_show(out, fi, dir, "plugins of %s", m->path);
 		kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR, or set it to %s/plugins",
 			n->lib_dir);

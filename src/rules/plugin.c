@@ -213,6 +213,15 @@ void kv_rule_out_of_tree(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
+/* A tree without a package has no version. */
+static bool is_one_release(const struct kv_facts *f, const struct kv_nixl *a,
+			   const struct kv_nixl *b)
+{
+	if (*a->version && *b->version)
+		return kv_streq(a->version, b->version);
+	return kv_compare_releases(f, a->libnixl, b->libnixl) == KV_RELEASE_SAME;
+}
+
 void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 {
 	bool differ = false, in_doubt = false;
@@ -221,8 +230,7 @@ void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 	if (f->nixls.n < 2)
 		return;
 	for (size_t i = 0; i < f->nixls.n; i++) {
-		differ |= i && (!*f->nixls.v[i].version ||
-				!kv_streq(f->nixls.v[i].version, f->nixls.v[0].version));
+		differ |= i && !is_one_release(f, &f->nixls.v[i], &f->nixls.v[0]);
 		in_doubt |= f->nixls.v[i].in_doubt;
 	}
 	fi = kv_find(out, differ || in_doubt ? KV_WARNING : KV_INFO,

@@ -68,6 +68,13 @@ wheel() {
 	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"
 }
 
+# wheel_at DIRECTORY VERSION: the libraries of another NIXL, without its package.
+wheel_at() {
+	mkdir -p "$1"
+	SITE=$1 wheel nixl-cu13 "$2"
+	rm -r "$1/nixl_cu13"
+}
+
 # torch VERSION|None: the CUDA that torch was built for, as torch's own build writes it (tools/generate_torch_version.py).
 torch() {
 	local cuda=$1
