@@ -155,6 +155,8 @@ if [ "${built:-}" = yes ]; then
 	oracle
 	counted "copies of libnuma" tests/oracle/numa.py
 	counted "scenarios" tests/scenarios/scenarios.py
+	# A share; `make oracle-targets N=...` takes any number.
+	counted "containers changed by chance" tests/oracle/targets.py --n 15
 	counted "hosts that can not be read" tests/hosts/unreadable.py
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# A share of the points; `make kill-test` takes every one.

@@ -5,8 +5,8 @@
  *
  * Looked for: in `class nixl_agent_config`, in the parameters of `__init__`, the parameter
  * `backends`, with any annotation or none, any quoting, spacing and line breaks, and its default: a
- * list or tuple of string literals, the expression that kvpath writes, or one of people's own that asks
- * one variable of the environment.
+ * list or tuple of string literals, the expression that kvpath writes, or one of people's own that
+ * asks one variable of the environment.
  */
 #ifndef KV_REPAIR_PYDEFAULT_H
 #define KV_REPAIR_PYDEFAULT_H
@@ -18,7 +18,7 @@ enum kv_pydefault_kind {
 				 missing */
 	KV_PYDEFAULT_LITERAL, /* a literal list: backends */
 	KV_PYDEFAULT_KVPATH,  /* kvpath's expression: NIXL_BACKEND, else backends */
-	KV_PYDEFAULT_ENV,     /* people's own: another variable, or in another form, else backends */
+	KV_PYDEFAULT_ENV,     /* as people write it: any variable, else backends */
 };
 
 struct kv_pydefault {
