@@ -54,6 +54,16 @@ static const char *const variables[] = {
 	"PYTORCH_CUDA_ALLOC_CONF",
 	"PYTORCH_ALLOC_CONF",
 	"GLIBC_TUNABLES",
+	"KVPATH_BACKEND=",
+	"NCCL_IB_DISABLE=",
+	"NCCL_NET_PLUGIN=",
+	/* Which python there is, and where that looks. */
+	"PATH=",
+	"PYTHONHOME=",
+	"PYTHONNOUSERSITE=",
+	"PYTHONPATH=",
+	"PYTHONSAFEPATH=",
+	"PYTHONUSERBASE=",
 };
 
 static const char *const secrets[] = {
@@ -219,14 +229,48 @@ static void add_variable(struct kv_arena *a, const char *pair, struct kv_buf *re
 	kv_buf_str(ret, "\n");
 }
 
-static void add_environment(struct kv_arena *a, const struct kv_env *env, struct kv_buf *ret)
+static bool is_of(const char *pair, const char *name)
 {
-	for (size_t i = 0; i < env->pairs.n; i++)
-		for (size_t j = 0; j < KV_ARRAY_SIZE(variables); j++)
-			if (kv_starts(env->pairs.v[i], variables[j])) {
-				add_variable(a, env->pairs.v[i], ret);
-				break;
-			}
+	size_t n = name ? strlen(name) : 0;
+
+	return n && strncmp(pair, name, n) == 0 && pair[n] == '=';
+}
+
+/* Whether a default that people wrote asks for it. */
+static bool is_ones_own(const struct kv_facts *f, const char *pair)
+{
+	const struct kv_named_default *d;
+
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (is_of(pair, f->nixls.v[i].def.env))
+			return true;
+	for (size_t i = 0; i < f->frameworks.n; i++)
+		kv_vec_each (d, &f->frameworks.v[i].defaults)
+			if (is_of(pair, d->def.env))
+				return true;
+	return false;
+}
+
+/* Where NIXL's configuration or a NIXL lies below it; else it is nobody's business. */
+static bool matters_home(const struct kv_facts *f)
+{
+	const char *home = kv_env_get(f->env, "HOME");
+
+	if (kv_streq(f->config.from, "HOME"))
+		return true;
+	for (size_t i = 0; home && i < f->nixls.n; i++)
+		if (f->nixls.v[i].site && kv_starts(f->nixls.v[i].site, home) &&
+		    f->nixls.v[i].site[strlen(home)] == '/')
+			return true;
+	return false;
+}
+
+static bool is_looked_at(const struct kv_facts *f, const char *pair)
+{
+	for (size_t i = 0; i < KV_ARRAY_SIZE(variables); i++)
+		if (kv_starts(pair, variables[i]))
+			return true;
+	return is_ones_own(f, pair) || (is_of(pair, "HOME") && matters_home(f));
 }
 
 static const char *node_word(const struct kv_node *n)
@@ -260,11 +304,9 @@ static void make_index(const struct kv_record *rec, struct kv_buf *ret)
 		else if (a->error < 0 && !is_absence(a->error) && strerrorname_np(-a->error))
 			kv_buf_fmt(ret, "error %s %s\n", a->path, strerrorname_np(-a->error));
 	}
-	add_environment(f->arena, f->env, ret);
-	/* Where the configuration lies rests on it; else it is nobody's business. */
-	if (kv_streq(f->config.from, "HOME"))
-		add_variable(f->arena, kv_strf(f->arena, "HOME=%s", kv_env_get(f->env, "HOME")),
-			     ret);
+	for (size_t i = 0; i < f->env->pairs.n; i++)
+		if (is_looked_at(f, f->env->pairs.v[i]))
+			add_variable(f->arena, f->env->pairs.v[i], ret);
 }
 
 /* ---- the tar ---- */

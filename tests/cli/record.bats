@@ -102,6 +102,20 @@ recorded() {
 	json '.findings[0].evidence[0] | (.text | test("nested too deeply")) and (.path | test("^(/n){257}$"))'
 }
 
+@test "variables that decide which python and which default there is" {
+	chroot "$container" python3 -m venv --without-pip /opt/venv
+	cp -a "$container"/usr/local/lib/python3.11/dist-packages/. "$container/opt/venv/lib/python3.11/site-packages/"
+	recorded --env PATH=/opt/venv/bin:/usr/bin "$container"
+	json '[.nixl[] | select(.active)] | length == 1 and .[0].path == "/opt/venv/lib/python3.11/site-packages/nixl_cu13"'
+	rm -r "$container/opt/venv"
+	sed -i 's/\["UCX"\]/[__import__("os").getenv("MY_BACKEND", "UCX")]/' "$container"/usr/local/lib/python3.11/dist-packages/nixl_cu13/_api.py
+	recorded --env MY_BACKEND=POSIX --env HOME=/root "$container"
+	json '.nixl[0].default_backends == ["POSIX"]'
+	tar -xOf "$tar" kvpath-host | grep -qx env.MY_BACKEND=POSIX
+	if tar -xOf "$tar" kvpath-host | grep -q HOME; then fail "HOME is in it"; fi
+	sed -i 's/\[__import__.*"UCX")\]/["UCX"]/' "$container"/usr/local/lib/python3.11/dist-packages/nixl_cu13/_api.py
+}
+
 @test "why says the same of a recording" {
 	local plugin
 	kv check --quiet --record "$tar" "$container"
