@@ -294,13 +294,14 @@ static const char *bin_of(struct kv_facts *f, const char *python)
 	return kv_dirname(f->arena, real);
 }
 
-static void read_argv(struct kv_facts *f, const kv_strv *argv)
+void kv_read_command(struct kv_facts *f, const kv_strv *argv)
 {
 	struct command c = { .f = f, .words = *argv };
 	const char *safe = kv_env_get(f->env, "PYTHONSAFEPATH");
 	struct kv_python *py = &f->python;
 	struct options o;
 
+	*py = (struct kv_python){ 0 };
 	if (!argv->n)
 		return;
 	py->version = find_python(&c);
@@ -328,12 +329,11 @@ static void read_argv(struct kv_facts *f, const kv_strv *argv)
 		py->first_is_sure = false;
 }
 
-/* The python that a job starts by its name. Parts of PATH that are relative depend on where it is.
- */
-static void read_path(struct kv_facts *f)
+void kv_read_path(struct kv_facts *f)
 {
 	static const char *const names[] = { "python3", "python" };
 	const char *list = kv_env_get(f->env, "PATH");
+	struct kv_elf_id id;
 
 	while (list && *list) {
 		size_t n = strcspn(list, ":");
@@ -345,20 +345,10 @@ static void read_path(struct kv_facts *f)
 
 			if (!kv_root_is_file(f->root, python))
 				continue;
-			f->python.path = python;
+			/* Which one a script of that name starts is not known. */
+			f->python.path = kv_elf_identify(f->root, python, &id) ? python : NULL;
 			f->python.bin = bin_of(f, python);
 			return;
 		}
 	}
-}
-
-void kv_read_command(struct kv_facts *f, const kv_strv *argv)
-{
-	f->python = (struct kv_python){ 0 };
-	if (argv)
-		read_argv(f, argv);
-	else if (!f->brief) /* python -m would import from there; a script of its own would not */
-		f->python.first = f->cwd;
-	if (!f->python.path)
-		read_path(f);
 }

@@ -171,7 +171,12 @@ struct kv_facts *kv_facts_collect(const struct kv_inspect *in, const struct kv_s
 	f->loader = make_loader(in->root, scan, in->cpu_level);
 	if (f->cwd)
 		kv_loader_start_in(f->loader, f->cwd);
-	kv_read_command(f, in->argv);
+	if (in->argv)
+		kv_read_command(f, in->argv);
+	else if (!in->brief) /* python -m would import from there; a script of its own would not */
+		f->python.first = f->cwd;
+	if (!f->python.path)
+		kv_read_path(f);
 	return collect(f, in->sources, /* again= */ false);
 }
 

@@ -53,8 +53,11 @@ bool kv_is_other_version(struct kv_facts *f, const char *bin, const char *site);
 /* The python below a virtual environment that takes its packages too; NULL. */
 const char *kv_python_below(struct kv_facts *f, const char *bin);
 
-/* What the job's command, NULL where it is not known, and PATH tell, into f->python. */
+/* What the job's command tells, into f->python. */
 void kv_read_command(struct kv_facts *f, const kv_strv *argv);
+/* The python that a job starts by its name, where no command tells. Parts of PATH that are relative
+ * depend on where it is, and are passed over. */
+void kv_read_path(struct kv_facts *f);
 
 /* What comes first on python's path, in order. */
 struct kv_pythonpath {

@@ -172,7 +172,8 @@ static enum where where_is(struct kv_facts *f, const char *site, const char *mod
 	enum where found = NOWHERE_SEEN;
 
 	/* One that any python takes is the job's. */
-	of.bin = of.bin ? of.bin : f->python.bin;
+	if (!of.bin && f->python.path)
+		of.bin = f->python.bin;
 	while (kv_pythonpath_next(f, &p))
 		if (p.dir && kv_package_has_module(f, p.dir, module)) {
 			*ret = p.dir;

@@ -5,11 +5,12 @@ Each target is a real container of some NIXL with a few changes that the field's
 who finds it, what is missing, cut, linked or moved, other NIXLs beside, variables, RPATHs. Then, with no answer known here:
 what check says of the plugin, with its reason, and of the backend by default, is what the real agent does; what is ready
 makes its agent over LIBFABRIC; what fix calls repaired does so too; what fix refuses is as it was; undo puts every byte back;
-what `run` starts makes its agent, too. LOOK='kvpath check .' with --only shows one.
+what `run` starts makes its agent, too. A recording, and with --images an image, get the same answer. LOOK='kvpath check .' with --only shows one.
 A line for each that differs, with its script, to be made a scenario of. Prints `N passed, N failed`.
 """
 import argparse
 import collections
+import difflib
 import json
 import os
 import random
@@ -240,9 +241,9 @@ def plan(seed, number):
 class Target(Trial):
     """What kvpath says of it and does with it, beside the real thing."""
 
-    def __init__(self, entry, roots, at, counts, others):
+    def __init__(self, entry, roots, at, counts, others, with_image):
         super().__init__(Scenario(entry, "targets.toml"), roots, at)
-        self.counts, self.others, self.module = counts, others, MODULE
+        self.counts, self.others, self.module, self.with_image = counts, others, MODULE, with_image
 
     def shell(self, path, script):
         for version in VERSIONS:
@@ -344,10 +345,28 @@ class Target(Trial):
         self.counts["run"] += 1
         expect("LIBFABRIC" in ran.json()["backends"], "started, and the agent lacks LIBFABRIC", ran)
 
+    def answers_alike(self, what, report, target, *options):
+        ran = kvpath("check", "--json", *options, target)
+        again = ran.json("kvpath.check/1")
+        for part in ("verdict", "nixl", "libfabric", "findings"):
+            texts = [json.dumps(r[part], indent=1).splitlines() for r in (report, again)]
+            expect(again[part] == report[part], f"{what} gets another answer", *difflib.unified_diff(*texts, lineterm="", n=1))
+
+    def other_forms(self, path, report):
+        """The recording of the target, and its image, get the same answer."""
+        tar, image = self.at + "/target.tar", self.at + "/target.sqsh"
+        kvpath("check", "--quiet", "--record", tar, *self.options(), path)
+        self.answers_alike("the recording", report, tar)
+        if self.with_image:
+            subprocess.run(["mksquashfs", path, image, "-noI", "-noD", "-noF", "-noX", "-no-progress", "-quiet"], check=True,
+                           stdout=subprocess.DEVNULL)
+            self.answers_alike("the image", report, image, *self.options())
+
     def run(self):
         try:
             path = self.target()
             report = self.check(path)
+            self.other_forms(path, report)
             self.compare(path, report)
             if report["verdict"] != "ready":
                 self.start_under(path)
@@ -365,6 +384,7 @@ def main():
     parser.add_argument("--n", type=int, default=40)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--only", type=int, help="this target alone")
+    parser.add_argument("--images", action="store_true", help="ask of an image of each, too")
     parser.add_argument("-j", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
     own_mounts("targets")
@@ -377,7 +397,7 @@ def main():
         def one(number):
             entry, failure = plan(args.seed, number), None
             try:
-                Target(entry, roots, f"{work}/{number}", counts, others).run()
+                Target(entry, roots, f"{work}/{number}", counts, others, args.images).run()
             except Failure as e:
                 if "the change failed" in str(e):
                     counts["can not be made"] += 1
