@@ -71,6 +71,18 @@ static void tell_python(struct kv_arena *a, const struct kv_python *p)
 				"from first, is not told by it\n");
 }
 
+/* No ground to refuse: it may well work. */
+static void tell_mixture(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && f->nixls.v[i].other_libnixl)
+			fprintf(stderr,
+				"kvpath: %s is not of the release of %s: whether NIXL makes an "
+				"agent can not be told (KV109)\n",
+				kv_printable(f->arena, f->nixls.v[i].libnixl),
+				kv_printable(f->arena, f->nixls.v[i].path));
+}
+
 /* `env A=B CMD`: what it would put over what is repaired becomes the job's environment before. */
 static void take_env_words(struct kv_opts *o)
 {
@@ -140,6 +152,7 @@ static int repair(struct kv_opts *o)
 			       env.reason);
 	if (!f->nixls.n)
 		fprintf(stderr, "kvpath: no NIXL here: the command starts as it is\n");
+	tell_mixture(f);
 	for (size_t i = 0; i < o->env.pairs.n; i++)
 		putenv(o->env.pairs.v[i]);
 	for (size_t i = 0; i < env.set.pairs.n; i++)

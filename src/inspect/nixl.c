@@ -182,7 +182,7 @@ static void compare_with_own(struct kv_facts *f, struct kv_nixl *n)
 {
 	const char *own = own_libnixl(f, n), *real;
 
-	if (!f->brief && kv_root_real(f->root, own, 0, &real) == 0 &&
+	if (kv_root_real(f->root, own, 0, &real) == 0 &&
 	    kv_compare_releases(f, real, n->libnixl) == KV_RELEASE_OTHER)
 		n->other_libnixl = real;
 }
