@@ -24,7 +24,7 @@ static void find_unchecked_pyc(struct kv_facts *f, struct kv_nixl *n)
 
 kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bool hooked)
 {
-	const char *env = kv_env_get(f->env, def->env ? def->env : "NIXL_BACKEND");
+	const char *env = def->env ? kv_env_get(f->env, def->env) : NULL;
 	bool is_split = def->is_split;
 	kv_strv ret = { 0 };
 
@@ -34,7 +34,7 @@ kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bo
 		env = kv_env_get(f->env, "NIXL_BACKEND");
 		env = env && *env ? env : other ? other : "LIBFABRIC";
 		is_split = true;
-	} else if (!def->env || !env || (!*env && def->skips_empty)) {
+	} else if (!env || (!*env && def->skips_empty)) {
 		return def->backends;
 	}
 	if (!is_split) {

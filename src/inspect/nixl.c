@@ -171,16 +171,17 @@ static void set_libnixl(struct kv_facts *f, struct kv_nixl *n, const char *spell
 		n->capi = NULL;
 }
 
-static const char *own_libnixl(struct kv_facts *f, const struct kv_nixl *n)
+/* Where a wheel has it. */
+static const char *own_libnixl(struct kv_facts *f, const char *site, const char *module)
 {
-	return kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", n->site, n->module);
+	return kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", site, module);
 }
 
 /* Where the process has another one than the wheel's: by LD_PRELOAD, or a variable that comes
  * before a RUNPATH. */
 static void compare_with_own(struct kv_facts *f, struct kv_nixl *n)
 {
-	const char *own = own_libnixl(f, n), *real;
+	const char *own = own_libnixl(f, n->site, n->module), *real;
 
 	if (kv_root_real(f->root, own, 0, &real) == 0 &&
 	    kv_compare_releases(f, real, n->libnixl) == KV_RELEASE_OTHER)
@@ -224,7 +225,7 @@ static void run_python(struct kv_facts *f, struct kv_nixl *n)
 		judge_import(f, n);
 		libnixl = n->start.object ? kv_process_find(n->proc, "libnixl.so") : NULL;
 	}
-	set_libnixl(f, n, libnixl ? libnixl->name : own_libnixl(f, n));
+	set_libnixl(f, n, libnixl ? libnixl->name : own_libnixl(f, n->site, n->module));
 	if (libnixl && n->libnixl)
 		compare_with_own(f, n);
 	n->caller = libnixl;
@@ -341,8 +342,7 @@ static bool is_cut_wheel(struct kv_facts *f, const char *site, const char *modul
 	kv_dirents list = { 0 };
 
 	return kv_root_list(f->root, kv_join(f->arena, site, module), &list) == 0 &&
-	       kv_root_is_file(f->root,
-			       kv_strf(f->arena, "%s/.%s.mesonpy.libs/libnixl.so", site, module));
+	       kv_root_is_file(f->root, own_libnixl(f, site, module));
 }
 
 static struct kv_nixl *add_package(struct kv_facts *f, const char *site, const char *module)
