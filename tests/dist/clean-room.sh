@@ -25,6 +25,11 @@ trap 'rm -rf --one-file-system "$root"' EXIT
 cp -a --reflink=auto "$dir/root/." "$root"
 git clone --quiet "$roots_dir/../.." "$root/root/kvpath"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+# A site's own authorities, where its proxy signs in their name.
+if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+	cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+	chroot "$root" update-ca-certificates >/dev/null 2>&1
+fi
 mkdir -p "$root/cache"
 status=0
 # shellcheck disable=SC2016 # expanded in there
