@@ -114,7 +114,9 @@ struct kv_nixl {
 	const char *other_libnixl; /* the wheel's own, where that is of another release; NULL */
 	const char *plugin_dir;    /* as NIXL spells it */
 	bool plugin_dir_from_env;
-	bool plugin_dir_untold;         /* a relative path, and the job's directory is not known */
+	bool plugin_dir_untold;         /* a relative path, and the job's directory is not known; or
+					   code names it */
+	const char *plugin_dir_code;    /* the python source that names it; NULL */
 	const char *plugin_dir_file;    /* the configuration file that names it; NULL */
 	bool reads_config;              /* this libnixl reads such a file (since 1.1.0) */
 	const char *capi;               /* libnixl_capi.so; NULL */

@@ -160,6 +160,20 @@ void kv_site_leads(struct kv_facts *f, const char *site, struct kv_led *ret);
 /* The directory of a package that it leads to; NULL. */
 const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *package);
 
+/* Whether the source sets the variable, or does with it what is not a look at it. */
+bool kv_python_sets(struct kv_span source, const char *variable);
+/* The file with code that python runs at its start and that sets the variable; NULL. */
+const char *kv_site_code_sets(struct kv_facts *f, const char *variable);
+
+/* What code makes of NIXL_PLUGIN_DIR up to the import of n. */
+struct kv_set {
+	const char *file; /* whose code it is; NULL where none does */
+	bool untold;      /* to what, only the code knows */
+	const char *dir;  /* else: to this where the environment has none; NULL: to nothing */
+};
+
+void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_set *ret);
+
 /* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
  * need not. */
 bool kv_site_code_names(struct kv_facts *f, const char *dir);

@@ -133,16 +133,28 @@ static bool reads_config(struct kv_facts *f, const struct kv_nixl *n)
 
 /*
  * NIXL looks beside libnixl.so unless NIXL_PLUGIN_DIR, or else its configuration file, names
- * another place (nixl_plugin_manager.cpp). An empty one is a place too, without plugins.
+ * another place (nixl_plugin_manager.cpp). An empty one is a place too, without plugins. Code may
+ * set the variable.
  */
 static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *libnixl_spelled)
 {
 	const char *env = kv_env_get(f->env, "NIXL_PLUGIN_DIR");
+	struct kv_set by_code = { 0 };
 
 	n->reads_config = reads_config(f, n);
+	if (n->module)
+		kv_code_plugin_dir(f, n, &by_code);
+	if (by_code.untold) {
+		n->plugin_dir_code = by_code.file;
+		n->plugin_dir_untold = true;
+		return;
+	}
 	if (env) {
 		n->plugin_dir = env;
 		n->plugin_dir_from_env = true;
+	} else if (by_code.dir) {
+		n->plugin_dir = by_code.dir;
+		n->plugin_dir_code = by_code.file;
 	} else if (n->reads_config && f->config.plugin_dir) {
 		n->plugin_dir = f->config.plugin_dir;
 		n->plugin_dir_file = f->config.path;

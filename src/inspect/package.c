@@ -161,10 +161,13 @@ static bool is_on_its_path(struct kv_facts *f, const struct kv_way *of, const ch
 	return below && kv_same_dir(f, w.bin, below);
 }
 
+/* What counts as the module: kv_package_has_module() or kv_package_is_regular(). */
+typedef bool has_module(struct kv_facts *f, const char *dir, const char *module);
+
 /* In a directory that some python has on its path, as far as that is seen; python's own library is
  * above its site directory. *ret: it, where it is on the path. */
 static enum where where_is(struct kv_facts *f, const char *site, const char *module,
-			   const char **ret)
+			   has_module *has, const char **ret)
 {
 	struct kv_way of = kv_way_to(f, site);
 	const kv_strv *lists[] = { &f->scan->sites, &f->scan->packages };
@@ -175,7 +178,7 @@ static enum where where_is(struct kv_facts *f, const char *site, const char *mod
 	if (!of.bin && f->python.path)
 		of.bin = f->python.bin;
 	while (kv_pythonpath_next(f, &p))
-		if (p.dir && kv_package_has_module(f, p.dir, module)) {
+		if (p.dir && has(f, p.dir, module)) {
 			*ret = p.dir;
 			return ON_THE_PATH;
 		}
@@ -183,11 +186,10 @@ static enum where where_is(struct kv_facts *f, const char *site, const char *mod
 		for (size_t j = 0; j < lists[i]->n; j++) {
 			const char *dir = lists[i]->v[j], *above = kv_dirname(f->arena, dir);
 
-			if (!kv_package_has_module(f, dir, module) &&
-			    !kv_package_has_module(f, above, module))
+			if (!has(f, dir, module) && !has(f, above, module))
 				continue;
 			if (is_on_its_path(f, &of, dir)) {
-				*ret = kv_package_has_module(f, dir, module) ? dir : above;
+				*ret = has(f, dir, module) ? dir : above;
 				return ON_THE_PATH;
 			}
 			found = OF_ANOTHER_PYTHON;
@@ -280,7 +282,31 @@ const char *kv_package_place(struct kv_facts *f, const char *site, const char *m
 			return p.dir;
 	if (kv_package_has_module(f, site, module))
 		return site;
-	return where_is(f, site, module, &dir) == ON_THE_PATH ? dir : NULL;
+	return where_is(f, site, module, kv_package_has_module, &dir) == ON_THE_PATH ? dir : NULL;
+}
+
+/* Why it can not import a module that it needs; NULL. */
+static const char *lack(struct kv_facts *f, const struct kv_nixl *n, const char *module,
+			bool *ret_sure)
+{
+	const char *dir;
+	enum where where;
+
+	if (kv_package_is_regular(f, n->site, module))
+		return NULL;
+	where = where_is(f, n->site, module, kv_package_is_regular, &dir);
+	if (where == ON_THE_PATH)
+		return NULL;
+	dir = kv_package_place(f, n->site, module);
+	*ret_sure = !dir && kv_path_is_plain(f, module);
+	if (dir)
+		return kv_strf(
+			f->arena,
+			"python can not use %s: %s/%s has no __init__.py, as what is left of "
+			"a package that was removed",
+			n->module, dir, module);
+	return kv_strf(f->arena, "python can not import %s: No module named '%s'%s", n->module,
+		       module, where == OF_ANOTHER_PYTHON ? "; another python has it" : "");
 }
 
 const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *ret_sure)
@@ -313,20 +339,8 @@ const char *kv_package_fault(struct kv_facts *f, const struct kv_nixl *n, bool *
 	if (fault)
 		return fault;
 	*ret_sure = true;
-	for (size_t i = 0; i < KV_ARRAY_SIZE(modules); i++) {
-		const char *dir;
-		enum where where;
-
-		if (!kv_package_imports(n, modules[i]) ||
-		    kv_package_has_module(f, n->site, modules[i]))
-			continue;
-		where = where_is(f, n->site, modules[i], &dir);
-		if (where == ON_THE_PATH)
-			continue;
-		*ret_sure = kv_path_is_plain(f, modules[i]);
-		return kv_strf(f->arena, "python can not import %s: No module named '%s'%s",
-			       n->module, modules[i],
-			       where == OF_ANOTHER_PYTHON ? "; another python has it" : "");
-	}
-	return NULL;
+	for (size_t i = 0; !fault && i < KV_ARRAY_SIZE(modules); i++)
+		if (kv_package_imports(n, modules[i]))
+			fault = lack(f, n, modules[i], ret_sure);
+	return fault;
 }

@@ -188,6 +188,53 @@ bool kv_site_may_bring(struct kv_facts *f, const char *of, const char *module)
 	return false;
 }
 
+/* In one directory of python's path. */
+static const char *code_in_sets(struct kv_facts *f, const char *of, const char *variable)
+{
+	static const char *const names[] = { "sitecustomize.py", "usercustomize.py" };
+	struct kv_span s;
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++) {
+		const char *file = kv_join(f->arena, of, names[i]);
+
+		if (kv_root_slurp(f->root, file, MAX_TEXT, &s) == 0 && kv_python_sets(s, variable))
+			return file;
+	}
+	return NULL;
+}
+
+static const char *code_of_pth_sets(struct kv_facts *f, const char *of, const char *variable)
+{
+	struct pth_lines l = pth_lines(f, of);
+	const char *line;
+
+	while ((line = next_pth_line(f, &l)))
+		if (is_code(line) &&
+		    kv_python_sets((struct kv_span){ (const uint8_t *)line, strlen(line) },
+				   variable))
+			return kv_join(f->arena, of, l.name);
+	return NULL;
+}
+
+const char *kv_site_code_sets(struct kv_facts *f, const char *variable)
+{
+	struct kv_pythonpath p = kv_pythonpath(f);
+	const char *file = NULL;
+
+	while (!file && kv_pythonpath_next(f, &p))
+		file = p.dir ? code_in_sets(f, p.dir, variable) : NULL;
+	for (size_t i = 0; !file && i < f->scan->sites.n; i++) {
+		const char *site = f->scan->sites.v[i];
+
+		file = code_in_sets(f, site, variable);
+		if (!file)
+			file = code_in_sets(f, kv_dirname(f->arena, site), variable);
+		if (!file)
+			file = code_of_pth_sets(f, site, variable);
+	}
+	return file;
+}
+
 bool kv_site_code_names(struct kv_facts *f, const char *dir)
 {
 	struct kv_pythonpath p = kv_pythonpath(f);

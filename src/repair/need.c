@@ -68,6 +68,13 @@ const char *kv_obstacle(const struct kv_facts *f)
 
 		if (!n->active)
 			continue;
+		if (n->plugin_dir_untold)
+			return kv_strf(f->arena,
+				       "which plugins %s has can not be told: NIXL_PLUGIN_DIR %s%s",
+				       kv_nixl_label(f, n),
+				       n->plugin_dir_code ? "is set by code, in "
+							  : "is a relative path: ",
+				       n->plugin_dir_code ? n->plugin_dir_code : n->plugin_dir);
 		if (!n->wanted)
 			return kv_strf(f->arena, "%s has no plugin %s", kv_nixl_label(f, n),
 				       f->backend);

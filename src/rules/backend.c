@@ -318,8 +318,8 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 
 		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it, or
 		 * KV207's where the configuration file does. */
-		if (n->wanted || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n) ||
-		    (!n->active && !n->plugins.n))
+		if (n->wanted || n->plugin_dir_file || n->plugin_dir_untold ||
+		    (n->plugin_dir_from_env && !n->plugins.n) || (!n->active && !n->plugins.n))
 			continue;
 		fi = kv_find(out, kv_severity_of(n), "%s has no libplugin_%s.so",
 			     kv_nixl_label(f, n), f->backend);
@@ -345,12 +345,30 @@ static void report_relative(const struct kv_facts *f, struct kv_findings *out,
 	kv_mend(out, fi, false, "unset NIXL_PLUGIN_DIR, or set it to an absolute path");
 }
 
+static void report_code(const struct kv_facts *f, struct kv_findings *out, const struct kv_nixl *n)
+{
+	struct kv_finding *fi = kv_find(out, KV_WARNING,
+					"code that python runs before there is an agent sets "
+					"NIXL_PLUGIN_DIR: which plugins "
+					"%s has depends on it",
+					kv_nixl_label(f, n));
+
+	fi->cannot_tell = n->active;
+	kv_show(out, fi, n->plugin_dir_code, "NIXL_PLUGIN_DIR");
+	kv_mend(out, fi, false,
+		"take it out of the code, and set it in the job where it is needed");
+}
+
 void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 		struct kv_finding *fi;
 
+		if (n->plugin_dir_code && n->plugin_dir_untold) {
+			report_code(f, out, n);
+			return;
+		}
 		if (!n->plugin_dir_from_env || n->plugins.n)
 			continue;
 		if (n->plugin_dir_untold) {
@@ -456,7 +474,8 @@ void kv_rule_plugin_elsewhere(const struct kv_facts *f, struct kv_findings *out)
 		struct kv_finding *fi;
 
 		/* KV205 and KV207 say what leads away from it. */
-		if (!path || n->plugin_dir_file || (n->plugin_dir_from_env && !n->plugins.n))
+		if (!path || n->plugin_dir_file || n->plugin_dir_untold ||
+		    (n->plugin_dir_from_env && !n->plugins.n))
 			continue;
 		fi = kv_find(out, KV_WARNING, "%s does not look where this target has the plugin",
 			     kv_nixl_label(f, n));
