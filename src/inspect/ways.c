@@ -157,8 +157,11 @@ static struct kv_way way_of_user(struct kv_facts *f, const char *prefix, const c
 	else if (python && !is_version_there(f, python))
 		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true,
 				     kv_strf(f->arena, "there is no %s", python) };
-	else if (!base || !*base)
-		w.sure = home && kv_same_dir(f, kv_dirname(f->arena, prefix), home);
+	else if ((!base || !*base) && !(home && *home == '/'))
+		w.sure = false;
+	else if ((!base || !*base) && !kv_same_dir(f, kv_dirname(f->arena, prefix), home))
+		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true,
+				     kv_strf(f->arena, "HOME is %s", home) };
 	if (w.rank == KV_OF_USER && python &&
 	    kv_root_is_file(f->root, kv_join(f->arena, "/usr/bin", python)))
 		w.bin = system_bin(f, "/usr", site);
