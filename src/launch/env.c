@@ -217,6 +217,21 @@ void kv_env_knobs(struct kv_arena *a, const char *backend, struct kv_env *env)
 	kv_env_put(a, env, kv_strf(a, "DYN_KVBM_NIXL_BACKEND_%s=true", backend));
 }
 
+/* Why: a question to all rules, which want all facts. What is wrong with the machine is none. */
+static const char *reason(const struct kv_facts *f)
+{
+	const struct kv_facts *whole = kv_facts_whole(f);
+	const char *obstacle = kv_obstacle(whole);
+	struct kv_findings fi;
+
+	kv_rules_run(whole, &fi);
+	for (size_t i = 0; i < fi.list.n; i++)
+		if (fi.list.v[i].severity == KV_ERROR && !fi.list.v[i].of_host &&
+		    !kv_streq(fi.list.v[i].id, "KV201"))
+			return fi.list.v[i].detail;
+	return obstacle ? obstacle : "the plugin does not load";
+}
+
 int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair *ret,
 		struct kv_err *err)
 {
@@ -227,11 +242,7 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 	*ret = (struct kv_env_repair){ 0 };
 	/* Where there is no NIXL there is nothing to repair; the knobs do no harm. */
 	if (f->nixls.n && !choose_links(f, kv_join(f->arena, base, "trial"), &list)) {
-		struct kv_findings fi;
-
-		/* Why is a question to all rules, which want all facts. */
-		kv_rules_run(kv_facts_whole(f), &fi);
-		ret->reason = fi.list.n ? fi.list.v[0].detail : "the plugin does not load";
+		ret->reason = reason(f);
 		return 0;
 	}
 	dir = name_dir(f, base, &list);

@@ -268,6 +268,27 @@ static const struct {
 	  "unset it, or FI_EFA_FORK_SAFE, RDMAV_FORK_SAFE and IBV_FORK_SAFE" },
 };
 
+static bool holds(const struct kv_facts *f, size_t i, const char *value)
+{
+	return value && (!table[i].backend || kv_streq(table[i].backend, f->backend)) &&
+	       table[i].wrong(f, value);
+}
+
+kv_strv kv_environ_errors(struct kv_arena *a, const struct kv_facts *f)
+{
+	kv_strv ret = { 0 };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(table); i++) {
+		const char *v = kv_env_get(f->env, table[i].variable);
+
+		if (table[i].severity == KV_ERROR && holds(f, i, v))
+			kv_vec_push(a, &ret,
+				    kv_strf(a, "%s=%s: %s (%s): %s", table[i].variable, v,
+					    table[i].says, table[i].id, table[i].mend));
+	}
+	return ret;
+}
+
 /* The rule of every id in the table. */
 void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
 {
@@ -277,8 +298,7 @@ void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
 					: NULL;
 		struct kv_finding *fi;
 
-		if (!v || (table[i].backend && !kv_streq(table[i].backend, f->backend)) ||
-		    !table[i].wrong(f, v))
+		if (!holds(f, i, v))
 			continue;
 		fi = kv_find(out, table[i].severity, "%s=%s: %s", table[i].variable, v,
 			     table[i].says);

@@ -58,6 +58,10 @@ const char *kv_rule_page(const char *id);
 /* Id number i of the catalogue, NULL past the last. */
 const char *kv_rule_id(size_t i);
 
+/* A line for each variable of the environment that is an error whatever else there is; of brief
+ * facts too. Memory from a. */
+kv_strv kv_environ_errors(struct kv_arena *a, const struct kv_facts *f);
+
 /* ---- for the rules ---- */
 
 typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);

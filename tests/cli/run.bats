@@ -59,6 +59,21 @@ job_in_container() {
 }
 
 # Of vLLM's the class that decides: the real one is asked by tests/oracle/frameworks.py.
+@test "run says of the job's own variables which keep the bytes off EFA, and starts it" {
+	container
+	cat >"$BATS_TEST_TMPDIR/job" <<-'EOF'
+		FI_PROVIDER=tcp /kvpath/bin/kvpath run --mem dram --fabric /efa -- sh -c 'echo "started with $FI_PROVIDER"'
+		FI_PROVIDER=efa /kvpath/bin/kvpath run --mem dram --fabric /efa -- env FI_EFA_MTU_SIZE=1 true
+		FI_PROVIDER=efa,tcp /kvpath/bin/kvpath run --mem dram --fabric /efa -- echo quiet
+	EOF
+	job_in_container
+	ended 0
+	[ "$out" = $'started with tcp\nquiet' ] || fail "not started as it was asked for"
+	[ "$(grep -c KV <<<"$err")" = 2 ] || fail "not one line of each"
+	[[ $err == *"FI_PROVIDER=tcp: libfabric leaves its efa provider out (KV313): unset it"*"FI_EFA_MTU_SIZE=1: "*"(KV320)"* ]] ||
+		fail "the variables are not named"
+}
+
 @test "run gives vLLM its backend where the argument names none, and NIXL an agent that has it" {
 	container
 	cat >"$BATS_TEST_TMPDIR/job" <<'END'
