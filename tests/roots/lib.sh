@@ -109,6 +109,20 @@ wheel() {
 	printf '%s\n' "$file"
 }
 
+# Stand-ins for what a GPU host and a framework bring: a driver without devices, and the two names
+# that NIXL before 1.4 takes from torch.
+add_stubs() {
+	local root=$1 site=$2 src
+	src=$(mktemp --suffix=.c)
+	find "$site" -type f -name '*.so*' -exec nm -D -u {} + 2>/dev/null |
+		sed -n 's/^ *U \(cu[A-Z][A-Za-z0-9_]*\)\(@.*\)\{0,1\}$/int \1(void) { return 100; }/p' |
+		sort -u >"$src"
+	gcc -O1 -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$root/usr/lib/x86_64-linux-gnu/libcuda.so.1" "$src"
+	rm -f "$src"
+	mkdir -p "$site/torch"
+	printf 'class Tensor:\n    pass\n\n\nclass device:\n    pass\n' >"$site/torch/__init__.py"
+}
+
 # KVPATH_SUITE: the release that base and container are made of; Debian 12 where it is not set.
 # SUITE -> its python3, in whose site NIXL is installed.
 suite_python() {

@@ -68,6 +68,15 @@ wheel() {
 	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"
 }
 
+# install NAME VERSION CUDA: a NIXL in a root that has none, as tests/roots/container does it.
+install() {
+	mkdir -p "$SITE" usr/local/cuda/lib64
+	echo /usr/local/cuda/lib64 >etc/ld.so.conf.d/cuda.conf
+	wheel "$1" "$2"
+	bash -c '. "$0/lib.sh"; add_stubs "$PWD" "$1"' "$ROOTS" "$SITE"
+	cuda "$3"
+}
+
 # wheel_at DIRECTORY VERSION: the libraries of another NIXL, without its package.
 wheel_at() {
 	mkdir -p "$1"
