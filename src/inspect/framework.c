@@ -15,8 +15,8 @@ static const struct known {
 	const char *name, *package;
 	const char *sources[4]; /* of which one has the text */
 	const char *text; /* a blank stands for white space, or none: formatters break lines */
-	const char *knob; /* NULL: an argument */
-	const char *set;  /* of an argument; %s is the backend. NULL: none, it is always UCX */
+	const char *knob; /* NULL: an argument, or the framework's own configuration */
+	const char *set;  /* of these; %s is the backend. NULL: none, it is always UCX */
 	bool may_idle;    /* often there without sending anything by NIXL */
 	bool has_setting; /* what the knob is unset, its one source says: KNOB = F("UCX") */
 	const char *importers[2]; /* of which one imports nixl, by that name alone */
@@ -24,75 +24,56 @@ static const struct known {
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
-	{ "SGLang",
-	  "sglang",
-	  { "srt/environ.py" },
-	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
-	  "SGLANG_DISAGGREGATION_NIXL_BACKEND",
-	  NULL,
-	  false,
-	  true,
-	  { "srt/disaggregation/nixl/conn.py" },
-	  NULL },
+	{ .name = "SGLang",
+	  .package = "sglang",
+	  .sources = { "srt/environ.py" },
+	  .text = "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+	  .knob = "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+	  .has_setting = true,
+	  .importers = { "srt/disaggregation/nixl/conn.py" } },
 	/* TensorRT-LLM: nixl_utils/transferAgent.cpp asks common::getEnvNixlBackend(); default UCX
 	 */
-	{ "TensorRT-LLM",
-	  "tensorrt_llm",
-	  { "libs/libtensorrt_llm_nixl_wrapper.so" },
-	  "getEnvNixlBackend",
-	  "TRTLLM_NIXL_KVCACHE_BACKEND",
-	  NULL,
-	  false,
-	  false,
-	  { NULL },
-	  NULL },
+	{ .name = "TensorRT-LLM",
+	  .package = "tensorrt_llm",
+	  .sources = { "libs/libtensorrt_llm_nixl_wrapper.so" },
+	  .text = "getEnvNixlBackend",
+	  .knob = "TRTLLM_NIXL_KVCACHE_BACKEND" },
 	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
 	   Its other stores need no NIXL, and vLLM's images bring it along. */
-	{ "LMCache",
-	  "lmcache",
-	  { "v1/config.py" },
-	  "\"nixl_backends\":",
-	  "LMCACHE_NIXL_BACKENDS",
-	  NULL,
-	  true,
-	  false,
-	  { NULL },
-	  NULL },
+	{ .name = "LMCache",
+	  .package = "lmcache",
+	  .sources = { "v1/config.py" },
+	  .text = "\"nixl_backends\":",
+	  .knob = "LMCACHE_NIXL_BACKENDS",
+	  .may_idle = true },
 	/* vLLM: get_from_extra_config("backends", ["UCX"]) of the connector, wherever it is */
-	{ "vLLM",
-	  "vllm",
-	  { CONNECTOR "nixl_connector.py", CONNECTOR "nixl/base_worker.py",
-	    CONNECTOR "nixl/worker.py", CONNECTOR "nixl/connector.py" },
-	  CALL "( \"backends\",",
-	  NULL,
-	  "--kv-transfer-config with \"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
-	  false,
-	  false,
-	  { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" },
-	  NULL },
+	{ .name = "vLLM",
+	  .package = "vllm",
+	  .sources = { CONNECTOR "nixl_connector.py", CONNECTOR "nixl/base_worker.py",
+		       CONNECTOR "nixl/worker.py", CONNECTOR "nixl/connector.py" },
+	  .text = CALL "( \"backends\",",
+	  .set = "--kv-transfer-config with "
+		 "\"kv_connector_extra_config\":{\"backends\":[\"%s\"]}",
+	  .importers = { "distributed/nixl_utils.py", CONNECTOR "nixl_connector.py" } },
 	/* vLLM's transfer of encoder outputs makes an agent by NIXL's default and registers with
 	   UCX */
-	{ "vLLM's encoder cache (ec_transfer)",
-	  "vllm",
-	  { "distributed/ec_transfer/ec_connector/cpu/data/nixl.py" },
-	  "backends=[\"UCX\"]",
-	  NULL,
-	  NULL,
-	  false,
-	  false,
-	  { NULL },
-	  NULL },
+	{ .name = "vLLM's encoder cache (ec_transfer)",
+	  .package = "vllm",
+	  .sources = { "distributed/ec_transfer/ec_connector/cpu/data/nixl.py" },
+	  .text = "backends=[\"UCX\"]" },
+	/* vLLM's offloaded KV cache, fetched from other nodes: NixlTransport of the p2p tier */
+	{ .name = "vLLM's p2p tier of offloaded KV cache",
+	  .package = "vllm",
+	  .sources = { "v1/kv_offload/tiering/p2p/data/nixl.py" },
+	  .text = "backends else [ \"UCX\" ]",
+	  .set = "\"secondary_tiers\":[{\"type\":\"p2p\",\"backends\":[\"%s\"]}]",
+	  .may_idle = true },
 	/* kvbm: imports nixl first of all, as its own module needs a libnixl.so that is loaded */
-	{ "Dynamo's block manager (kvbm)",
-	  "kvbm",
-	  { NULL },
-	  NULL,
-	  NULL,
-	  NULL,
-	  true,
-	  false,
-	  { "__init__.py" },
-	  "_core.abi3.so" },
+	{ .name = "Dynamo's block manager (kvbm)",
+	  .package = "kvbm",
+	  .may_idle = true,
+	  .importers = { "__init__.py" },
+	  .extension = "_core.abi3.so" },
 };
 
 /* Whether the text stands at p, its blanks as any white space. */
@@ -241,7 +222,7 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 static void find_framework(struct kv_facts *f, const char *site, const char *dir,
 			   const struct known *k)
 {
-	bool by_argument = !k->knob && k->set;
+	bool by_argument = !k->knob && k->set && !k->may_idle;
 	struct kv_framework w = {
 		.name = k->name,
 		.path = dir,

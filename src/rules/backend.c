@@ -111,13 +111,15 @@ static void check_kvbm(const struct kv_facts *f, struct kv_findings *out)
 /* What it was told, or whether it sends anything, is not in the target. */
 static void report_idle(struct kv_findings *out, const struct kv_framework *w)
 {
-	struct kv_finding *fi = kv_find(
-		out, KV_INFO,
-		"%s, where it sends by NIXL, takes the backend from its configuration or %s, "
-		"and UCX where neither names one: kvpath does not see it",
-		w->name, w->knob);
+	struct kv_finding *fi =
+		kv_find(out, KV_INFO,
+			"%s, where it sends by NIXL, takes the backend from its configuration%s%s, "
+			"and UCX where %s: kvpath does not see it",
+			w->name, w->knob ? " or " : "", w->knob ? w->knob : "",
+			w->knob ? "neither names one" : "that names none");
 
-	kv_mend(out, fi, false, "set %s in the job (kvpath run does)", w->set);
+	kv_mend(out, fi, false,
+		w->knob ? "set %s in the job (kvpath run does)" : "name it there: %s", w->set);
 }
 
 static void report_always(struct kv_findings *out, const struct kv_framework *w)
@@ -215,21 +217,18 @@ void kv_rule_default_backend(const struct kv_facts *f, struct kv_findings *out)
 
 		if (!w->chooses)
 			continue;
-		if (!w->knob && w->set) {
+		if (!w->knob && w->set && !w->may_idle) {
 			report_argument(f, out, w);
 			continue;
 		}
 		if (kv_streq(value_of(w), f->backend))
 			continue;
-		if (!w->knob) {
-			report_always(out, w);
-			continue;
-		}
-		if (w->may_idle && !w->value) {
+		if (w->may_idle && !w->value)
 			report_idle(out, w);
-			continue;
-		}
-		report_knob(f, out, w);
+		else if (!w->knob)
+			report_always(out, w);
+		else
+			report_knob(f, out, w);
 	}
 	check_kvbm(f, out);
 }

@@ -292,7 +292,7 @@ def compiled(r, env):
 
 def providers(r, env):
     """libfabric's own variables."""
-    name, value = r.choice([("FI_PROVIDER", "efa"), ("FI_PROVIDER", "tcp"), ("FI_PROVIDER", "^efa"), ("FI_PROVIDER", "verbs"), ("FI_PROVIDER", "shm"),
+    name, value = r.choice([("FI_PROVIDER", "tcp"), ("FI_PROVIDER", "^efa"), ("FI_PROVIDER", "verbs"), ("FI_PROVIDER", "shm"),
                             ("FI_PROVIDER", ""), ("FI_PROVIDER", "sockets"), ("FI_PROVIDER_PATH", "/opt/amazon/efa/lib/libfabric"),
                             ("FI_PROVIDER_PATH", "/nowhere"), ("FI_EFA_USE_DEVICE_RDMA", "1"), ("FI_LOG_LEVEL", "info"), ("FI_HMEM", "cuda"),
                             ("FI_HMEM_CUDA_USE_GDRCOPY", "0"), ("FI_UNIVERSE_SIZE", "64"), ("FI_EFA_FORK_SAFE", "1"), ("RDMAV_FORK_SAFE", "1")])
