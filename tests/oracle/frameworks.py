@@ -20,8 +20,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from oracle import KVPATH, ROOTS, TOP, build, inside  # noqa: E402
 
 IMPORT_NIXL = ["vllm", "sglang", "kvbm"]
-NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache", "kvbm": "Dynamo's block manager"}
-WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9", "kvbm", "kvbm==1.2.1"]
+NAMES = {"vllm": "vLLM", "sglang": "SGLang", "lmcache": "LMCache", "kvbm": "Dynamo's block manager", "modelexpress": "ModelExpress"}
+WHEELS = ["vllm", "vllm==0.20.0", "vllm==0.12.0", "sglang", "sglang==0.5.9", "sglang==0.5.2", "lmcache", "lmcache==0.3.9", "kvbm", "kvbm==1.2.1", "modelexpress"]
 SILENT = ["sglang==0.5.2"]  # makes its agent by NIXL's default; kvbm by variables
 SITE = "/usr/local/lib/python3.11/dist-packages"
 
