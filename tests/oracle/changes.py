@@ -308,8 +308,7 @@ def python_parts(r, env):
         f"rm -f {package}/_utils.py {package}/_bindings.pyi", f"rm -f {package}/_bindings*.so", f"rm -f {package}/__init__.py",
         f": >{package}/__init__.py", f"mv {package}/{tag} {package}/_bindings.so", f"mv {package}/{tag} {package}/_bindings.abi3.so",
         f"mv {package}/{tag} {package}/{tag.replace('311', '312')}", f"cp {package}/{tag} {package}/_bindings.abi3.so",
-        f"""sed -i '1i import os; os.environ["NIXL_PLUGIN_DIR"] = "/opt/none"' {package}/__init__.py""", "rm -f $LIB/libcuda.so*",
-        "rm -f $LIB/libcuda.so.1; cache"])
+        f"""sed -i '1i import os; os.environ["NIXL_PLUGIN_DIR"] = "/opt/none"' {package}/__init__.py"""])
 
 
 def more_plugins(r, env):

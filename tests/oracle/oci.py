@@ -2,8 +2,9 @@
 """oci.py: OCI layouts and docker archives against what podman mounts, and hostile ones.
 
 The image (tests/roots/oci) is made and saved by podman; the oracle is its overlay mount: the same paths,
-types, modes, owners, times, sizes, links and bytes, and the same findings as for that directory. Hostile
-archives are made by python's tarfile. One line a case, `ok` or `not ok`.
+types, modes, owners, times, sizes, links and bytes, and the same findings as for that directory. So it is
+for small images whose layers are made by chance (LAYERS=400: so many). Hostile archives are made by python's
+tarfile. One line a case, `ok` or `not ok`.
 """
 import gzip
 import hashlib
@@ -361,6 +362,100 @@ def damaged_json(top):
         whole(top)
 
 
+# ---- layers by chance, as podman unpacks and mounts them ----
+
+
+def some_path(r):
+    return "/".join(r.choice("abcd") for _ in range(r.randint(1, 3)))
+
+
+def some_entry(r, made, whiteouts):
+    """A TarInfo and its bytes; made: the files of the layer."""
+    name, data = some_path(r), b""
+    info = tarfile.TarInfo(r.choice(["", "", "", "./"]) + name)
+    info.mtime, info.uid, info.gid = r.randint(0, 2_000_000_000), r.choice([0, 1000]), r.choice([0, 5])
+    info.mode = r.choice([0o644, 0o755, 0o4755, 0o600, 0o700])
+    kind = r.choice(["file", "file", "directory", "directory", "link", "hard", "fifo"] + ["whiteout", "whiteout", "opaque"] * whiteouts)
+    if kind == "hard" and made:
+        # The attributes of both are one.
+        old = r.choice(list(made.values()))
+        info.type, info.linkname = tarfile.LNKTYPE, old.name
+        info.mtime, info.uid, info.gid, info.mode = old.mtime, old.uid, old.gid, old.mode
+    elif kind == "directory":
+        info.type, info.mode = tarfile.DIRTYPE, info.mode | 0o700
+    elif kind == "link":
+        info.type, info.linkname = tarfile.SYMTYPE, r.choice(["", "/", "../"]) + some_path(r)
+    elif kind == "fifo":
+        info.type = tarfile.FIFOTYPE
+    elif kind == "whiteout":
+        info.name = os.path.join(os.path.dirname(info.name), ".wh." + os.path.basename(name))
+    elif kind == "opaque":
+        info.name += "/.wh..wh..opq"
+    else:
+        data = r.randbytes(r.randint(0, 20))
+        info.size = len(data)
+        made[name] = info
+    return name, info, data
+
+
+def some_layer(r, whiteouts):
+    """Each path once, and below directories alone: podman refuses what is otherwise."""
+    out, made, taken = io.BytesIO(), {}, {}
+    with tarfile.open(fileobj=out, mode="w", format=r.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])) as t:
+        for _ in range(r.randint(1, 8)):
+            name, info, data = some_entry(r, made, whiteouts)
+            above = [name.rsplit("/", i)[0] for i in range(1, name.count("/") + 1)]
+            if name in taken or any(taken.get(a) is False for a in above) or any(other.startswith(name + "/") for other in taken):
+                made.pop(name, None)
+                continue
+            taken[name] = info.isdir() or info.name.endswith("opq")
+            t.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def for_podman(top, layers):
+    """The layout of an image with what podman insists on."""
+    digests = ["sha256:" + hashlib.sha256(x).hexdigest() for x in layers]
+    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": digests}}
+    kind = "application/vnd.oci.image."
+    manifest = {"schemaVersion": 2, "config": {"mediaType": kind + "config.v1+json", **blob(top, json.dumps(config).encode())},
+                "layers": [{"mediaType": kind + "layer.v1.tar", **blob(top, x)} for x in layers]}
+    return layout(top, [{"mediaType": kind + "manifest.v1+json", **blob(top, json.dumps(manifest).encode())}])
+
+
+def tree(target):
+    """What it has. A directory's attributes are those of a layer that names it, podman's else; a link has no mode; a whiteout of
+    nothing stays to be seen in podman's mount."""
+    found = set()
+    for line in view(target, "ALL").ended(0).out.splitlines():
+        if not line.endswith("listed, but not there"):
+            path, mode, *rest = line.split("\t")
+            kind = int(mode, 8) >> 12
+            found.add((path, "directory") if kind == 4 else (path, "link", *rest) if kind == 10 else (path, mode, *rest))
+    return found
+
+
+def layers_by_chance(top):
+    """LAYERS: how many images."""
+    run = tempfile.mkdtemp(prefix="kvpath-oci-")  # podman takes no long path for it
+    podman = ["podman", "--root", f"{top}/store", "--runroot", run, "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs",
+              "--events-backend", "none"]
+    os.makedirs(top)
+    try:
+        for number in range(int(os.environ.get("LAYERS", "30"))):
+            r = random.Random(number)
+            made = for_podman(f"{top}/{number}", [some_layer(r, whiteouts=i > 0) for i in range(r.randint(1, 4))])
+            image = Done([*podman, "pull", "-q", "oci:" + made]).ended(0).out.strip()
+            theirs = tree(Done([*podman, "image", "mount", image]).ended(0).out.strip())
+            ours = tree(made)
+            expect(ours == theirs, f"image {number} differs", f"kvpath alone: {sorted(ours - theirs)}", f"podman alone: {sorted(theirs - ours)}")
+            Done([*podman, "image", "umount", image]).ended(0)
+            shutil.rmtree(made)
+    finally:
+        Done([*podman, "image", "umount", "-a"])
+        shutil.rmtree(run)
+
+
 HOSTILE = [names_that_lead_out, absolute_names_stay_inside, links_stay_inside, broken_hard_links, names_twice,
            long_and_odd_names, devices_are_not_opened, truncated, bit_flips, huge_headers, bomb, other_platforms,
            unsupported, damaged_json]
@@ -373,7 +468,7 @@ def main():
     cases = [(f"{what.__name__} {form}", what, (oci, form)) for form in FORMATS
              for what in [same_view, same_check, same_why, same_plan, only_read]]
     cases.append(("a_copy_where_it_starts", a_copy_where_it_starts, (oci, f"{work}/starts")))
-    cases += [(what.__name__, what, (f"{work}/{what.__name__}",)) for what in [relative_library_path, *HOSTILE]]
+    cases += [(what.__name__, what, (f"{work}/{what.__name__}",)) for what in [relative_library_path, layers_by_chance, *HOSTILE]]
     for name, what, args in cases:
         start = time.monotonic()
         if len(sys.argv) > 1 and not any(x in name for x in sys.argv[1:]):
