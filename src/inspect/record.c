@@ -251,17 +251,21 @@ static bool is_ones_own(const struct kv_facts *f, const char *pair)
 	return false;
 }
 
-/* Where NIXL's configuration or a NIXL lies below it; else it is nobody's business. */
+/* Where NIXL's configuration or a NIXL lies below it, or could, in a user's directory of packages;
+ * else it is nobody's business. */
 static bool matters_home(const struct kv_facts *f)
 {
 	const char *home = kv_env_get(f->env, "HOME");
 
 	if (kv_streq(f->config.from, "HOME"))
 		return true;
-	for (size_t i = 0; home && i < f->nixls.n; i++)
-		if (f->nixls.v[i].site && kv_starts(f->nixls.v[i].site, home) &&
-		    f->nixls.v[i].site[strlen(home)] == '/')
+	for (size_t i = 0; home && i < f->nixls.n; i++) {
+		const char *site = f->nixls.v[i].site;
+
+		if (site && (strstr(site, "/.local/lib/") ||
+			     (kv_starts(site, home) && site[strlen(home)] == '/')))
 			return true;
+	}
 	return false;
 }
 

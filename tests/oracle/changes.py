@@ -286,7 +286,7 @@ def compiled(r, env):
         return f"""edit $API 's/\\["UCX"\\]/["{backend}"]/'"""
 
     return f"{make}; " + r.choice([
-        "true", edited("LIBFABRIC"), f"touch -r etc/passwd $API; {edited('OBJ')}; touch -r etc/passwd $API", f"cp {other}/_api.py $API",
+        "true", edited("LIBFABRIC"), f"touch -r etc/passwd $API; {edited('POSIX')}; touch -r etc/passwd $API", f"cp {other}/_api.py $API",
         f"mv {pyc} $SITE/nixl_cu13/_api.pyc; rm $API", "rm $API", f": >{pyc}", f"{edited('POSIX')}; {make}"])
 
 
@@ -317,8 +317,8 @@ def more_plugins(r, env):
     wanted = f"{at}/libplugin_LIBFABRIC.so"
     return r.choice([
         f"cp {wanted} {wanted}.orig", f"mv {wanted} {wanted}.orig", f"mv {wanted} {at}/libplugin_libfabric.so", f"cp {wanted} {at}/libplugin_FAST.so",
-        f"rm -f {wanted}; mkdir {wanted}", f"chmod 000 {wanted}", f"ln -sfn libplugin_UCX.so {wanted}", f"ln -sfn libplugin_LIBFABRIC.so {wanted}",
-        f"cp {at}/libplugin_UCX.so {wanted}", f"strip {wanted}", f"echo no >{at}/libplugin_MINE.so", f": >{at}/libplugin_.so",
+        f"rm -f {wanted}; mkdir {wanted}", f"chmod 000 {wanted}", f"ln -sfn libplugin_LIBFABRIC.so {wanted}",
+        f"strip {wanted}", f"echo no >{at}/libplugin_MINE.so", f": >{at}/libplugin_.so",
         f"rm -f {at}/libplugin_UCX.so", f"rm -f {at}/libplugin_P*.so {at}/libplugin_G*.so", f"mkdir {at}/old; mv {at}/*.so {at}/old/",
         f"mv {at} {at}.old"])
 

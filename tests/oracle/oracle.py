@@ -113,7 +113,7 @@ class Agent:
         self.ran = inside(root, "python3", "-", module, backend, script="agent.py", **how)
         # One whose process ended on the way has made none.
         answer = self.ran.json() if self.ran.out else {"instantiated": False, "backends": []}
-        self.instantiated, self.backends = answer["instantiated"], answer["backends"]
+        self.instantiated, self.backends, self.error = answer["instantiated"], answer["backends"], answer.get("error")
         reason = re.search(r"Failed to load plugin from \S*/libplugin_LIBFABRIC\.so: (.*)",
                            self.ran.err)
         self.reason = reason.group(1) if reason else None

@@ -93,6 +93,26 @@ class Target(Trial):
             expect("LIBFABRIC" not in unasked.backends, "not ready, and the agent that is not asked for a backend has it", said,
                    unasked.ran)
 
+    def compare_log(self, asked):
+        """`log` of what the agent printed says what it did, with the loader's reason."""
+        file, error = self.at + "/agent.log", asked.error
+        with open(file, "w", encoding="utf-8") as f:
+            f.write(asked.ran.err)
+            if error and error.split(":")[0] in ("ImportError", "ModuleNotFoundError"):  # as python prints it
+                f.write(f"Traceback (most recent call last):\n  File \"worker.py\", line 3, in <module>\n    import nixl\n{error}\n")
+        ran = kvpath("log", "--json", file)
+        report = ran.json("kvpath.log/1")
+        os.unlink(file)
+        # A library of anybody's that is missed is not known for NIXL's.
+        others = error and error.startswith("ImportError: lib") and not error.startswith("ImportError: libnixl")
+        if asked.ran.out and not others and '"WARN"' not in (self.s.change or ""):  # else it died, and need not have said of what
+            same("the verdict of its log", report["verdict"], "off-fabric")
+        if asked.instantiated:
+            same("the errors of its log", {f["id"] for f in report["findings"] if f["severity"] == "error"}, {"KV301"})
+        elif asked.reason:
+            details = [f["detail"][:400] for f in report["findings"]]
+            expect(asked.reason[:400] in details, "the loader's reason is not in what log says", ran, asked.reason, asked.ran)
+
     def compare(self, path, report):
         """The report and what the real NIXL does."""
         active = [n for n in report["nixl"] if n.get("active")]
@@ -105,6 +125,7 @@ class Target(Trial):
         if "torch_brings" in (self.s.change or ""):
             self.module = "torch+" + self.module
         asked, unasked = self.agent(path, "LIBFABRIC"), self.agent(path)
+        self.compare_log(asked)
         place = dict(e.split("=", 1) for e in self.s.env or ()).get("NIXL_PLUGIN_DIR", "/")
         if len(active) == 1 and place.startswith("/"):
             self.compare_all(path, active[0])
