@@ -55,6 +55,15 @@ static bool is_before(const struct kv_way *a, const struct kv_way *b)
 	return a->rank != b->rank ? a->rank < b->rank : a->place < b->place;
 }
 
+bool kv_comes_before(struct kv_facts *f, const char *site, const char *other)
+{
+	struct kv_way w = kv_way_to(f, site), o = kv_way_to(f, other);
+
+	if (w.rank == KV_NOWHERE || o.rank == KV_NOWHERE)
+		return w.rank != KV_NOWHERE;
+	return (w.bin && o.bin && !kv_same_dir(f, w.bin, o.bin)) || is_before(&w, &o);
+}
+
 /* The first on the path of the python in bin (NULL: of none); NULL where it has none, or where one
  * that is not sure comes before. */
 static const struct kv_nixl *first_of(struct kv_facts *f, const struct kv_way *ways,

@@ -138,6 +138,9 @@ void kv_read_default(struct kv_facts *f, struct kv_nixl *n);
  */
 kv_strv kv_taken_backends(struct kv_facts *f, const struct kv_pydefault *def, bool hooked);
 
+/* Whether some python comes to a directory of packages before the other one, or to it alone. */
+bool kv_comes_before(struct kv_facts *f, const char *site, const char *other);
+
 /* The backend that a plugin's file, libplugin_NAME.so, is for. */
 const char *kv_plugin_backend(struct kv_facts *f, const char *file);
 

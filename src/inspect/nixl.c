@@ -266,14 +266,16 @@ static void run_native(struct kv_facts *f, struct kv_nixl *n)
 	kv_load_plugins(f, n);
 }
 
-/* Packages that lie elsewhere can be linked into a site directory. */
-static bool is_known_package(struct kv_facts *f, const char *bindings)
+/* Packages that lie elsewhere can be linked into a site directory. One that is known from there is
+ * another to a python that comes to it by this one alone, or first. */
+static bool is_known_package(struct kv_facts *f, const char *site, const char *bindings)
 {
 	const char *a, *b;
 
 	for (size_t i = 0; i < f->nixls.n; i++)
 		if (f->nixls.v[i].bindings && kv_root_real(f->root, bindings, 0, &a) == 0 &&
-		    kv_root_real(f->root, f->nixls.v[i].bindings, 0, &b) == 0 && kv_streq(a, b))
+		    kv_root_real(f->root, f->nixls.v[i].bindings, 0, &b) == 0 && kv_streq(a, b) &&
+		    !kv_comes_before(f, site, f->nixls.v[i].site))
 			return true;
 	return false;
 }
@@ -405,7 +407,7 @@ static void find_in_site(struct kv_facts *f, const char *site)
 							   "Version");
 			continue;
 		}
-		if (bindings && is_known_package(f, bindings))
+		if (bindings && is_known_package(f, site, bindings))
 			continue;
 		n = add_package(f, site, kv_strdup(f->arena, d->name));
 		n->bindings = bindings;

@@ -224,15 +224,21 @@ static bool is_one_release(const struct kv_facts *f, const struct kv_nixl *a,
 
 void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 {
-	bool differ = false, in_doubt = false;
+	bool several = false, differ = false, in_doubt = false;
+	const struct kv_nixl *first = f->nixls.v;
 	struct kv_finding *fi;
 
-	if (f->nixls.n < 2)
-		return;
+	/* One may be there by several ways: links to its package. */
 	for (size_t i = 0; i < f->nixls.n; i++) {
-		differ |= i && !is_one_release(f, &f->nixls.v[i], &f->nixls.v[0]);
-		in_doubt |= f->nixls.v[i].in_doubt;
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		several |= i &&
+			   !(n->libnixl && first->libnixl && kv_streq(n->libnixl, first->libnixl));
+		differ |= several && !is_one_release(f, n, first);
+		in_doubt |= n->in_doubt;
 	}
+	if (!several && !in_doubt)
+		return;
 	fi = kv_find(out, differ || in_doubt ? KV_WARNING : KV_INFO,
 		     "%zu NIXL copies%s; a plugin of one loaded by another may crash or be "
 		     "missing%s",

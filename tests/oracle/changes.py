@@ -124,8 +124,11 @@ def moved(r, env):
 def venv(r, env):
     """A virtual environment with the package, first on PATH or not."""
     env["PATH"] = r.choice(["/opt/venv/bin:", "/opt/venv/bin:", ""]) + "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return ("chroot . python3 -m venv --without-pip" + r.choice(["", " --system-site-packages"]) + " /opt/venv; "
-            f"cp -a $OTHER_{r.choice(VERSIONS).replace('.', '_')}/$SITE/. opt/venv/lib/python3.11/site-packages/")
+    other = f"$OTHER_{r.choice(VERSIONS).replace('.', '_')}"
+    what = r.choice([f"cp -a {other}/$SITE/. opt/venv/lib/python3.11/site-packages/"] * 2 + [
+        "ln -s /$SITE/nixl_cu13 opt/venv/lib/python3.11/site-packages/",
+        "ln -s /$SITE/{nixl_cu13,.nixl_cu13.mesonpy.libs,nixl_cu13.libs} opt/venv/lib/python3.11/site-packages/"])
+    return f"chroot . python3 -m venv --without-pip{r.choice(['', ' --system-site-packages'])} /opt/venv; {what}"
 
 
 def default(r, env):
@@ -328,5 +331,5 @@ CHANGES = [
     (fabric_installed, 6), (repaired, 5), (fabric_over, 4), (lacks, 4), (by_hand, 3), (default, 3), (library_path, 3), (native, 3), (needs, 3),
     (plugins, 3), (rpaths, 3), (at_start, 2), (compiled, 2), (conf, 2), (cudart, 2), (cut_path, 2), (hwcaps, 2), (in_the_way, 2), (linked, 2),
     (more_plugins, 2), (providers, 2), (python_parts, 2), (second, 2), (spoilt, 2), (swapped, 2), (user_site, 2), (for_cuda_12, 1),
-    (loader_words, 1), (meta, 1), (moved, 1), (old_cache, 1), (preload, 1), (torches, 1), (venv, 1),
+    (loader_words, 1), (meta, 1), (moved, 1), (old_cache, 1), (preload, 1), (torches, 1), (venv, 2),
 ]
