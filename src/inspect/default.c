@@ -74,5 +74,7 @@ void kv_read_default(struct kv_facts *f, struct kv_nixl *n)
 		return;
 	find_unchecked_pyc(f, n);
 	kv_pydefault_find(f->arena, n->api_source, &n->def);
-	n->default_backends = kv_taken_backends(f, &n->def, n->python != NULL);
+	/* What python runs instead of the source, nobody reads. */
+	if (!n->other_pyc)
+		n->default_backends = kv_taken_backends(f, &n->def, n->python != NULL);
 }

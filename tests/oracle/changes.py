@@ -234,15 +234,19 @@ def in_the_way(r, env):
 
 
 def library_path(r, env):
-    """A directory of libraries as conda's or a vendor's, which the job's variable puts first."""
+    """A directory of libraries as conda's or a vendor's, which the job's variable or python's own RPATH puts first."""
     place = r.choice(["opt/conda/lib", "usr/local/nvidia/lib64"])
-    add(env, "LD_LIBRARY_PATH", "/" + place, r)
+    how = r.choice(["variable", "variable", "force-rpath", "force-rpath", "runpath"])
+    if how == "variable":
+        add(env, "LD_LIBRARY_PATH", "/" + place, r)
+    rpath = f"; patchelf {'--force-rpath ' * (how == 'force-rpath')}--set-rpath '$ORIGIN/../../{place}' usr/bin/python3.11" if how != "variable" else ""
     what = r.sample(["$EFA_D13/lib/libfabric.so.1", "$EFA_F1/lib/libfabric.so.1", "$LIB/libhwloc.so.15", "$LIB/libstdc++.so.6", "$LIB/libnuma.so.1",
                      "$LIB/libibverbs.so.1", "$LIB/libefa.so.1", "$LIB/libfabric.so.1", "usr/local/cuda/lib64/libcudart.so.13", "$NIXL/libnixl.so",
                      "$NIXL/libnixl_common.so", "$NIXL/plugins/libplugin_LIBFABRIC.so"], r.randint(1, 4))
     gone = r.choice(["", "", f"; : >{place}/libnuma.so.1", f"; mkdir {place}/libefa.so.1", f"; ln -s /nowhere {place}/libhwloc.so.15",
                      f"; chmod 644 {place}/*", "; rm -f $LIB/libfabric.so.1*"])
-    return f"mkdir -p {place}; for i in {' '.join(what)}; do if [ -f $i ] && [ ! -e {place}/$(basename $i) ]; then cp -L $i {place}/; fi; done{gone}"
+    return (f"mkdir -p {place}; for i in {' '.join(what)}; do if [ -f $i ] && [ ! -e {place}/$(basename $i) ]; then cp -L $i {place}/; fi; done"
+            f"{gone}{rpath}")
 
 
 def at_start(r, env):
