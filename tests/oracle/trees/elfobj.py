@@ -205,7 +205,8 @@ class Writer:
         self.add("strtab", self.strings.bytes())
         phnum = self.count_phdrs()
         head = (52 + 32 * phnum) if self.is32 else (64 + 56 * phnum)
-        ro_end = self.link(head)
+        # So that some table begins in the first page and ends in the next one, which is another segment.
+        ro_end = self.link(max(head, PAGE - o["split"]) if o.get("split") else head)
         rw = (ro_end + PAGE - 1) & ~(PAGE - 1)
         # DT_PLTGOT: three words for lazy binding, which LD_PRELOAD's objects get
         self.got = rw
@@ -254,7 +255,7 @@ class Writer:
 
     def count_phdrs(self):
         o = self.o
-        return sum((0 if o.get("no_load") else 2, 0 if o.get("no_dynamic") else 1,
+        return sum((0 if o.get("no_load") else 3 if o.get("split") else 2, 0 if o.get("no_dynamic") else 1,
                     0 if o.get("stack", 6) is None else 1, 1 if o.get("tls") else 0,
                     2 if o.get("isa") else 0, 1 if o.get("abi_note") else 0))
 
@@ -268,7 +269,10 @@ class Writer:
         o, out = self.o, b""
         if not o.get("no_load"):
             align = o.get("load_align", PAGE)
-            out += self.phdr(1, 5, 0, ro_end, ro_end, align)
+            first = min(ro_end, PAGE) if o.get("split") else ro_end
+            out += self.phdr(1, 5, 0, first, first, align)
+            if o.get("split"):
+                out += self.phdr(1, 5, PAGE, ro_end - PAGE, ro_end - PAGE, align) if ro_end > PAGE else self.phdr(0, 0, 0, 0, 0, 0)
             at = rw + o.get("misalign", 0)
             out += self.phdr(1, 6, at, end - at, end - at + o.get("bss", 0), align)
         if not o.get("no_dynamic"):

@@ -144,6 +144,8 @@ def extras(r, o):
         o["load_align"] = r.choice([0, 1, 2, 0x200, 0x3000, 0x10000, 0x200000])
     if chance(r, 0.02):
         o["bss"] = r.choice([8, 5000, 100000])
+    if chance(r, 0.08):
+        o["split"] = r.choice([8, 24, 60, 120, 250, 500, 1000])
 
 
 def wrong(r):
