@@ -174,6 +174,14 @@ static bool moves_forever(const struct kv_object *o, struct kv_load *ret)
 	return false;
 }
 
+static bool is_filter(const struct kv_object *o)
+{
+	for (size_t i = 0; o->elf && i < o->elf->deps.n; i++)
+		if (o->elf->deps.v[i].tag != DT_NEEDED)
+			return true;
+	return false;
+}
+
 /* The same for an object that was loaded along before: its filtees are looked for again. */
 static bool has_filtee(struct kv_process *p, const struct kv_object *o)
 {
@@ -282,15 +290,17 @@ bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret
 		struct kv_object *o = ret->list.v[i];
 
 		next = i + 1;
-		if (!o->needs_mapped || o->again) {
+		if (i == 0 && o->needs_mapped && !o->again && kind == KV_MAP_DLOPEN &&
+		    has_filtee(p, o)) {
+			good = filtee_first(ret);
+			continue;
+		}
+		/* What could not be had before may be there now. */
+		if (!o->needs_mapped || o->again || (i && is_filter(o))) {
 			/* Filters of each other move each other forever. */
 			good = moves < MAX_MOVES ? map_needs(p, kind, i, &next, ret)
 						 : moves_forever(o, ret);
 			moves += next <= i;
-			continue;
-		}
-		if (i == 0 && kind == KV_MAP_DLOPEN && has_filtee(p, o)) {
-			good = filtee_first(ret);
 			continue;
 		}
 		for (size_t j = 0; j < o->needs.n; j++)

@@ -123,6 +123,8 @@ static int resolve_dir(struct kv_root *r, const char *path, unsigned depth, cons
 	e = resolve_dir(r, kv_dirname(r->arena, path), depth, &parent);
 	if (e == 0)
 		e = enter(r, parent, kv_basename(path), depth, ret, &st);
+	else
+		parent = NULL; /* it may say where it was refused */
 	if (e == 0 && !S_ISDIR(st.mode))
 		e = -ENOTDIR;
 	/* What failed for the number of links followed so far may succeed from elsewhere. */

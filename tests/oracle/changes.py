@@ -324,7 +324,7 @@ def more_plugins(r, env):
     wanted = f"{at}/libplugin_LIBFABRIC.so"
     return r.choice([
         f"cp {wanted} {wanted}.orig", f"mv {wanted} {wanted}.orig", f"mv {wanted} {at}/libplugin_libfabric.so", f"cp {wanted} {at}/libplugin_FAST.so",
-        f"rm -f {wanted}; mkdir {wanted}", f"chmod 000 {wanted}", f"ln -sfn libplugin_LIBFABRIC.so {wanted}",
+        f"rm -f {wanted}; mkdir {wanted}", f"chmod 000 {wanted}",
         f"strip {wanted}", f"echo no >{at}/libplugin_MINE.so", f": >{at}/libplugin_.so",
         f"rm -f {at}/libplugin_UCX.so", f"rm -f {at}/libplugin_P*.so {at}/libplugin_G*.so", f"mkdir {at}/old; mv {at}/*.so {at}/old/",
         f"mv {at} {at}.old"])
