@@ -298,7 +298,7 @@ static const char *lack(struct kv_facts *f, const struct kv_nixl *n, const char 
 	if (where == ON_THE_PATH)
 		return NULL;
 	dir = kv_package_place(f, n->site, module);
-	*ret_sure = !dir && kv_path_is_plain(f, module);
+	*ret_sure = !dir && !n->other_pyc && kv_path_is_plain(f, module);
 	if (dir)
 		return kv_strf(
 			f->arena,
