@@ -142,12 +142,27 @@ static size_t take_option(struct script *s, const struct kv_shell_cmd *c, size_t
 	return 1;
 }
 
-static struct kv_yaml *read_step(struct script *s, const struct kv_shell_cmd *c)
+/* The word that is started: behind assignments, and what starts it in turn. */
+static size_t command_of(const struct kv_shell_cmd *c)
+{
+	static const char *const before[] = { "exec", "env", "time", "nohup", "command" };
+	size_t i = 0, k = 0;
+
+	while (i < c->words.n && k < KV_ARRAY_SIZE(before)) {
+		for (k = 0; !c->words.v[i].name && k < KV_ARRAY_SIZE(before); k++)
+			if (kv_streq(kv_word_text(c, i), before[k]))
+				break;
+		i += k < KV_ARRAY_SIZE(before);
+	}
+	return i;
+}
+
+static struct kv_yaml *read_step(struct script *s, const struct kv_shell_cmd *c, size_t first)
 {
 	struct kv_yaml *step = node(s, KV_YAML_MAP, "", c->start), *last = NULL;
 	struct kv_yaml *command = node(s, KV_YAML_LIST, "command", c->start), *word = NULL;
 
-	for (size_t i = 1; i < c->words.n;) {
+	for (size_t i = first + 1; i < c->words.n;) {
 		const struct kv_word *w = &c->words.v[i];
 
 		if (!word && kv_starts(w->raw, "--container-")) {
@@ -173,9 +188,13 @@ static struct kv_yaml *read_steps(struct script *s)
 
 	if (!kv_shell_read(s->a, s->text, &shell))
 		return ret;
-	for (size_t i = 0; i < shell.cmds.n; i++)
-		if (kv_streq(kv_basename(kv_word_text(&shell.cmds.v[i], 0)), "srun"))
-			append(ret, &last, read_step(s, &shell.cmds.v[i]));
+	for (size_t i = 0; i < shell.cmds.n; i++) {
+		const struct kv_shell_cmd *c = &shell.cmds.v[i];
+		size_t first = command_of(c);
+
+		if (kv_streq(kv_basename(kv_word_text(c, first)), "srun"))
+			append(ret, &last, read_step(s, c, first));
+	}
 	return ret;
 }
 

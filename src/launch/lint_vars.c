@@ -1,4 +1,5 @@
-/* Rules of one variable: KV702, KV703, KV704. A value that may be secret is never printed. */
+/* Rules of one variable: KV702, KV703, KV704, and check's where the value tells. A value that may
+ * be secret is never printed. */
 #include <strings.h>
 
 #include "launch/lint.h"
@@ -121,6 +122,56 @@ static void lint_ucx_tls(struct kv_job *j, const struct kv_job_var *v)
 		l->edit = (struct kv_edit){ v->start, v->end, kv_strdup(j->arena, rest.text) };
 }
 
+/* ---- what check says of the environment ---- */
+
+/* Whether what it says of LIBFABRIC is of any interest. */
+static bool wants_libfabric(const struct kv_job *j)
+{
+	bool ucx = false;
+
+	for (size_t i = 0; i < j->vars.n; i++) {
+		const struct kv_job_var *v = &j->vars.v[i];
+
+		if (!v->value || !strstr(v->name, "NIXL") || !strstr(v->name, "BACKEND"))
+			continue;
+		if (strstr(v->value, "LIBFABRIC"))
+			return true;
+		ucx |= strstr(v->value, "UCX") != NULL;
+	}
+	return !ucx && (j->efa_line || j->framework.name || j->has_knob);
+}
+
+/* Whether a shell sets it otherwise further on, or takes it back. */
+static bool is_set_again(const struct kv_job *j, const struct kv_job_var *v)
+{
+	for (const struct kv_job_var *w = v + 1; w < j->vars.v + j->vars.n; w++)
+		if (w->in_shell && kv_streq(w->name, v->name))
+			return true;
+	for (size_t i = 0; i < j->shells.n; i++)
+		for (size_t k = 0; k < j->shells.v[i].shell.cmds.n; k++) {
+			const struct kv_shell_cmd *c = &j->shells.v[i].shell.cmds.v[k];
+
+			for (size_t n = 1; kv_streq(kv_word_text(c, 0), "unset") && n < c->words.n;
+			     n++)
+				if (kv_streq(kv_word_text(c, n), v->name))
+					return true;
+		}
+	return false;
+}
+
+static void lint_value(struct kv_job *j, const struct kv_job_var *v)
+{
+	struct kv_variable_fault fault;
+
+	if (!v->value || strchr(v->value, '$') || kv_streq(v->name, "UCX_TLS") ||
+	    !kv_variable_fault(v->name, v->value, &fault) ||
+	    (fault.backend && !wants_libfabric(j)) || is_set_again(j, v))
+		return;
+	/* A shell may leave the line out. */
+	kv_lint_add(j, fault.id, v->in_shell ? KV_WARNING : fault.severity, v->line, v->column,
+		    kv_strf(j->arena, "%s=%s: %s", v->name, v->value, fault.says), fault.mend);
+}
+
 /* ---- KV704 ---- */
 
 bool kv_lint_is_secret(const char *name)
@@ -178,6 +229,7 @@ void kv_lint_vars(struct kv_job *j)
 			before = kv_map_new(j->arena);
 		lint_literal(j, v, before);
 		lint_ucx_tls(j, v);
+		lint_value(j, v);
 		if (v->in_shell || (v->scope && v->scope->kind == KV_YAML_LIST))
 			lint_secret(j, v->name, v->value, v->line, v->column);
 		if (scope)

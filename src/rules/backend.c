@@ -389,18 +389,6 @@ void kv_rule_plugin_dir(const struct kv_facts *f, struct kv_findings *out)
 	}
 }
 
-void kv_rule_plugins_dir(const struct kv_facts *f, struct kv_findings *out)
-{
-	const char *v = kv_env_get(f->env, "NIXL_PLUGINS_DIR");
-	struct kv_finding *fi;
-
-	if (!v)
-		return;
-	fi = kv_find(out, KV_WARNING,
-		     "NIXL_PLUGINS_DIR=%s has no effect: NIXL reads NIXL_PLUGIN_DIR", v);
-	kv_mend(out, fi, false, "rename the variable, or drop it");
-}
-
 /* ---- KV207: the configuration file ---- */
 
 static void check_config(const struct kv_facts *f, struct kv_findings *out, const struct kv_nixl *n)

@@ -215,6 +215,8 @@ static const struct {
 	enum kv_severity severity;
 	const char *says, *mend;
 } table[] = {
+	{ "KV206", "NIXL_PLUGINS_DIR", NULL, any, KV_WARNING,
+	  "it has no effect: NIXL reads NIXL_PLUGIN_DIR", "rename the variable, or drop it" },
 	{ "KV208", "VLLM_NIXL_KVCACHE_BACKEND", NULL, any, KV_WARNING,
 	  "vLLM does not read it: its NIXL connector takes backends from an argument alone",
 	  "--kv-transfer-config with "
@@ -287,6 +289,23 @@ kv_strv kv_environ_errors(struct kv_arena *a, const struct kv_facts *f)
 					    table[i].says, table[i].id, table[i].mend));
 	}
 	return ret;
+}
+
+bool kv_variable_fault(const char *name, const char *value, struct kv_variable_fault *ret)
+{
+	const struct kv_env env = { 0 };
+	const struct kv_facts f = { .backend = "LIBFABRIC", .vram = true, .env = &env };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(table); i++) {
+		/* Another backend may be meant. */
+		if (!kv_streq(table[i].variable, name) || table[i].wrong == is_another_backend ||
+		    !holds(&f, i, value))
+			continue;
+		*ret = (struct kv_variable_fault){ table[i].id, table[i].says, table[i].mend,
+						   table[i].severity, table[i].backend };
+		return true;
+	}
+	return false;
 }
 
 /* The rule of every id in the table. */

@@ -62,6 +62,17 @@ const char *kv_rule_id(size_t i);
  * facts too. Memory from a. */
 kv_strv kv_environ_errors(struct kv_arena *a, const struct kv_facts *f);
 
+/* What is wrong with a variable, of which the value alone tells. */
+struct kv_variable_fault {
+	const char *id, *says, *mend;
+	enum kv_severity severity;
+	const char *backend; /* with which alone it counts; NULL for all */
+};
+
+/* Of a job that wants LIBFABRIC for GPU memory, on a host that is not seen; false where nothing is.
+ */
+bool kv_variable_fault(const char *name, const char *value, struct kv_variable_fault *ret);
+
 /* ---- for the rules ---- */
 
 typedef void kv_rule_fn(const struct kv_facts *f, struct kv_findings *out);

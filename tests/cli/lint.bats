@@ -431,3 +431,41 @@ step() {
 	ended 3
 	says KV703
 }
+
+# The real bash runs the script, its srun prints what a worker gets.
+worker_gets() {
+	mkdir -p bin
+	# shellcheck disable=SC2016 # for the script
+	printf '#!/bin/sh\necho "${FI_PROVIDER-unset}"\n' >bin/srun
+	chmod +x bin/srun
+	PATH=$PWD/bin:$PATH bash r.yaml
+}
+
+@test "variables of a script are judged as the worker gets them, and not where a later line decides" {
+	local server='SGLANG_DISAGGREGATION_NIXL_BACKEND=LIBFABRIC srun --container-image=x.sqsh python3 -m sglang.launch_server --disaggregation-transfer-backend nixl'
+	step "export FI_PROVIDER=tcp
+$server"
+	[ "$(worker_gets)" = tcp ] || fail "bash does otherwise"
+	found KV313
+	step "FI_PROVIDER='^efa' $server"
+	[ "$(worker_gets)" = '^efa' ] || fail "bash does otherwise"
+	found KV313
+	step "export FI_PROVIDER=tcp
+export FI_PROVIDER=efa
+$server"
+	[ "$(worker_gets)" = efa ] || fail "bash does otherwise"
+	found
+	step "export FI_PROVIDER=tcp
+unset FI_PROVIDER
+$server"
+	[ "$(worker_gets)" = unset ] || fail "bash does otherwise"
+	found
+	step "FI_PROVIDER=tcp
+$server"
+	[ "$(worker_gets)" = unset ] || fail "bash does otherwise"
+	found
+	step "export FI_PROVIDER=\${FABRIC:-efa}
+$server"
+	[ "$(worker_gets)" = efa ] || fail "bash does otherwise"
+	found
+}
