@@ -7,7 +7,7 @@
 
 #include "log/log.h"
 
-#define MOST     128 /* patterns */
+#define MOST     160 /* patterns */
 #define LOOKBACK 160 /* bytes before a message in which its source is named */
 #define FIELD    600 /* longest %f */
 

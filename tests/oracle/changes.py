@@ -286,14 +286,13 @@ def compiled(r, env):
     """Byte code beside the source: of it, of another, alone."""
     mode = r.choice(["timestamp", "checked-hash", "unchecked-hash"])
     make = f"chroot . python3.11 -m compileall -q --invalidation-mode {mode} /$SITE/nixl_cu13 >/dev/null"
-    other = f"$OTHER_{r.choice(VERSIONS).replace('.', '_')}/$SITE/nixl_cu13"
     pyc = "$SITE/nixl_cu13/__pycache__/_api.cpython-311.pyc"
 
     def edited(backend):
         return f"""edit $API 's/\\["UCX"\\]/["{backend}"]/'"""
 
     return f"{make}; " + r.choice([
-        "true", edited("LIBFABRIC"), f"touch -r etc/passwd $API; {edited('POSIX')}; touch -r etc/passwd $API", f"cp {other}/_api.py $API",
+        "true", edited("LIBFABRIC"), f"touch -r etc/passwd $API; {edited('POSIX')}; touch -r etc/passwd $API",
         f"mv {pyc} $SITE/nixl_cu13/_api.pyc; rm $API", "rm $API", f": >{pyc}", f"{edited('POSIX')}; {make}"])
 
 
