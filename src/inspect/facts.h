@@ -241,6 +241,9 @@ struct kv_facts {
 	kv_fabrics fabrics; /* of the target and of the sources offered */
 	KV_VEC(struct kv_editable) editables;
 	KV_VEC(struct kv_orphan) orphans;
+	const char *start_sets; /* code that python runs at its start and that sets
+				   NIXL_PLUGIN_DIR, once it was looked for; NULL */
+	bool start_was_read;
 	KV_VEC(struct kv_framework) frameworks;
 	struct kv_config config;
 	const char *mofed; /* a file of NVIDIA's own RDMA packages, which have no libefa; NULL */

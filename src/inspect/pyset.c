@@ -147,7 +147,10 @@ void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_s
 	struct window w;
 	struct kv_span s;
 
-	*ret = (struct kv_set){ .file = kv_site_code_sets(f, VARIABLE) };
+	if (!f->start_was_read)
+		f->start_sets = kv_site_code_sets(f, VARIABLE);
+	f->start_was_read = true;
+	*ret = (struct kv_set){ .file = f->start_sets };
 	if (!ret->file && n->api_py && kv_python_sets(n->api_source, VARIABLE))
 		ret->file = n->api_py;
 	if (!ret->file && n->meta && file_sets(f, meta, &s))
