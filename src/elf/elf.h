@@ -222,7 +222,8 @@ struct kv_elf_symtab {
 	bool plain; /* 64 bits in this machine's order, and all tables are whole (kv_elf_first()) */
 };
 
-/* File offset of vaddr and how many bytes of the file follow it in its segment. */
+/* File offset of vaddr and how many bytes of the file follow it in its segment, and in those that
+ * go on behind that in memory and file. */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off,
 		      uint64_t *ret_left);
 

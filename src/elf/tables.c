@@ -9,6 +9,7 @@
 #define GAP        4096                  /* what lies between two tables is read along */
 #define PAGE       4096u
 #define RELOCS     ((size_t)16 << 10) /* bytes of relocations read at a time */
+#define RUN        16                 /* segments behind one another that are taken for one */
 
 /*
  * Segments are mapped by whole pages: what the file has before and behind one in its first and last
@@ -36,26 +37,23 @@ static const struct kv_elf_segment *segment_at(const struct kv_elf *e, uint64_t 
 	return NULL;
 }
 
+/*
+ * What patchelf puts in front of a program's first segment is a segment of its own, and its tables
+ * go on in the next one, which lies behind it in the file too.
+ */
 bool kv_elf_to_offset(const struct kv_elf *e, uint64_t vaddr, uint64_t *ret_off, uint64_t *ret_left)
 {
-	return segment_at(e, vaddr, ret_off, ret_left) != NULL;
-}
+	uint64_t off, left;
 
-/*
- * How many bytes from vaddr on, at most `want`, lie in the file behind one another. What patchelf
- * puts in front of a program's first segment is a segment of its own, and its tables go on in the
- * next one.
- */
-static uint64_t run_of(const struct kv_elf *e, uint64_t vaddr, uint64_t want)
-{
-	uint64_t from, n = 0, off, left;
-
-	while (n < want && vaddr <= UINT64_MAX - n && segment_at(e, vaddr + n, &off, &left) &&
-	       (!n || off == from + n)) {
-		from = n ? from : off;
-		n = left > UINT64_MAX - n ? UINT64_MAX : n + left;
+	if (!segment_at(e, vaddr, ret_off, ret_left))
+		return false;
+	for (int i = 0; i < RUN && *ret_left <= UINT64_MAX - vaddr; i++) {
+		if (!segment_at(e, vaddr + *ret_left, &off, &left) || off != *ret_off + *ret_left ||
+		    left > UINT64_MAX - *ret_left)
+			break;
+		*ret_left += left;
 	}
-	return n < want ? n : want;
+	return true;
 }
 
 bool kv_elf_is_debug_readonly(const struct kv_elf *e)
@@ -72,7 +70,8 @@ bool kv_elf_is_cut(const struct kv_elf *e, uint64_t vaddr, uint64_t n)
 
 	if (!kv_elf_to_offset(e, vaddr, &off, &left))
 		return false; /* no byte of the file */
-	n = run_of(e, vaddr, n);
+	if (n > left)
+		n = left;
 	return off > end || end - off < n;
 }
 
@@ -108,16 +107,15 @@ size_t kv_elf_read_to(const struct kv_elf *e, uint64_t off, uint8_t *buf, size_t
 	return kv_file_read(e->symtab->file, off, buf, n, &got) == 0 ? got : 0;
 }
 
-/* Size of the table at vaddr: up to the next table or the end of what is mapped there; at most
- * `most`. */
-static uint64_t size_of(const struct kv_elf *e, uint64_t vaddr, uint64_t most)
+/* Size of the table at vaddr: up to the next table or the end of what is mapped there, `left`. */
+static uint64_t size_of(const struct kv_elf *e, uint64_t vaddr, uint64_t left)
 {
 	const struct kv_elf_symtab *t = e->symtab;
 
 	for (size_t i = 0; i < t->n_tables; i++)
-		if (t->tables[i] > vaddr && t->tables[i] - vaddr < most)
-			most = t->tables[i] - vaddr;
-	return run_of(e, vaddr, most);
+		if (t->tables[i] > vaddr && t->tables[i] - vaddr < left)
+			left = t->tables[i] - vaddr;
+	return left;
 }
 
 /* Notes the piece of the file that holds the table; n 0: all of it. At most `most` bytes. */
@@ -129,12 +127,12 @@ static void add_piece(struct kv_elf *e, uint64_t vaddr, uint64_t n, uint64_t mos
 	if (!vaddr || !kv_elf_to_offset(e, vaddr, &off, &left))
 		return;
 	if (!n)
-		n = size_of(e, vaddr, most);
+		n = size_of(e, vaddr, left);
 	if (n > most)
 		n = most;
 	/* What a file lacks in its last page reads as zeros; beyond that there is nothing. */
 	end = (e->st.size + PAGE - 1) / PAGE * PAGE;
-	if (run_of(e, vaddr, n) < n || off >= end)
+	if (n > left || off >= end)
 		return;
 	if (n > end - off)
 		n = end - off;
@@ -183,11 +181,11 @@ static uint64_t max_syms(const struct kv_elf *e)
 	uint64_t off, left, n = 0, versions;
 
 	if (kv_elf_to_offset(e, t->symtab_addr, &off, &left))
-		n = size_of(e, t->symtab_addr, MAX_TABLES) /
+		n = size_of(e, t->symtab_addr, left) /
 		    (e->is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym));
 	if (!t->versym_addr || !kv_elf_to_offset(e, t->versym_addr, &off, &left))
 		return n;
-	versions = size_of(e, t->versym_addr, MAX_TABLES) / 2;
+	versions = size_of(e, t->versym_addr, left) / 2;
 	return versions < n ? versions : n;
 }
 
@@ -223,7 +221,7 @@ bool kv_elf_table(const struct kv_elf *e, uint64_t vaddr, uint64_t n, struct kv_
 		if (off < p->off || off - p->off >= p->n)
 			continue;
 		if (!n) {
-			n = size_of(e, vaddr, MAX_TABLES);
+			n = size_of(e, vaddr, left);
 			n = n < p->n - (off - p->off) ? n : p->n - (off - p->off);
 		}
 		return read_piece(e, p) &&
@@ -243,8 +241,7 @@ static int relocs_of(const struct kv_elf *e, size_t which, const uint32_t *only,
 
 	if (!size)
 		return 0;
-	if (!t->file || !kv_elf_to_offset(e, t->relocs[which].addr, &off, &left) ||
-	    run_of(e, t->relocs[which].addr, size) < size)
+	if (!t->file || !kv_elf_to_offset(e, t->relocs[which].addr, &off, &left) || left < size)
 		return -EINVAL;
 	/* What linkers sort to the front, and count (DT_RELACOUNT), are most of them. */
 	n_relative = !only ? 0 : n_relative < size / step ? n_relative : size / step;
