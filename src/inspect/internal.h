@@ -165,17 +165,22 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
 
 /* Whether the source sets the variable, or does with it what is not a look at it. */
 bool kv_python_sets(struct kv_span source, const char *variable);
-/* The file with code that python runs at its start and that sets the variable; NULL. */
-const char *kv_site_code_sets(struct kv_facts *f, const char *variable);
+
+/* What is asked of code, whose text a NUL follows. */
+typedef bool kv_code_test(struct kv_span code, const char *what);
+
+/* The file with code that python runs at its start and that passes the test: of the directories of
+ * its path sitecustomize, usercustomize and the .pth files' lines; NULL. */
+const char *kv_site_code(struct kv_facts *f, kv_code_test *test, const char *what);
 
 /* What code makes of NIXL_PLUGIN_DIR up to the import of n. */
-struct kv_set {
+struct kv_code_dir {
 	const char *file; /* whose code it is; NULL where none does */
 	bool untold;      /* to what, only the code knows */
 	const char *dir;  /* else: to this where the environment has none; NULL: to nothing */
 };
 
-void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_set *ret);
+void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_code_dir *ret);
 
 /* Whether code that python runs at its start names dir: it may put it anywhere on the path, and
  * need not. */

@@ -139,7 +139,7 @@ static bool reads_config(struct kv_facts *f, const struct kv_nixl *n)
 static void set_plugin_dir(struct kv_facts *f, struct kv_nixl *n, const char *libnixl_spelled)
 {
 	const char *env = kv_env_get(f->env, "NIXL_PLUGIN_DIR");
-	struct kv_set by_code = { 0 };
+	struct kv_code_dir by_code = { 0 };
 
 	n->reads_config = reads_config(f, n);
 	if (n->module)

@@ -3,8 +3,6 @@
  * to 0.7.1, where the environment had none; what that comes to is read in its source. Of other code
  * it is told that it sets the variable, as only the code knows to what.
  */
-#include <ctype.h>
-
 #include "inspect/internal.h"
 #include "repair/pytoken.h"
 
@@ -139,7 +137,7 @@ static bool file_sets(struct kv_facts *f, const char *file, struct kv_span *ret)
 	return kv_root_slurp(f->root, file, MAX_TEXT, ret) == 0 && kv_python_sets(*ret, VARIABLE);
 }
 
-void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_set *ret)
+void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_code_dir *ret)
 {
 	const char *own = kv_join(f->arena, n->path, "__init__.py");
 	const char *meta = kv_join(f->arena, n->site, "nixl/__init__.py");
@@ -148,9 +146,9 @@ void kv_code_plugin_dir(struct kv_facts *f, const struct kv_nixl *n, struct kv_s
 	struct kv_span s;
 
 	if (!f->start_was_read)
-		f->start_sets = kv_site_code_sets(f, VARIABLE);
+		f->start_sets = kv_site_code(f, kv_python_sets, VARIABLE);
 	f->start_was_read = true;
-	*ret = (struct kv_set){ .file = f->start_sets };
+	*ret = (struct kv_code_dir){ .file = f->start_sets };
 	if (!ret->file && n->api_py && kv_python_sets(n->api_source, VARIABLE))
 		ret->file = n->api_py;
 	if (!ret->file && n->meta && file_sets(f, meta, &s))

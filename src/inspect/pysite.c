@@ -124,30 +124,6 @@ const char *kv_led_to(struct kv_facts *f, const struct kv_led *led, const char *
 	return dir;
 }
 
-static bool code_of_pth_names(struct kv_facts *f, const char *of, const char *dir)
-{
-	struct pth_lines l = pth_lines(f, of);
-	const char *line;
-
-	while ((line = next_pth_line(f, &l)))
-		if (is_code(line) && strstr(line, dir))
-			return true;
-	return false;
-}
-
-static bool text_names(struct kv_facts *f, const char *file, const char *dir)
-{
-	struct kv_span s;
-
-	return kv_root_slurp(f->root, file, MAX_TEXT, &s) == 0 && strstr((const char *)s.p, dir);
-}
-
-static bool code_in_names(struct kv_facts *f, const char *of, const char *dir)
-{
-	return text_names(f, kv_join(f->arena, of, "sitecustomize.py"), dir) ||
-	       text_names(f, kv_join(f->arena, of, "usercustomize.py"), dir);
-}
-
 /* Code that is known to bring no modules: setuptools', virtualenv's. */
 static bool is_harmless(const char *name)
 {
@@ -188,8 +164,24 @@ bool kv_site_may_bring(struct kv_facts *f, const char *of, const char *module)
 	return false;
 }
 
-/* In one directory of python's path. */
-static const char *code_in_sets(struct kv_facts *f, const char *of, const char *variable)
+/* ---- code that python runs at its start ---- */
+
+static const char *tested_pth(struct kv_facts *f, const char *of, kv_code_test *test,
+			      const char *what)
+{
+	struct pth_lines l = pth_lines(f, of);
+	const char *line;
+
+	while ((line = next_pth_line(f, &l)))
+		if (is_code(line) &&
+		    test((struct kv_span){ (const uint8_t *)line, strlen(line) }, what))
+			return kv_join(f->arena, of, l.name);
+	return NULL;
+}
+
+/* The modules that site.py imports where they lie in this directory of its path. */
+static const char *tested_module(struct kv_facts *f, const char *of, kv_code_test *test,
+				 const char *what)
 {
 	static const char *const names[] = { "sitecustomize.py", "usercustomize.py" };
 	struct kv_span s;
@@ -197,58 +189,37 @@ static const char *code_in_sets(struct kv_facts *f, const char *of, const char *
 	for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++) {
 		const char *file = kv_join(f->arena, of, names[i]);
 
-		if (kv_root_slurp(f->root, file, MAX_TEXT, &s) == 0 && kv_python_sets(s, variable))
+		if (kv_root_slurp(f->root, file, MAX_TEXT, &s) == 0 && test(s, what))
 			return file;
 	}
 	return NULL;
 }
 
-static const char *code_of_pth_sets(struct kv_facts *f, const char *of, const char *variable)
-{
-	struct pth_lines l = pth_lines(f, of);
-	const char *line;
-
-	while ((line = next_pth_line(f, &l)))
-		if (is_code(line) &&
-		    kv_python_sets((struct kv_span){ (const uint8_t *)line, strlen(line) },
-				   variable))
-			return kv_join(f->arena, of, l.name);
-	return NULL;
-}
-
-const char *kv_site_code_sets(struct kv_facts *f, const char *variable)
+const char *kv_site_code(struct kv_facts *f, kv_code_test *test, const char *what)
 {
 	struct kv_pythonpath p = kv_pythonpath(f);
 	const char *file = NULL;
 
 	while (!file && kv_pythonpath_next(f, &p))
-		file = p.dir ? code_in_sets(f, p.dir, variable) : NULL;
+		file = p.dir ? tested_module(f, p.dir, test, what) : NULL;
 	for (size_t i = 0; !file && i < f->scan->sites.n; i++) {
 		const char *site = f->scan->sites.v[i];
 
-		file = code_in_sets(f, site, variable);
+		file = tested_module(f, site, test, what);
 		if (!file)
-			file = code_in_sets(f, kv_dirname(f->arena, site), variable);
+			file = tested_module(f, kv_dirname(f->arena, site), test, what);
 		if (!file)
-			file = code_of_pth_sets(f, site, variable);
+			file = tested_pth(f, site, test, what);
 	}
 	return file;
 }
 
+static bool names(struct kv_span code, const char *what)
+{
+	return strstr((const char *)code.p, what) != NULL;
+}
+
 bool kv_site_code_names(struct kv_facts *f, const char *dir)
 {
-	struct kv_pythonpath p = kv_pythonpath(f);
-
-	while (kv_pythonpath_next(f, &p))
-		if (p.dir && code_in_names(f, p.dir, dir))
-			return true;
-	for (size_t i = 0; i < f->scan->sites.n; i++) {
-		const char *site = f->scan->sites.v[i];
-
-		if (code_in_names(f, site, dir) ||
-		    code_in_names(f, kv_dirname(f->arena, site), dir) ||
-		    code_of_pth_names(f, site, dir))
-			return true;
-	}
-	return false;
+	return kv_site_code(f, names, dir) != NULL;
 }
