@@ -138,12 +138,20 @@ static bool is_version_there(struct kv_facts *f, const char *python)
 	return false;
 }
 
+/* Set to nothing it is as unset. */
+static const char *user_base(struct kv_facts *f)
+{
+	const char *base = kv_env_get(f->env, "PYTHONUSERBASE");
+
+	return base && *base ? base : NULL;
+}
+
 /* Below a home directory, or where PYTHONUSERBASE says; any python of the version takes it. */
 static struct kv_way way_of_user(struct kv_facts *f, const char *prefix, const char *site)
 {
 	const char *home = kv_env_get(f->env, "HOME"),
-		   *off = kv_env_get(f->env, "PYTHONNOUSERSITE"),
-		   *base = kv_env_get(f->env, "PYTHONUSERBASE"), *python = python_of_site(f, site);
+		   *off = kv_env_get(f->env, "PYTHONNOUSERSITE"), *base = user_base(f),
+		   *python = python_of_site(f, site);
 	struct kv_way w = { KV_OF_USER, 0, NULL, true, NULL };
 
 	if (f->python.no_user_site)
@@ -151,15 +159,15 @@ static struct kv_way way_of_user(struct kv_facts *f, const char *prefix, const c
 				     "an option of python turns it off" };
 	else if (off && *off)
 		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true, "PYTHONNOUSERSITE is set" };
-	else if (base && *base && !kv_same_dir(f, base, prefix))
+	else if (base && !kv_same_dir(f, base, prefix))
 		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true,
 				     "PYTHONUSERBASE names another directory" };
 	else if (python && !is_version_there(f, python))
 		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true,
 				     kv_strf(f->arena, "there is no %s", python) };
-	else if ((!base || !*base) && !(home && *home == '/'))
+	else if (!base && !(home && *home == '/'))
 		w.sure = false;
-	else if ((!base || !*base) && !kv_same_dir(f, kv_dirname(f->arena, prefix), home))
+	else if (!base && !kv_same_dir(f, kv_dirname(f->arena, prefix), home))
 		w = (struct kv_way){ KV_NOWHERE, 0, NULL, true,
 				     kv_strf(f->arena, "HOME is %s", home) };
 	if (w.rank == KV_OF_USER && python &&
@@ -171,13 +179,11 @@ static struct kv_way way_of_user(struct kv_facts *f, const char *prefix, const c
 /* By the place alone: PREFIX/lib/python3.11/site-packages. */
 static struct kv_way way_of_place(struct kv_facts *f, const char *site)
 {
-	const char *prefix = kv_prefix_of_site(f, site),
-		   *base = kv_env_get(f->env, "PYTHONUSERBASE"), *bin;
+	const char *prefix = kv_prefix_of_site(f, site), *base = user_base(f), *bin;
 
 	if (!prefix)
 		return (struct kv_way){ KV_NOWHERE, 0, NULL, true, NULL };
-	if (kv_streq(kv_basename(prefix), ".local") ||
-	    (base && *base && kv_same_dir(f, base, prefix)))
+	if (kv_streq(kv_basename(prefix), ".local") || (base && kv_same_dir(f, base, prefix)))
 		return way_of_user(f, prefix, site);
 	if (kv_streq(prefix, "/usr") || kv_streq(prefix, "/usr/local"))
 		return way_of_system(f, prefix, site);

@@ -142,18 +142,24 @@ static size_t take_option(struct script *s, const struct kv_shell_cmd *c, size_t
 	return 1;
 }
 
-/* The word that is started: behind assignments, and what starts it in turn. */
+/* Words that start the command that follows them. */
+static bool starts_another(const char *word)
+{
+	static const char *const words[] = { "exec", "env", "time", "nohup", "command" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(words); i++)
+		if (kv_streq(words[i], word))
+			return true;
+	return false;
+}
+
+/* The word that is started: behind assignments and those words. */
 static size_t command_of(const struct kv_shell_cmd *c)
 {
-	static const char *const before[] = { "exec", "env", "time", "nohup", "command" };
-	size_t i = 0, k = 0;
+	size_t i = 0;
 
-	while (i < c->words.n && k < KV_ARRAY_SIZE(before)) {
-		for (k = 0; !c->words.v[i].name && k < KV_ARRAY_SIZE(before); k++)
-			if (kv_streq(kv_word_text(c, i), before[k]))
-				break;
-		i += k < KV_ARRAY_SIZE(before);
-	}
+	while (i < c->words.n && (c->words.v[i].name || starts_another(kv_word_text(c, i))))
+		i++;
 	return i;
 }
 

@@ -217,18 +217,20 @@ void kv_env_knobs(struct kv_arena *a, const char *backend, struct kv_env *env)
 	kv_env_put(a, env, kv_strf(a, "DYN_KVBM_NIXL_BACKEND_%s=true", backend));
 }
 
-/* Why: a question to all rules, which want all facts. What is wrong with the machine is none. */
+/* Why: a question to all rules, which want all facts. What is wrong with the machine is none, nor
+ * is the default (KV201), which the import hook mends. */
 static const char *reason(const struct kv_facts *f)
 {
 	const struct kv_facts *whole = kv_facts_whole(f);
-	const char *obstacle = kv_obstacle(whole);
 	struct kv_findings fi;
+	const struct kv_finding *d;
+	const char *obstacle;
 
 	kv_rules_run(whole, &fi);
-	for (size_t i = 0; i < fi.list.n; i++)
-		if (fi.list.v[i].severity == KV_ERROR && !fi.list.v[i].of_host &&
-		    !kv_streq(fi.list.v[i].id, "KV201"))
-			return fi.list.v[i].detail;
+	kv_vec_each (d, &fi.list)
+		if (d->severity == KV_ERROR && !d->of_host && !kv_streq(d->id, "KV201"))
+			return d->detail;
+	obstacle = kv_obstacle(whole);
 	return obstacle ? obstacle : "the plugin does not load";
 }
 

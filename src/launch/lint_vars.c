@@ -163,8 +163,7 @@ static void lint_value(struct kv_job *j, const struct kv_job_var *v)
 {
 	struct kv_variable_fault fault;
 
-	if (!v->value || strchr(v->value, '$') || kv_streq(v->name, "UCX_TLS") ||
-	    !kv_variable_fault(v->name, v->value, &fault) ||
+	if (!v->value || strchr(v->value, '$') || !kv_variable_fault(v->name, v->value, &fault) ||
 	    (fault.backend && !wants_libfabric(j)) || is_set_again(j, v))
 		return;
 	/* A shell may leave the line out. */

@@ -288,15 +288,15 @@ bool kv_map_deps(struct kv_process *p, enum kv_mapping kind, struct kv_load *ret
 		ret->list.v[i]->in_list = true;
 	for (size_t i = 0; good && i < ret->list.n; i = next) {
 		struct kv_object *o = ret->list.v[i];
+		bool known = o->needs_mapped && !o->again;
 
 		next = i + 1;
-		if (i == 0 && o->needs_mapped && !o->again && kind == KV_MAP_DLOPEN &&
-		    has_filtee(p, o)) {
+		if (i == 0 && known && kind == KV_MAP_DLOPEN && has_filtee(p, o)) {
 			good = filtee_first(ret);
 			continue;
 		}
 		/* What could not be had before may be there now. */
-		if (!o->needs_mapped || o->again || (i && is_filter(o))) {
+		if (!known || (i && is_filter(o))) {
 			/* Filters of each other move each other forever. */
 			good = moves < MAX_MOVES ? map_needs(p, kind, i, &next, ret)
 						 : moves_forever(o, ret);

@@ -294,6 +294,14 @@ static void show_unreadable(const struct kv_facts *f, struct kv_findings *out,
 				kv_show(out, fi, list->v[i], "could not be read");
 }
 
+/* Whether KV205 or KV207 say why the plugin is not found: NIXL_PLUGIN_DIR or the configuration file
+ * lead to another directory. */
+static bool is_led_away(const struct kv_nixl *n)
+{
+	return n->plugin_dir_file || n->plugin_dir_untold ||
+	       (n->plugin_dir_from_env && !n->plugins.n);
+}
+
 void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 {
 	struct kv_finding *fi;
@@ -315,10 +323,7 @@ void kv_rule_no_plugin(const struct kv_facts *f, struct kv_findings *out)
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
-		/* A directory without any plugin is KV205's where NIXL_PLUGIN_DIR names it, or
-		 * KV207's where the configuration file does. */
-		if (n->wanted || n->plugin_dir_file || n->plugin_dir_untold ||
-		    (n->plugin_dir_from_env && !n->plugins.n) || (!n->active && !n->plugins.n))
+		if (n->wanted || is_led_away(n) || (!n->active && !n->plugins.n))
 			continue;
 		fi = kv_find(out, kv_severity_of(n), "%s has no libplugin_%s.so",
 			     kv_nixl_label(f, n), f->backend);
@@ -460,9 +465,7 @@ void kv_rule_plugin_elsewhere(const struct kv_facts *f, struct kv_findings *out)
 		const char *path = n->active && !n->wanted ? plugin_elsewhere(f, n) : NULL;
 		struct kv_finding *fi;
 
-		/* KV205 and KV207 say what leads away from it. */
-		if (!path || n->plugin_dir_file || n->plugin_dir_untold ||
-		    (n->plugin_dir_from_env && !n->plugins.n))
+		if (!path || is_led_away(n))
 			continue;
 		fi = kv_find(out, KV_WARNING, "%s does not look where this target has the plugin",
 			     kv_nixl_label(f, n));
