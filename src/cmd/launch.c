@@ -18,12 +18,9 @@ static void add_word(const struct kv_opts *o, kv_strv *v, const char *word)
 
 static void add_check_options(const struct kv_opts *o, kv_strv *ret)
 {
+	kv_wanted_options(o->arena, o->backend, o->vram, ret);
 	if (o->image)
 		add_word(o, ret, "--image");
-	if (o->mem_given && !o->vram) {
-		add_word(o, ret, "--mem");
-		add_word(o, ret, "dram");
-	}
 	if (o->strict)
 		add_word(o, ret, "--strict");
 }
@@ -37,7 +34,7 @@ static int choose_place(const struct kv_opts *o, struct kv_launch_how *how)
 	how->place = o->root ? KV_PLACE_ROOT : o->no_container ? KV_PLACE_HOST : KV_PLACE_PYXIS;
 	how->root = o->root;
 	how->program = kv_self_path(o->arena);
-	how->backend = o->backend;
+	kv_wanted_options(o->arena, o->backend, o->vram, &how->options);
 	how->repair = o->repair;
 	how->check = !o->no_check;
 	how->one_node = getenv("SLURM_JOB_ID") && kv_streq(getenv("SLURM_JOB_NUM_NODES"), "1");

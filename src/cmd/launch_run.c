@@ -118,7 +118,8 @@ static void check_image(struct kv_launching *g)
 	kv_vec_push(a, &argv, kv_strdup(a, l->how.program));
 	kv_vec_push(a, &argv, kv_strdup(a, "check"));
 	kv_vec_push(a, &argv, kv_strdup(a, "--json"));
-	kv_vec_push(a, &argv, kv_strf(a, "--backend=%s", g->o->backend));
+	for (size_t i = 0; i < l->how.options.n; i++)
+		kv_vec_push(a, &argv, kv_strdup(a, l->how.options.v[i]));
 	for (size_t i = 0; i < l->job->mounts.n; i++)
 		kv_vec_push(a, &argv, kv_strf(a, "--mount=%s", l->job->mounts.v[i]));
 	kv_vec_push(a, &argv, kv_strdup(a, image));

@@ -61,6 +61,7 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 
 	if (r != KV_STATUS_OK)
 		return r;
+	kv_wanted_options(o->arena, o->backend, o->vram, &in.options);
 	if (d->needs != KV_NEEDS_NOTHING) {
 		r = kv_target_open_arg(o, t);
 		if (r != KV_STATUS_OK)

@@ -102,11 +102,9 @@ static void add_check(struct kv_launch *l, const struct kv_role *r, unsigned fir
 {
 	struct kv_arena *a = l->job->arena;
 	struct kv_step *s = kv_vec_add(a, &l->checks);
-	const char *command =
-		kv_strf(a, "exec \"$KVPATH_PROGRAM\" check --json --backend %s", l->how.backend);
+	const char *command = kv_strf(a, "exec \"$KVPATH_PROGRAM\" check --json %s /",
+				      kv_shell_words(a, &l->how.check_options));
 
-	for (size_t i = 0; i < l->how.check_options.n; i++)
-		command = kv_strf(a, "%s %s", command, kv_shell_word(a, l->how.check_options.v[i]));
 	s->role = r;
 	s->name = kv_strf(a, "check-%s", r->name);
 	s->first = first;
@@ -117,7 +115,7 @@ static void add_check(struct kv_launch *l, const struct kv_role *r, unsigned fir
 		kv_vec_push(a, &s->logs, kv_strf(a, "%s.%u.json", s->name, t));
 	kv_plan_srun(l, s, kv_strf(a, "%s.%%t.json", s->name));
 	kv_plan_put(l, s, kv_strf(a, "--error=" KV_LOGS_MARK "/%s.%%t.err", s->name));
-	kv_plan_command(l, s, kv_plan_bash(l, r, kv_cat(a, command, " /"), ">&2 &&"));
+	kv_plan_command(l, s, kv_plan_bash(l, r, command, ">&2 &&"));
 }
 
 /* Workers of one kind: as many on a node as its GPUs allow, or several nodes for each. */

@@ -18,11 +18,11 @@ struct kv_launch_how {
 	enum kv_place place;
 	const char *root;    /* of KV_PLACE_ROOT */
 	const char *program; /* this kvpath, absolute; the nodes have it at the same place */
-	const char *backend;
-	bool repair;   /* workers get the environment of kvpath run */
-	bool check;    /* every node before the start */
-	bool one_node; /* the allocation has no more: both sides of a pair are on it */
-	kv_strv check_options, fabrics;
+	kv_strv options;     /* kv_wanted_options() */
+	bool repair;         /* workers get the environment of kvpath run */
+	bool check;          /* every node before the start */
+	bool one_node;       /* the allocation has no more: both sides of a pair are on it */
+	kv_strv check_options, fabrics; /* the former, and check's own */
 };
 
 /* The secret of a job with pairs: exported by who starts the steps, never an argument. */

@@ -65,8 +65,8 @@ static void put_kvpath_run(const struct kv_launch *l, struct kv_step *s, const c
 	/* The check tells what the repair leaves. */
 	if (s->is_check && wants_repair(l, s->role))
 		kv_plan_put(l, s, "--anyway");
-	kv_plan_put(l, s, "--backend");
-	kv_plan_put(l, s, l->how.backend);
+	for (size_t i = 0; i < l->how.options.n; i++)
+		kv_plan_put(l, s, l->how.options.v[i]);
 	for (size_t i = 0; i < l->how.fabrics.n; i++) {
 		kv_plan_put(l, s, "--fabric");
 		kv_plan_put(l, s, l->how.fabrics.v[i]);

@@ -5,7 +5,7 @@
  */
 #include "launch/render.h"
 
-static const char text[] =
+static const char head[] =
 	"# Written by kvpath " KVPATH_VERSION
 	". Source it, or paste it, before the worker's command.\n"
 	"# KVPATH names the kvpath program, KVPATH_FABRIC the directory of the EFA installer's "
@@ -25,34 +25,33 @@ static const char text[] =
 	"\t\t\treturn 0\n"
 	"\t\tfi\n"
 	"\t\techo \"[bash_preamble] Step $step: $what ✗ (status $rc)\"\n"
-	"\t\tprintf '%%s\\n' \"$out\" | sed 's/^/[bash_preamble]   /'\n"
+	"\t\tprintf '%s\\n' \"$out\" | sed 's/^/[bash_preamble]   /'\n"
 	"\t\treturn 1\n"
 	"\t}\n"
-	"\tkvpath_step 'kvpath is here' command -v \"$kvpath\" || return 1\n"
-	"\tkvpath_step 'libfabric linked for NIXL, default backend %s' \"$kvpath\" fix --image "
-	"--backend %s \"${source[@]}\" / || return 1\n"
-	"\tkvpath_step 'plugin %s loads, nothing keeps it off the fabric' \"$kvpath\" check "
-	"--image --backend %s / || return 1\n"
-	"\texport NIXL_BACKEND=%s SGLANG_DISAGGREGATION_NIXL_BACKEND=%s "
-	"TRTLLM_NIXL_KVCACHE_BACKEND=%s LMCACHE_NIXL_BACKENDS=%s\n"
-	"\techo '[bash_preamble] ===== done ====='\n"
-	"}\n"
-	"kvpath_preamble || exit 1\n";
+	"\tkvpath_step 'kvpath is here' command -v \"$kvpath\" || return 1\n";
+
+static const char tail[] = "\techo '[bash_preamble] ===== done ====='\n"
+			   "}\n"
+			   "kvpath_preamble || exit 1\n";
 
 static int print(FILE *out, const struct kv_render *r)
 {
-	/* Every %s of the text is the backend's name; %% is a percent sign. */
-	for (const char *p = text; *p; p++) {
-		if (p[0] == '%' && p[1] == 's') {
-			fputs(r->backend, out);
-			p++;
-		} else if (p[0] == '%' && p[1] == '%') {
-			fputc('%', out);
-			p++;
-		} else {
-			fputc(*p, out);
-		}
-	}
+	const char *options = kv_shell_words(r->arena, &r->options);
+	struct kv_env env = { 0 };
+
+	kv_env_knobs(r->arena, r->backend, &env);
+	fputs(head, out);
+	fprintf(out,
+		"\tkvpath_step 'libfabric linked for NIXL, default backend %s' \"$kvpath\" fix "
+		"--image %s \"${source[@]}\" / || return 1\n",
+		r->backend, options);
+	fprintf(out,
+		"\tkvpath_step 'plugin %s loads, nothing keeps it off the fabric' \"$kvpath\" "
+		"check "
+		"--image %s / || return 1\n",
+		r->backend, options);
+	fprintf(out, "\texport %s\n", kv_shell_words(r->arena, &env.pairs));
+	fputs(tail, out);
 	return 0;
 }
 

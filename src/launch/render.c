@@ -1,4 +1,4 @@
-/* The table of dialects, and what they share: quoting. */
+/* The table of dialects, and what they share: a job's options, quoting. */
 #include <jansson.h>
 
 #include "launch/render.h"
@@ -11,6 +11,16 @@ const struct kv_writer *const kv_writers[] = {
 	&kv_writer_enroot,     &kv_writer_cdi, &kv_writer_oci_hook, &kv_writer_k8s,
 	&kv_writer_dockerfile, NULL,
 };
+
+void kv_wanted_options(struct kv_arena *a, const char *backend, bool vram, kv_strv *ret)
+{
+	kv_vec_push(a, ret, kv_strdup(a, "--backend"));
+	kv_vec_push(a, ret, kv_strdup(a, backend));
+	if (vram)
+		return;
+	kv_vec_push(a, ret, kv_strdup(a, "--mem"));
+	kv_vec_push(a, ret, kv_strdup(a, "dram"));
+}
 
 static bool is_plain_word(const char *s)
 {
@@ -39,6 +49,15 @@ const char *kv_shell_word(struct kv_arena *a, const char *s)
 	}
 	kv_buf_str(&b, harmless ? "'" : "')\"");
 	return kv_strdup(a, b.text);
+}
+
+const char *kv_shell_words(struct kv_arena *a, const kv_strv *words)
+{
+	const char *text = "";
+
+	for (size_t i = 0; i < words->n; i++)
+		text = kv_strf(a, "%s%s%s", text, i ? " " : "", kv_shell_word(a, words->v[i]));
+	return text;
 }
 
 /* json_dumps() refuses what is no UTF-8; a path that is none has no spelling in these dialects. */

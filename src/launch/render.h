@@ -14,6 +14,7 @@ enum kv_writer_needs {
 struct kv_render {
 	struct kv_arena *arena;
 	const char *backend;
+	kv_strv options;              /* kv_wanted_options() */
 	const char *program;          /* this kvpath on the host, absolute */
 	const kv_strv *fabrics;       /* host directories to borrow libfabric from, absolute */
 	const struct kv_facts *facts; /* NULL unless needed */
@@ -35,8 +36,13 @@ extern const struct kv_writer *const kv_writers[];
 /* Where a job finds kvpath when it is mounted for it. */
 #define KV_JOB_PROGRAM "/opt/kvpath/bin/kvpath"
 
+/* The options of a kvpath that is called for a job: its backend, and its memory where that is not
+ * the default. */
+void kv_wanted_options(struct kv_arena *a, const char *backend, bool vram, kv_strv *ret);
 /* s as one word of a POSIX shell; as a scalar of JSON and so of YAML. */
 const char *kv_shell_word(struct kv_arena *a, const char *s);
+/* Words with spaces between them. */
+const char *kv_shell_words(struct kv_arena *a, const kv_strv *words);
 const char *kv_json_word(struct kv_arena *a, const char *s);
 /* The part of a variable before and behind the '='. */
 const char *kv_pair_name(struct kv_arena *a, const char *pair);

@@ -8,21 +8,17 @@
 
 #include "launch/render.h"
 
-static json_t *strings(const char *const *list)
+static void add_strings(json_t *arr, const kv_strv *list)
 {
-	json_t *arr = json_array();
-
-	for (; *list; list++)
-		json_array_append_new(arr, json_string(*list));
-	return arr;
+	for (size_t i = 0; i < list->n; i++)
+		json_array_append_new(arr, json_string(list->v[i]));
 }
 
 static json_t *env_of(const struct kv_render *r)
 {
 	json_t *arr = json_array();
 
-	for (size_t i = 0; i < r->bring.env.pairs.n; i++)
-		json_array_append_new(arr, json_string(r->bring.env.pairs.v[i]));
+	add_strings(arr, &r->bring.env.pairs);
 	return arr;
 }
 
@@ -38,23 +34,23 @@ static json_t *nodes_of(const struct kv_render *r)
 
 static json_t *mounts_of(const struct kv_render *r)
 {
-	static const char *const options[] = { "ro", "nosuid", "nodev", "rbind", "rprivate", NULL };
 	json_t *arr = json_array();
 
 	for (size_t i = 0; i < r->bring.files.n; i++)
-		json_array_append_new(arr, json_pack("{s:s, s:s, s:o}", "hostPath",
+		json_array_append_new(arr, json_pack("{s:s, s:s, s:[s, s, s, s, s]}", "hostPath",
 						     r->bring.files.v[i].host, "containerPath",
-						     r->bring.files.v[i].guest, "options",
-						     strings(options)));
+						     r->bring.files.v[i].guest, "options", "ro",
+						     "nosuid", "nodev", "rbind", "rprivate"));
 	return arr;
 }
 
 static json_t *hooks_of(const struct kv_render *r)
 {
-	const char *const args[] = { "kvpath", "hook", "--backend", r->backend, NULL };
+	json_t *args = json_pack("[s, s]", "kvpath", "hook");
 
+	add_strings(args, &r->options);
 	return json_pack("[{s:s, s:s, s:o}]", "hookName", "createContainer", "path", r->program,
-			 "args", strings(args));
+			 "args", args);
 }
 
 /* An empty list is left out: some readers of the format refuse it. */

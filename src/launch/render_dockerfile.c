@@ -10,8 +10,8 @@ static int print(FILE *out, const struct kv_render *r)
 		"left out of the image.\n"
 		"RUN --mount=type=bind,source=kvpath,target=/tmp/kvpath \\\n"
 		"    --mount=type=bind,source=efa,target=/tmp/efa \\\n"
-		"    /tmp/kvpath fix --image --backend %s --fabric /tmp/efa /\n",
-		r->backend);
+		"    /tmp/kvpath fix --image %s --fabric /tmp/efa /\n",
+		kv_shell_words(r->arena, &r->options));
 	return 0;
 }
 

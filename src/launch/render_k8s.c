@@ -26,10 +26,10 @@ static int print(FILE *out, const struct kv_render *r)
 	      ". A strategic merge patch: give the container its name.\n",
 	      out);
 	kv_print_left(out, r, "kvpath run");
-	fprintf(out,
-		"# In front of the container's command: [" KV_JOB_PROGRAM ", run, --backend, %s, "
-		"--]\n",
-		r->backend);
+	fputs("# In front of the container's command: [" KV_JOB_PROGRAM ", run", out);
+	for (size_t i = 0; i < r->options.n; i++)
+		fprintf(out, ", %s", r->options.v[i]);
+	fputs(", --]\n", out);
 	fputs("spec:\n  containers:\n  - name: worker\n    env:\n", out);
 	for (size_t i = 0; i < b->env.pairs.n; i++)
 		fprintf(out, "    - {name: %s, value: %s}\n",

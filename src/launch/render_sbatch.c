@@ -25,7 +25,8 @@ static int print(FILE *out, const struct kv_render *r)
 	}
 	fprintf(out, "kvpath_srun=(--container-mounts=%s --container-env=%s)\n",
 		kv_shell_word(r->arena, mounts), kv_shell_word(r->arena, names));
-	fprintf(out, "kvpath_run=(" KV_JOB_PROGRAM " run --backend %s --)\n", r->backend);
+	fprintf(out, "kvpath_run=(" KV_JOB_PROGRAM " run %s --)\n",
+		kv_shell_words(r->arena, &r->options));
 	kv_print_left(out, r, "kvpath run");
 	fputs("# srun \"${kvpath_srun[@]}\" --container-image=IMAGE \"${kvpath_run[@]}\" COMMAND\n",
 	      out);

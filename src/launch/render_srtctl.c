@@ -26,9 +26,8 @@ static int print(FILE *out, const struct kv_render *r)
 		kv_print_left(out, r, "A preamble");
 		fprintf(out,
 			"# In srtslurm.yaml (the container's root has to be writable):\n"
-			"# default_bash_preamble: " KV_JOB_PROGRAM
-			" fix --image --quiet --backend %s /\n",
-			r->backend);
+			"# default_bash_preamble: " KV_JOB_PROGRAM " fix --image --quiet %s /\n",
+			kv_shell_words(r->arena, &r->options));
 	}
 	return 0;
 }

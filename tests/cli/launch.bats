@@ -166,6 +166,12 @@ words() {
 	words
 	grep -A 4 -x '/opt/kvpath/bin/kvpath' "$BATS_TEST_TMPDIR/decode_0.words" | tr '\n' ' ' |
 		grep -q '^/opt/kvpath/bin/kvpath run --backend LIBFABRIC -- $'
+	# For host memory, both the repair and the check of the nodes are.
+	kv launch --dry-run --repair --mem dram "$example/recipe.yaml"
+	words
+	grep -A 6 -x '/opt/kvpath/bin/kvpath' "$BATS_TEST_TMPDIR/decode_0.words" | tr '\n' ' ' |
+		grep -q '^/opt/kvpath/bin/kvpath run --backend LIBFABRIC --mem dram -- $'
+	says '" check --json --backend LIBFABRIC --mem dram /'
 }
 
 @test "dry-run: a recipe of srtctl, workers of several nodes and several on one" {

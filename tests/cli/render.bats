@@ -26,6 +26,15 @@ pod() {
 		--cgroup-manager cgroupfs --events-backend none "$@"
 }
 
+# render_for DIALECT [OPTION...]: of the container where that is asked for.
+render_for() {
+	case $1 in
+	preamble | enroot | oci-hook | dockerfile) set -- "$@" --fabric "$fabric" ;;
+	*) set -- "$@" --fabric "$fabric" "$container" ;;
+	esac
+	"$KVPATH" render --for "$@"
+}
+
 teardown() {
 	rm -rf "/tmp/kvpath-render.$$"
 	[ -z "${spec:-}" ] || rm -f "$spec"
@@ -174,6 +183,16 @@ enroot_hook() {
 	[[ $step == */tmp/kvpath*/tmp/efa* ]]
 	[ "$(instantiated "$top/tests/roots/run" --file "$KVPATH:/tmp/kvpath" --bind "$fabric:/tmp/efa" "$container" \
 		sh -c "$step >&2 && exec \"\$@\"" sh)" = true ]
+}
+
+@test "each text that calls kvpath asks for the memory that the job has" {
+	local dialect plain
+	for dialect in preamble srtctl sbatch enroot cdi oci-hook k8s dockerfile; do
+		plain=$(render_for "$dialect")
+		diff <(tr -s '[] ,"()\n' '\n' <<<"$plain") <(render_for "$dialect" --mem dram | tr -s '[] ,"()\n' '\n') |
+			grep -q '^> dram' || fail "$dialect does not"
+		[[ $plain == *MX_NIXL_BACKEND* ]] || [[ $dialect == oci-hook || $dialect == dockerfile ]] || fail "$dialect lacks a variable"
+	done
 }
 
 @test "render refuses what can not serve, and says why" {

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "scenarios")]
 from changes import CHANGES, VERSIONS  # noqa: E402
+from launchers import LAUNCHERS  # noqa: E402
 from oracle import MODULE, ROOTS, Agent, Done, Failure, build, expect, inside, kvpath, same  # noqa: E402
 from scenarios import PROGRAM, Roots, Scenario, Trial, own_mounts  # noqa: E402
 
@@ -49,9 +50,9 @@ def plan(seed, number, always):
 class Target(Trial):
     """What kvpath says of it and does with it, beside the real thing."""
 
-    def __init__(self, entry, roots, at, counts, others, with_image, module=MODULE):
+    def __init__(self, entry, roots, at, counts, others, with_image=False, launchers=(), module=MODULE):
         super().__init__(Scenario(entry, "targets.toml"), roots, at)
-        self.counts, self.others, self.module, self.with_image = counts, others, module, with_image
+        self.counts, self.others, self.module, self.with_image, self.launchers = counts, others, module, with_image, launchers
 
     def shell(self, path, script):
         for version, at in self.others.items():
@@ -180,6 +181,16 @@ class Target(Trial):
         self.counts["run"] += 1
         expect("LIBFABRIC" in ran.json()["backends"], "started, and the agent lacks LIBFABRIC", ran)
 
+    def launch(self, path):
+        """By each launcher that was asked for, with a host's libfabric by chance."""
+        fabric = self.roots.source(random.Random(self.s.name).choice(["F1", "F1", "F2", "F1b", "D13"]))
+        for launcher in self.launchers:
+            ran = launcher(self, path, fabric)
+            if not ran or "No module named" in (ran.json()["error"] or ""):
+                continue
+            self.counts[launcher.__name__] += 1
+            expect("LIBFABRIC" in ran.json()["backends"], f"brought by {launcher.__name__} from {fabric}, and the agent lacks LIBFABRIC", ran)
+
     def answers_alike(self, what, report, target, *options):
         ran = kvpath("check", "--json", *options, target)
         again = ran.json("kvpath.check/1")
@@ -205,6 +216,7 @@ class Target(Trial):
             self.compare(path, report)
             if report["verdict"] != "ready":
                 self.start_under(path)
+                self.launch(path)
                 self.mend(path)
         finally:
             if LOOK and self.overlay:
@@ -221,8 +233,10 @@ def main():
     parser.add_argument("--only", type=int, help="this target alone")
     parser.add_argument("--change", choices=[f.__name__ for f, _ in CHANGES], help="a change that each has")
     parser.add_argument("--images", action="store_true", help="ask of an image of each, too")
+    parser.add_argument("--launchers", help="bring the repair by these, too: " + ", ".join(f.__name__ for f in LAUNCHERS))
     parser.add_argument("-j", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
+    launchers = [f for f in LAUNCHERS if f.__name__ in (args.launchers or "").split(",")]
     own_mounts("targets")
     others = {v: build("container", v) for v in VERSIONS}
     counts, lock, failed = collections.Counter(), threading.Lock(), []
@@ -233,7 +247,7 @@ def main():
         def one(number):
             entry, failure = plan(args.seed, number, args.change), None
             try:
-                Target(entry, roots, f"{work}/{number}", counts, others, args.images).run()
+                Target(entry, roots, f"{work}/{number}", counts, others, args.images, launchers).run()
             except Failure as e:
                 if "the change failed" in str(e):
                     counts["can not be made"] += 1

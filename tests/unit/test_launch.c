@@ -67,15 +67,16 @@ static int read_text(struct kv_arena *a, const char *text, size_t n, struct kv_j
 
 static struct kv_launch plan_of(struct kv_arena *a, struct kv_job *job, enum kv_place place)
 {
-	const struct kv_launch_how how = { .place = place,
-					   .root = "/r",
-					   .program = "/k/bin/kvpath",
-					   .backend = "LIBFABRIC",
-					   .repair = true,
-					   .check = true };
+	struct kv_launch_how how = { .place = place,
+				     .root = "/r",
+				     .program = "/k/bin/kvpath",
+				     .repair = true,
+				     .check = true };
 	struct kv_err err = { 0 };
 	struct kv_launch l;
 
+	kv_wanted_options(a, "LIBFABRIC", /* vram= */ false, &how.options);
+	how.check_options = how.options;
 	assert_int_equal(read_text(a, recipe, strlen(recipe), job, &err), 0);
 	assert_int_equal(kv_launch_plan(job, &how, &l, &err), 0);
 	return l;
@@ -260,7 +261,6 @@ static void go_through(const char *text, size_t n)
 {
 	const struct kv_launch_how how = { .place = KV_PLACE_HOST,
 					   .program = "/k/bin/kvpath",
-					   .backend = "LIBFABRIC",
 					   .check = true };
 	struct kv_arena *a = kv_arena_new();
 	kv_strv self = { 0 };

@@ -1,0 +1,103 @@
+"""The repair as launchers bring it, each as the launcher would: for targets.py.
+
+Each function takes (target, path, fabric), a root that is not ready and a host's libfabric, and starts the agent there with what kvpath
+writes or does for that launcher. Returns what ran, None where kvpath says that it has no repair or can not tell.
+"""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+from oracle import KVPATH, ROOTS, Done, expect, kvpath
+
+PYTHON = ["python3", "-"]
+
+
+def script(name):
+    with open(os.path.join(ROOTS, name), encoding="utf-8") as f:
+        return f.read()
+
+
+def options(target, fabric):
+    return ["--mem", "dram", "--fabric", fabric, *[x for e in target.s.env or () for x in ("--env", e)]]
+
+
+def render(dialect, target, path, fabric):
+    """The text, None where there is none."""
+    ran = kvpath("render", "--for", dialect, *options(target, fabric), path)
+    expect(ran.status in (0, 1, 3), "render ended badly", ran)
+    expect(bool(ran.out) == (not ran.status), "a text and a status that do not fit", ran)
+    return ran.out or None
+
+
+def started(target, path, mounts, env, before=()):
+    """The agent, not asked for a backend, in the root with files mounted into it and a command in front."""
+    args = [x for m in mounts for x in ("--file", m.removesuffix(":ro"))] + [x for e in env for x in ("--env", e)]
+    return Done([os.path.join(ROOTS, "run"), *args, path, *before, *PYTHON, target.module, "-"], script("agent.py"))
+
+
+def sbatch(target, path, fabric):
+    """pyxis' two options by hand, and kvpath run in front."""
+    text = render("sbatch", target, path, fabric)
+    if not text:
+        return None
+    ask = r"""eval "$1"; names=${kvpath_srun[1]#--container-env=}; printf '%s\n' "${kvpath_srun[0]#*=}" "${kvpath_run[*]}"
+        for name in ${names//,/ }; do printf '%s=%s\n' "$name" "${!name}"; done"""
+    mounts, run, *env = Done(["bash", "-c", ask, "bash", text]).ended(0).out.splitlines()
+    return started(target, path, mounts.split(","), [*(target.s.env or ()), *env], run.split())
+
+
+def hook(target, path, fabric):
+    """What enroot's hook calls, on the root itself."""
+    before = target.manifest(path)
+    ran = kvpath("hook", *options(target, fabric), path)
+    expect(ran.status in (0, 1, 3), "hook ended badly", ran)
+    if ran.status:
+        expect(target.manifest(path) == before, "hook refuses and has changed something", ran)
+        return None
+    after = started(target, path, [], target.s.env or ())
+    if target.manifest(path) != before:
+        kvpath("undo", path).ended(0)
+    return after
+
+
+def pod(store, *args, text=""):
+    """podman, in a mount namespace of its own, as it keeps its store mounted on itself."""
+    return Done(["unshare", "--mount", "--propagation", "private", "podman", "--root", store, "--runroot", store + "-run", "--runtime", "runc",
+                 "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args], text)
+
+
+def cdi(target, path, fabric):
+    """A real podman that is asked for the device."""
+    text = render("cdi", target, path, fabric)
+    if not text:
+        return None
+    kind = f"kvpath.dev/test{os.getpid()}-{os.path.basename(target.at)}"
+    spec = f"/var/run/cdi/{kind.replace('/', '-')}.json"
+    os.makedirs(os.path.dirname(spec), exist_ok=True)
+    with open(spec, "w", encoding="utf-8") as f:
+        f.write(text.replace("kvpath.dev/fabric", kind))
+    try:
+        env = [x for e in [*(target.s.env or ()), "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C"] for x in ("--env", e)]
+        return pod(target.at + "/store", "run", "--rm", "-i", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+                   *env, "--device", kind + "=all", "--rootfs", path + ":O", *PYTHON, target.module, "-", text=script("agent.py"))
+    finally:
+        os.unlink(spec)
+
+
+def bake(target, path, fabric):
+    """The baked image, unpacked."""
+    with tempfile.TemporaryDirectory(prefix="kvpath-bake-", dir=target.at) as work:
+        image, baked, root = work + "/image.sqsh", work + "/baked.sqsh", work + "/root"
+        subprocess.run(["mksquashfs", path, image, "-noI", "-noD", "-noF", "-noX", "-no-progress", "-quiet"], check=True, stdout=subprocess.DEVNULL)
+        ran = kvpath("bake", *options(target, fabric), image, "-o", baked)
+        expect(ran.status in (0, 1, 3), "bake ended badly", ran)
+        expect(os.path.exists(baked) == (not ran.status), "an image and a status that do not fit", ran)
+        if ran.status:
+            return None
+        Done(["unsquashfs", "-quiet", "-no-progress", "-dest", root, baked]).ended(0)
+        return started(target, root, [], target.s.env or ())
+
+
+LAUNCHERS = [sbatch, hook, cdi, bake]
