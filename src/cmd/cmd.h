@@ -121,6 +121,8 @@ void kv_confine(enum kv_rights rights, bool may_write);
 int kv_fail(enum kv_status status, const char *fmt, ...) KV_PRINTF(2, 3);
 /* Prints and drops the document. KV_STATUS_OK, or the status of having said that it could not. */
 int kv_print_json(json_t *doc);
+/* Says on stderr which of the job's own variables are wrong, which stay as they are. */
+void kv_tell_variables(const struct kv_facts *f);
 
 /* Where AWS' installer puts libfabric: the host's source unless --fabric names others. */
 #define KV_HOST_EFA "/opt/amazon/efa"

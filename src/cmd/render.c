@@ -78,7 +78,11 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 	if (r == KV_STATUS_OK && in.bring.reason)
 		return kv_fail(KV_STATUS_OFF, "nothing that a launcher brings repairs this: %s",
 			       in.bring.reason);
-	return r == KV_STATUS_OK ? d->print(stdout, &in) : r;
+	if (r == KV_STATUS_OK)
+		r = d->print(stdout, &in);
+	if (r == KV_STATUS_OK && in.facts)
+		kv_tell_variables(in.facts);
+	return r;
 }
 
 static void list(FILE *out)

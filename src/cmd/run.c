@@ -84,15 +84,6 @@ static void tell_mixture(const struct kv_facts *f)
 				kv_printable(f->arena, f->nixls.v[i].path));
 }
 
-/* The job's own, which stay as they are. */
-static void tell_variables(const struct kv_facts *f)
-{
-	kv_strv errors = kv_environ_errors(f->arena, f);
-
-	for (size_t i = 0; i < errors.n; i++)
-		fprintf(stderr, "kvpath: %s\n", kv_printable(f->arena, errors.v[i]));
-}
-
 /* `env A=B CMD`: what it would put over what is repaired becomes the job's environment before. */
 static void take_env_words(struct kv_opts *o)
 {
@@ -163,7 +154,7 @@ static int repair(struct kv_opts *o)
 	if (!f->nixls.n)
 		fprintf(stderr, "kvpath: no NIXL here: the command starts as it is\n");
 	tell_mixture(f);
-	tell_variables(f);
+	kv_tell_variables(f);
 	for (size_t i = 0; i < o->env.pairs.n; i++)
 		putenv(o->env.pairs.v[i]);
 	for (size_t i = 0; i < env.set.pairs.n; i++)

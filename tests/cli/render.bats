@@ -195,6 +195,15 @@ enroot_hook() {
 	done
 }
 
+@test "render tells of a variable of the job that is wrong whatever is brought" {
+	for dialect in env sbatch cdi; do
+		kv render --for "$dialect" --fabric "$fabric" --env FI_PROVIDER=tcp --env NIXL_BACKEND=UCX "$container"
+		ended 0
+		[[ $err == *'FI_PROVIDER=tcp: '*'KV313'* ]] || fail "$dialect does not: $err"
+		[ "$(wc -l <<<"$err")" = 1 ]
+	done
+}
+
 @test "render refuses what can not serve, and says why" {
 	kv render --for cdi --fabric "$BATS_TEST_TMPDIR" "$container"
 	ended 1

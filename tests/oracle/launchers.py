@@ -28,7 +28,8 @@ def render(dialect, target, path, fabric):
     ran = kvpath("render", "--for", dialect, *options(target, fabric), path)
     expect(ran.status in (0, 1, 3), "render ended badly", ran)
     expect(bool(ran.out) == (not ran.status), "a text and a status that do not fit", ran)
-    return ran.out or None
+    # It says of a variable of the job that nothing helps.
+    return None if "KV313" in ran.err else ran.out or None
 
 
 def started(target, path, mounts, env, before=()):
@@ -62,10 +63,14 @@ def hook(target, path, fabric):
     return after
 
 
-def pod(store, *args, text=""):
-    """podman, in a mount namespace of its own, as it keeps its store mounted on itself."""
+def podman(target, path, *how, engine=()):
+    """The agent in a container of that root, as podman starts it; in a mount namespace, as that keeps its store mounted on itself."""
+    variables = [x for e in [*(target.s.env or ()), "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C"] for x in ("--env", e)]
+    store = target.at + "/store"
     return Done(["unshare", "--mount", "--propagation", "private", "podman", "--root", store, "--runroot", store + "-run", "--runtime", "runc",
-                 "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args], text)
+                 "--cgroup-manager", "cgroupfs", "--events-backend", "none", *engine, "run", "--rm", "-i", "--network=host",
+                 "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", *variables, *how, "--rootfs", path + ":O",
+                 *PYTHON, target.module, "-"], script("agent.py"))
 
 
 def cdi(target, path, fabric):
@@ -79,11 +84,42 @@ def cdi(target, path, fabric):
     with open(spec, "w", encoding="utf-8") as f:
         f.write(text.replace("kvpath.dev/fabric", kind))
     try:
-        env = [x for e in [*(target.s.env or ()), "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C"] for x in ("--env", e)]
-        return pod(target.at + "/store", "run", "--rm", "-i", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
-                   *env, "--device", kind + "=all", "--rootfs", path + ":O", *PYTHON, target.module, "-", text=script("agent.py"))
+        return podman(target, path, "--device", kind + "=all")
     finally:
         os.unlink(spec)
+
+
+def oci_hook(target, path, fabric):
+    """A real podman with a hook's file, which repairs the container's own layer."""
+    hooks = target.at + "/hooks.d"
+    os.makedirs(hooks)
+    with open(hooks + "/kvpath.json", "w", encoding="utf-8") as f:
+        f.write(kvpath("render", "--for", "oci-hook", "--mem", "dram", "--fabric", fabric).ended(0).out)
+    ran = podman(target, path, "--annotation", "kvpath.dev/fix=true", engine=["--hooks-dir", hooks])
+    # A runtime starts what can not be told, too.
+    return None if not ran.out and "error running hook" in ran.err else ran
+
+
+def preamble(target, path, fabric):
+    """The text in front of the worker, in a root that it may change, with kvpath and the host's libfabric mounted."""
+    text = kvpath("render", "--for", "preamble", "--mem", "dram").ended(0).out
+    args = ["--file", KVPATH + ":/opt/kvpath/bin/kvpath", "--bind", fabric + ":/opt/host/efa",
+            *[x for e in [*(target.s.env or ()), "KVPATH=/opt/kvpath/bin/kvpath", "KVPATH_FABRIC=/opt/host/efa"] for x in ("--env", e)]]
+    ran = Done([os.path.join(ROOTS, "run"), *args, path, "bash", "-c", text.replace("kvpath_preamble ||", "kvpath_preamble >&2 ||") + 'exec "$@"',
+                "bash", *PYTHON, target.module, "-"], script("agent.py"))
+    expect(ran.out or "✗" in ran.err, "no agent, and no step that failed", ran)
+    return ran if ran.out else None
+
+
+def env(target, path, fabric):
+    """The variables that a job exports; python's default is not theirs to set, so that the agent asks."""
+    text = render("env", target, path, fabric)
+    if not text:
+        return None
+    pairs = [line.removeprefix("export ").split("=", 1) for line in text.splitlines() if line.startswith("export ")]
+    mount = [x for line in text.splitlines() if line.startswith("# mount ") for x in ("--bind", f"{line.split()[2]}:{line.split()[2]}")]
+    args = [*mount, *[x for e in [*(target.s.env or ()), *("=".join(p) for p in pairs)] for x in ("--env", e)]]
+    return Done([os.path.join(ROOTS, "run"), *args, path, *PYTHON, target.module, "LIBFABRIC"], script("agent.py"))
 
 
 def bake(target, path, fabric):
@@ -100,4 +136,4 @@ def bake(target, path, fabric):
         return started(target, root, [], target.s.env or ())
 
 
-LAUNCHERS = [sbatch, hook, cdi, bake]
+LAUNCHERS = [sbatch, hook, cdi, oci_hook, preamble, env, bake]

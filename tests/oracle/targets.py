@@ -14,6 +14,7 @@ import difflib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,8 @@ class Target(Trial):
         if '"WARN"' in (self.s.change or ""):
             return
         # Of an exception the log knows what names NIXL's own files; one that died need not have said of what.
+        if asked.instantiated and not re.search(r"\w+\.(cpp|h):\d", asked.ran.err):
+            return same("the verdict of a log that names no provider", report["verdict"], "unknown")
         if asked.instantiated or asked.reason or "ImportError" in (error or "") and "nixl" in error:
             same("the verdict of its log", report["verdict"], "off-fabric")
         if asked.instantiated:
