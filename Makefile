@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-recipes oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -44,7 +44,8 @@ help:
 	@printf '%-38s %s\n' 'make oracle' 'only the comparison with the real loader and the real NIXL (root)'
 	@printf '%-38s %s\n' 'make oracle-objects' 'every ELF object of the containers against the real loader (root)'
 	@printf '%-38s %s\n' 'make oracle-suites' 'the real NIXL in Ubuntu 22.04, 24.04, 26.04 and Debian 13 (root)'
-	@printf '%-38s %s\n' 'make oracle-targets N=300' 'that many containers changed by chance: check, fix, undo and run beside the real NIXL (root)'
+	@printf '%-38s %s\n' 'make oracle-targets N=300' 'that many containers changed by chance: check, fix, undo, run and what launchers bring beside the real NIXL (root)'
+	@printf '%-38s %s\n' 'make oracle-recipes N=1000' 'that many batch scripts made by chance: lint beside the real bash'
 	@printf '%-38s %s\n' 'make oracle-releases' 'each release of NIXL that is on the index, the same; 3 GB of downloads (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
@@ -85,7 +86,10 @@ oracle-suites: build
 		KVPATH_SUITE=$$suite tests/oracle/numa.py --n 100 || exit 1; done
 
 oracle-targets: build
-	@tests/oracle/targets.py --n $(or $(N),100) --seed $(or $(SEED),1)
+	@tests/oracle/targets.py --n $(or $(N),100) --seed $(or $(SEED),1) --launchers all
+
+oracle-recipes: build
+	@tests/oracle/recipes.py --n $(or $(N),1000) --seed $(or $(SEED),1)
 
 oracle-releases: build
 	@tests/oracle/releases.py

@@ -156,7 +156,8 @@ if [ "${built:-}" = yes ]; then
 	counted "copies of libnuma" tests/oracle/numa.py
 	counted "scenarios" tests/scenarios/scenarios.py
 	# A share; `make oracle-targets N=...` takes any number.
-	counted "containers changed by chance" tests/oracle/targets.py --n 15
+	counted "containers changed by chance" tests/oracle/targets.py --n 12 --launchers all
+	counted "batch scripts made by chance and the real bash" tests/oracle/recipes.py --n 100
 	counted "hosts that can not be read" tests/hosts/unreadable.py
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# A share of the points; `make kill-test` takes every one.

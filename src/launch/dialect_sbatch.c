@@ -142,27 +142,6 @@ static size_t take_option(struct script *s, const struct kv_shell_cmd *c, size_t
 	return 1;
 }
 
-/* Words that start the command that follows them. */
-static bool starts_another(const char *word)
-{
-	static const char *const words[] = { "exec", "env", "time", "nohup", "command" };
-
-	for (size_t i = 0; i < KV_ARRAY_SIZE(words); i++)
-		if (kv_streq(words[i], word))
-			return true;
-	return false;
-}
-
-/* The word that is started: behind assignments and those words. */
-static size_t command_of(const struct kv_shell_cmd *c)
-{
-	size_t i = 0;
-
-	while (i < c->words.n && (c->words.v[i].name || starts_another(kv_word_text(c, i))))
-		i++;
-	return i;
-}
-
 static struct kv_yaml *read_step(struct script *s, const struct kv_shell_cmd *c, size_t first)
 {
 	struct kv_yaml *step = node(s, KV_YAML_MAP, "", c->start), *last = NULL;
@@ -196,7 +175,7 @@ static struct kv_yaml *read_steps(struct script *s)
 		return ret;
 	for (size_t i = 0; i < shell.cmds.n; i++) {
 		const struct kv_shell_cmd *c = &shell.cmds.v[i];
-		size_t first = command_of(c);
+		size_t first = kv_shell_started(c);
 
 		if (kv_streq(kv_basename(kv_word_text(c, first)), "srun"))
 			append(ret, &last, read_step(s, c, first));

@@ -13,6 +13,10 @@ struct kv_job_var {
 	unsigned line, column;       /* of the value */
 	size_t start, end;           /* the value's bytes in the text; equal: not one by one */
 	bool in_shell;               /* a shell's: it expands what is in it */
+	size_t shell, cmd;           /* then the text and its command, of j->shells */
+	bool of_command;             /* what that starts gets it alone */
+	bool is_default;             /* ${NAME:-VALUE}: where there is none before */
+	bool looked_at, reached;     /* see kv_lint_reaches() */
 	bool on_host;                /* set outside of the container */
 	const struct kv_yaml *scope; /* the map or list that it is in; NULL */
 };
@@ -23,7 +27,9 @@ struct kv_job_shell {
 	const struct kv_yaml *node; /* whose text it is */
 	bool errexit;               /* it begins with set -e in effect */
 	bool on_host;
+	bool flows; /* what it exports, the worker behind it gets */
 	bool readable;
+	size_t first_var, end_var; /* its own, of j->vars */
 	struct kv_shell shell;
 	const size_t *at; /* where each byte of it stands in the recipe */
 };
@@ -73,6 +79,9 @@ const size_t *kv_lint_map(struct kv_job *j, const struct kv_yaml *y);
 bool kv_lint_listed(const char *const *list, const char *s);
 /* Whether a name is that of a secret. */
 bool kv_lint_is_secret(const char *name);
+
+/* Whether a worker may get that value, as far as the texts for bash tell. */
+bool kv_lint_reaches(struct kv_job *j, const struct kv_job_var *v);
 
 void kv_lint_collect(struct kv_job *j);
 void kv_lint_keys(struct kv_job *j);

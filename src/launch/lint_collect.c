@@ -65,7 +65,27 @@ static void take_env(struct kv_job *j, const struct kv_yaml *env)
 
 /* ---- texts for bash ---- */
 
-static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, const struct kv_word *w)
+/* The VALUE of ${NAME:-VALUE}, of the same name; NULL for anything else. */
+static const char *default_in(struct kv_arena *a, const struct kv_word *w)
+{
+	const char *s = w->raw + (w->raw[0] == '"'), *value;
+	size_t n = strlen(w->name);
+
+	if (!kv_starts(s, "${") || strncmp(s + 2, w->name, n) != 0)
+		return NULL;
+	value = s + 2 + n;
+	value += *value == ':';
+	if (*value != '-' && *value != '=')
+		return NULL;
+	n = strcspn(++value, "}$`\"'\\");
+	return value[n] == '}' && kv_streq(value + n + 1, w->raw[0] == '"' ? "\"" : "")
+		       ? kv_strndup(a, value, n)
+		       : NULL;
+}
+
+/* NAME=VALUE of command `cmd`: of what it starts alone, or for all that comes. */
+static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, size_t cmd,
+			  const struct kv_word *w, bool of_command)
 {
 	struct kv_job_var *v = kv_vec_add(j->arena, &j->vars);
 	size_t skip = w->raw[0] == '"' || w->raw[0] == '\'';
@@ -74,34 +94,86 @@ static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, const 
 				  .value = w->text,
 				  .raw = w->raw,
 				  .in_shell = true,
+				  .shell = (size_t)(s - j->shells.v),
+				  .cmd = cmd,
+				  .of_command = of_command,
 				  .on_host = s->on_host,
 				  .start = s->at[w->start] + skip };
 	kv_lint_place(j, s->at[w->start], &v->line, &v->column);
 	if (!w->text || !kv_lint_exact(j, v->start, w->text, &v->end))
 		v->start = v->end = 0;
+	if (w->text)
+		return;
+	v->value = default_in(j->arena, w);
+	v->is_default = v->value != NULL;
 }
 
-/* export A=B, A=B command, declare -x A=B, srun --export=A=B */
-static void take_shell_vars(struct kv_job *j, const struct kv_job_shell *s)
+/* srun --export=ALL,A=B */
+static void take_exports(struct kv_job *j, const struct kv_job_shell *s, size_t cmd,
+			 const struct kv_word *w)
 {
-	for (size_t i = 0; i < s->shell.cmds.n; i++) {
-		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
-		const char *first = kv_word_text(c, 0);
-		bool exports = kv_streq(first, "export") || kv_streq(first, "declare") ||
-			       kv_streq(first, "typeset") || kv_streq(first, "env");
-		bool leads = true; /* nothing but assignments so far */
+	const char *text =
+		w->text && kv_starts(w->text, "--export=") ? strchr(w->text, '=') + 1 : "";
 
-		for (size_t k = 0; k < c->words.n; k++) {
-			const struct kv_word *w = &c->words.v[k];
+	for (size_t n; *text; text += n + (text[n] == ',')) {
+		const char *pair, *equals;
 
-			if (w->name && (exports || (leads && c->words.n > k + 1)))
-				add_shell_var(j, s, w);
-			leads &= w->name != NULL;
-		}
+		n = strcspn(text, ",");
+		pair = kv_strndup(j->arena, text, n);
+		equals = strchr(pair, '=');
+		if (equals)
+			add_shell_var(
+				j, s, cmd,
+				&(struct kv_word){
+					.name = kv_strndup(j->arena, pair, (size_t)(equals - pair)),
+					.text = equals + 1,
+					.raw = w->raw,
+					.start = w->start,
+					.end = w->end },
+				true);
 	}
 }
 
-static void add_shell(struct kv_job *j, const char *what, const struct kv_yaml *y, bool errexit)
+/* Whether a command of the text exports it by its name. */
+static bool is_exported(const struct kv_shell *s, const char *name)
+{
+	for (size_t i = 0; i < s->cmds.n; i++) {
+		const struct kv_shell_cmd *c = &s->cmds.v[i];
+
+		for (size_t k = 1; kv_shell_declares(c) == KV_SHELL_EXPORTS && k < c->words.n; k++)
+			if (kv_streq(c->words.v[k].name ? c->words.v[k].name : kv_word_text(c, k),
+				     name))
+				return true;
+	}
+	return false;
+}
+
+/* export A=B, A=B command, env A=B command, declare -x A=B, srun --export=A=B, srun env A=B; A=B of
+ * one that is exported. */
+static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, size_t cmd)
+{
+	const struct kv_shell_cmd *c = &s->shell.cmds.v[cmd];
+	size_t started = kv_shell_started(c);
+	bool exports = kv_shell_declares(c) == KV_SHELL_EXPORTS, alone = started == c->words.n;
+	bool srun = kv_streq(kv_basename(kv_word_text(c, started)), "srun"), env = false;
+
+	for (size_t k = 0; k < c->words.n; k++) {
+		const struct kv_word *w = &c->words.v[k];
+
+		if (w->name && alone ? is_exported(&s->shell, w->name)
+				     : w->name && (exports || k < started || env))
+			add_shell_var(j, s, cmd, w, !alone && !exports);
+		else if (srun && k > started)
+			take_exports(j, s, cmd, w);
+		/* Its assignments and options end with the program that it starts. */
+		env = srun && k > started &&
+		      (kv_streq(kv_word_text(c, k), "env") ||
+		       (env && (w->name || w->raw[0] == '-')));
+	}
+}
+
+static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const struct kv_yaml *y,
+				      bool errexit)
 {
 	struct kv_job_shell *s = kv_vec_add(j->arena, &j->shells);
 
@@ -112,8 +184,11 @@ static void add_shell(struct kv_job *j, const char *what, const struct kv_yaml *
 				    .at = kv_lint_map(j, y) };
 	s->readable = kv_shell_read(
 		j->arena, (struct kv_span){ (const uint8_t *)y->text, strlen(y->text) }, &s->shell);
-	if (s->readable)
-		take_shell_vars(j, s);
+	s->first_var = j->vars.n;
+	for (size_t i = 0; s->readable && i < s->shell.cmds.n; i++)
+		take_command_vars(j, s, i);
+	s->end_var = j->vars.n;
+	return s;
 }
 
 /* bash -c TEXT, as a list of words: command, or command and args. */
@@ -322,7 +397,7 @@ static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml
 	if (kv_lint_listed(d->mount_keys, y->key))
 		take_mounts(j, y);
 	if (y->kind == KV_YAML_SCALAR && *y->text && kv_lint_listed(d->shell_keys, y->key))
-		add_shell(j, y->key, y, false);
+		add_shell(j, y->key, y, false)->flows = !kv_streq(y->key, "script");
 	if (y->kind == KV_YAML_SCALAR && kv_lint_listed(d->image_keys, y->key))
 		take_image(j, y);
 	if (y->kind == KV_YAML_MAP)

@@ -36,12 +36,18 @@ static bool is_aside(const struct kv_shell_cmd *c)
 	return false;
 }
 
+/* The program that it starts; "" where that is not known. */
+static const char *program(const struct kv_shell_cmd *c)
+{
+	return kv_word_text(c, kv_shell_started(c));
+}
+
 /* sed that writes its result elsewhere changes nothing. */
 static bool only_reads(const struct kv_shell_cmd *c)
 {
-	if (!kv_streq(kv_basename(kv_word_text(c, 0)), "sed"))
+	if (!kv_streq(kv_basename(program(c)), "sed"))
 		return false;
-	for (size_t i = 1; i < c->words.n; i++)
+	for (size_t i = kv_shell_started(c); i < c->words.n; i++)
 		if (kv_starts(c->words.v[i].raw, "-i") ||
 		    kv_starts(c->words.v[i].raw, "--in-place"))
 			return false;
@@ -54,12 +60,12 @@ static bool is_step(const struct kv_shell_cmd *c)
 					     "tar", "dpkg", "rpm",  "apt-get", "apt",   "yum",
 					     "dnf", "pip",  "pip3", "uv",      "rsync", NULL };
 	static const char *const always[] = { "ldconfig", NULL };
-	const char *first = kv_word_text(c, 0);
+	const char *first = program(c), *what = kv_word_text(c, kv_shell_started(c) + 1);
 
 	if (c->compound || c->depth)
 		return false;
 	if (kv_streq(kv_basename(first), "kvpath"))
-		return kv_streq(kv_word_text(c, 1), "fix") || kv_streq(kv_word_text(c, 1), "check");
+		return kv_streq(what, "fix") || kv_streq(what, "check");
 	return is_one(first, always) ||
 	       (is_one(first, tools) && is_about_fabric(c) && !is_aside(c) && !only_reads(c));
 }
@@ -113,19 +119,55 @@ static const struct kv_shell_cmd *following(const struct kv_shell *s, size_t i)
 	return NULL;
 }
 
-static bool looks_at_status(const struct kv_shell_cmd *c)
+/* Whether what follows a step may look at how it went: at its status, or at what it made. */
+static bool looks_at_it(const struct kv_shell *s, const char *text, const struct kv_shell_cmd *c)
 {
+	static const char *const tests[] = { "[", "test", NULL };
+	static const char *const parts[] = { "$?", "exit", "return", "false" };
+	const struct kv_shell_cmd *then = following(s, (size_t)(c - s->cmds.v));
+
 	for (size_t i = 0; i < c->words.n; i++)
 		if (strstr(c->words.v[i].raw, "$?"))
 			return true;
-	return c->compound;
+	for (size_t i = 0; c->compound && i < KV_ARRAY_SIZE(parts); i++)
+		if (memmem(text + c->start, c->end - c->start, parts[i], strlen(parts[i])))
+			return true;
+	return (c->compound || is_one(program(c), tests)) && c->next == KV_SHELL_OR && then &&
+	       ends_it(then);
+}
+
+/*
+ * What the command behind || makes of a failure, where that is certain: of ( ) and { } what the
+ * commands in them do. An exit in ( ) ends no more than that, and gives it its status.
+ */
+enum fate { UNSURE, HIDDEN, ENDS, ENDS_SUBSHELL };
+
+static enum fate fate_of(const struct kv_shell *s, const struct kv_shell_cmd *c)
+{
+	const struct kv_shell_cmd *end = s->cmds.v + s->cmds.n;
+
+	if (!c->compound)
+		return hides_it(c) ? HIDDEN : ends_it(c) ? ENDS : UNSURE;
+	if (!c->opens)
+		return UNSURE;
+	for (const struct kv_shell_cmd *in = c + 1; in < end && in->depth > c->depth; in++) {
+		if (in->depth > c->depth + 1 || in->next == KV_SHELL_OR || in->next == KV_SHELL_AND)
+			return UNSURE;
+		if (kv_streq(program(in), "exit") && in->words.n == 2 &&
+		    !kv_streq(kv_word_text(in, 1), "0"))
+			return c->opens == '(' ? ENDS_SUBSHELL : ENDS;
+		if (!hides_it(in))
+			return UNSURE;
+	}
+	return HIDDEN;
 }
 
 /* What becomes of a failure of command i; NULL where it stops the text, or that is not certain. */
-static const char *passed_over(const struct kv_shell *s, size_t i, bool errexit)
+static const char *passed_over(const struct kv_shell *s, const char *text, size_t i, bool errexit)
 {
 	const struct kv_shell_cmd *c = &s->cmds.v[i], *next;
 	bool last = true; /* of its list: set -e looks at it */
+	enum fate fate;
 
 	for (; c && c->next == KV_SHELL_AND; c = following(s, (size_t)(c - s->cmds.v)))
 		last = false;
@@ -133,19 +175,23 @@ static const char *passed_over(const struct kv_shell *s, size_t i, bool errexit)
 	if (!next)
 		return NULL;
 	if (c->next == KV_SHELL_OR) {
-		if (!hides_it(next))
+		fate = fate_of(s, next);
+		if (fate != HIDDEN && (fate != ENDS_SUBSHELL || errexit))
 			return NULL;
 		for (c = next; c && (c->next == KV_SHELL_AND || c->next == KV_SHELL_OR);) {
 			c = following(s, (size_t)(c - s->cmds.v));
 			if (c && ends_it(c))
 				return NULL;
 		}
+		if (fate == ENDS_SUBSHELL)
+			return "|| ( ... exit ) ends no more than what is in the brackets: { ... ; "
+			       "} would";
 		return kv_streq(kv_word_text(next, 0), "true") ||
 				       kv_streq(kv_word_text(next, 0), ":")
 			       ? "|| true hides that it failed"
 			       : "|| echo hides that it failed";
 	}
-	if (c->next != KV_SHELL_NEXT || looks_at_status(next))
+	if (c->next != KV_SHELL_NEXT || looks_at_it(s, text, next))
 		return NULL;
 	if (!errexit)
 		return "what follows runs although it failed: no set -e is in effect";
@@ -168,13 +214,13 @@ static void lint_one(struct kv_job *j, const struct kv_job_shell *s)
 		if (sets >= 0)
 			errexit = sets > 0;
 		number += c->depth == 0;
-		why = is_step(c) ? passed_over(&s->shell, i, errexit) : NULL;
+		why = is_step(c) ? passed_over(&s->shell, s->node->text, i, errexit) : NULL;
 		if (!why)
 			continue;
 		kv_lint_place(j, s->at[c->start], &line, &column);
 		kv_lint_add(j, "KV708", KV_WARNING, line, column,
 			    kv_strf(j->arena, "%s, command %u (%s): %s", s->what, number,
-				    kv_basename(kv_word_text(c, 0)), why),
+				    kv_basename(program(c)), why),
 			    "join the steps by &&, or begin with set -e, and let a step that fails "
 			    "end the job; kvpath fix does the whole repair in one step");
 	}

@@ -111,7 +111,7 @@ static void lint_ucx_tls(struct kv_job *j, const struct kv_job_var *v)
 		kv_buf_str(&rest, rest.n ? "," : "");
 		kv_buf_add(&rest, s, n);
 	}
-	if (!tcp)
+	if (!tcp || !kv_lint_reaches(j, v))
 		return;
 	l = kv_lint_add(j, "KV703", KV_WARNING, v->line, v->column,
 			"UCX_TLS allows tcp: where RDMA does not come up, UCX goes on over TCP and "
@@ -141,30 +141,12 @@ static bool wants_libfabric(const struct kv_job *j)
 	return !ucx && (j->efa_line || j->framework.name || j->has_knob);
 }
 
-/* Whether a shell sets it otherwise further on, or takes it back. */
-static bool is_set_again(const struct kv_job *j, const struct kv_job_var *v)
-{
-	for (const struct kv_job_var *w = v + 1; w < j->vars.v + j->vars.n; w++)
-		if (w->in_shell && kv_streq(w->name, v->name))
-			return true;
-	for (size_t i = 0; i < j->shells.n; i++)
-		for (size_t k = 0; k < j->shells.v[i].shell.cmds.n; k++) {
-			const struct kv_shell_cmd *c = &j->shells.v[i].shell.cmds.v[k];
-
-			for (size_t n = 1; kv_streq(kv_word_text(c, 0), "unset") && n < c->words.n;
-			     n++)
-				if (kv_streq(kv_word_text(c, n), v->name))
-					return true;
-		}
-	return false;
-}
-
 static void lint_value(struct kv_job *j, const struct kv_job_var *v)
 {
 	struct kv_variable_fault fault;
 
 	if (!v->value || strchr(v->value, '$') || !kv_variable_fault(v->name, v->value, &fault) ||
-	    (fault.backend && !wants_libfabric(j)) || is_set_again(j, v))
+	    (fault.backend && !wants_libfabric(j)) || !kv_lint_reaches(j, v))
 		return;
 	/* A shell may leave the line out. */
 	kv_lint_add(j, fault.id, v->in_shell ? KV_WARNING : fault.severity, v->line, v->column,

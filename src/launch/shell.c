@@ -27,16 +27,24 @@ static void end_cmd(struct kv_lexer *x, enum kv_shell_op op)
 {
 	if (x->has_cmd)
 		current(x)->next = op;
-	x->has_cmd = false;
+	if (x->has_cmd && x->in_header)
+		x->out->cmds.n = x->current;
+	x->has_cmd = x->in_header = false;
 }
 
 static void open_compound(struct kv_lexer *x, const char *closer)
 {
+	struct kv_shell_cmd *c;
+
 	if (x->depth == KV_SHELL_DEPTH) {
 		x->failed = true;
 		return;
 	}
-	begin(x, true);
+	c = begin(x, true);
+	c->opens = *closer == ')' ? '(' : *closer == '}' ? '{' : '\0';
+	c->function = x->function;
+	x->function = NULL;
+	x->in_header = false;
 	x->open[x->depth] = x->current;
 	x->closers[x->depth++] = closer;
 	x->has_cmd = false;
@@ -51,7 +59,22 @@ static void close_compound(struct kv_lexer *x, const char *closer)
 		return;
 	}
 	x->current = x->open[--x->depth];
+	current(x)->end = x->at;
 	x->has_cmd = true;
+}
+
+/* What was read since the last command's end is a pattern of case: A | B). */
+static void drop_pattern(struct kv_lexer *x)
+{
+	struct kv_shell *s = x->out;
+
+	end_cmd(x, KV_SHELL_NEXT);
+	if (s->cmds.n > x->open[x->depth - 1] + 1)
+		s->cmds.n--;
+	while (s->cmds.n > x->open[x->depth - 1] + 1 &&
+	       s->cmds.v[s->cmds.n - 1].depth == x->depth &&
+	       s->cmds.v[s->cmds.n - 1].next == KV_SHELL_PIPE)
+		s->cmds.n--;
 }
 
 static bool in_case(const struct kv_lexer *x)
@@ -72,9 +95,12 @@ static void skip_blanks(struct kv_lexer *x)
 /* "function NAME", "function NAME ()": what follows is the body. */
 static void skip_function(struct kv_lexer *x)
 {
+	size_t start;
+
 	skip_blanks(x);
-	while (x->at < x->n && !kv_lex_ends(kv_lex_peek(x, 0)))
+	for (start = x->at; x->at < x->n && !kv_lex_ends(kv_lex_peek(x, 0));)
 		x->at++;
+	x->function = kv_strndup(x->a, x->s + start, x->at - start);
 	skip_blanks(x);
 	if (kv_lex_peek(x, 0) == '(' && kv_lex_peek(x, 1) == ')')
 		x->at += 2;
@@ -91,8 +117,12 @@ static bool take_reserved(struct kv_lexer *x, const char *word)
 	static const char *const closers[] = { "fi", "done", "esac", "}" };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(pairs); i++)
-		if (kv_streq(pairs[i][0], word))
-			return open_compound(x, pairs[i][1]), true;
+		if (kv_streq(pairs[i][0], word)) {
+			open_compound(x, pairs[i][1]);
+			x->in_header = kv_streq(word, "for") || kv_streq(word, "select") ||
+				       kv_streq(word, "case");
+			return true;
+		}
 	for (size_t i = 0; i < KV_ARRAY_SIZE(closers); i++)
 		if (kv_streq(closers[i], word))
 			return close_compound(x, closers[i]), true;
@@ -114,6 +144,7 @@ static void skip_test(struct kv_lexer *x)
 				: x->at + 1;
 	x->failed |= x->at >= x->n;
 	x->at += 2;
+	current(x)->end = x->at;
 }
 
 static void add_word(struct kv_lexer *x)
@@ -195,8 +226,8 @@ static void take_bracket(struct kv_lexer *x)
 {
 	if (kv_lex_peek(x, 0) == ')') {
 		x->at++;
-		if (in_case(x)) /* the end of a pattern */
-			end_cmd(x, KV_SHELL_NEXT);
+		if (in_case(x))
+			drop_pattern(x);
 		else
 			close_compound(x, ")");
 		return;
@@ -206,6 +237,7 @@ static void take_bracket(struct kv_lexer *x)
 		x->at++;
 	} else if (!current(x)->compound && current(x)->words.n == 1 && kv_lex_peek(x, 1) == ')') {
 		/* NAME(): what follows is its body */
+		x->function = kv_word_text(current(x), 0);
 		x->out->cmds.n = x->current;
 		x->has_cmd = false;
 		x->at += 2;
@@ -275,4 +307,46 @@ bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret
 		x.failed |= x.at > x.n;
 	}
 	return !x.failed && !x.depth && !x.n_heredocs;
+}
+
+/* How many words of env's options stand at i (env(1)). */
+static size_t env_options(const struct kv_shell_cmd *c, size_t i)
+{
+	size_t n = 0;
+
+	for (const char *w; *(w = kv_word_text(c, i + n)) == '-'; n++)
+		n += kv_streq(w, "-u") || kv_streq(w, "-C");
+	return n;
+}
+
+size_t kv_shell_started(const struct kv_shell_cmd *c)
+{
+	static const char *const words[] = { "exec", "env", "time", "nohup", "command" };
+	size_t i = 0, k;
+
+	while (i < c->words.n) {
+		for (k = 0; k < KV_ARRAY_SIZE(words); k++)
+			if (kv_streq(words[k], kv_word_text(c, i)))
+				break;
+		if (!c->words.v[i].name && k == KV_ARRAY_SIZE(words))
+			break;
+		i += 1 + (k == 1 ? env_options(c, i + 1) : 0);
+	}
+	return i < c->words.n ? i : c->words.n;
+}
+
+enum kv_shell_declares kv_shell_declares(const struct kv_shell_cmd *c)
+{
+	const char *first = kv_word_text(c, 0), *option = kv_word_text(c, 1);
+
+	if (kv_streq(first, "unset"))
+		return kv_streq(option, "-f") ? KV_SHELL_DECLARES_NOT : KV_SHELL_UNSETS;
+	if (kv_streq(first, "export"))
+		return kv_streq(option, "-n") ? KV_SHELL_KEEPS_IN : KV_SHELL_EXPORTS;
+	if (!kv_streq(first, "declare") && !kv_streq(first, "typeset"))
+		return KV_SHELL_DECLARES_NOT;
+	return !strchr(option, 'x') ? KV_SHELL_DECLARES_NOT
+	       : option[0] == '-'   ? KV_SHELL_EXPORTS
+	       : option[0] == '+'   ? KV_SHELL_KEEPS_IN
+				    : KV_SHELL_DECLARES_NOT;
 }

@@ -28,9 +28,11 @@ struct kv_word {
 struct kv_shell_cmd {
 	KV_VEC(struct kv_word) words;
 	bool compound;
-	unsigned depth; /* 0: of the text itself */
+	char opens;           /* '(' or '{' where that begins a compound one; else NUL */
+	const char *function; /* whose body it is; NULL */
+	unsigned depth;       /* 0: of the text itself */
 	enum kv_shell_op next;
-	size_t start;
+	size_t start, end; /* end: of a compound one */
 };
 
 struct kv_shell {
@@ -40,6 +42,16 @@ struct kv_shell {
 /* False where the text can not be read (a quote without end, ...): nothing is known of it. */
 bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret);
 
+/* The word that is started: behind assignments, env and its like. words.n where there is none. */
+size_t kv_shell_started(const struct kv_shell_cmd *c);
+/* What the words of a command that declares variables become. */
+enum kv_shell_declares {
+	KV_SHELL_DECLARES_NOT,
+	KV_SHELL_EXPORTS,  /* export, declare -x, typeset -x */
+	KV_SHELL_KEEPS_IN, /* export -n, declare +x */
+	KV_SHELL_UNSETS,
+};
+enum kv_shell_declares kv_shell_declares(const struct kv_shell_cmd *c);
 /* The word's text where it is known; "". */
 static inline const char *kv_word_text(const struct kv_shell_cmd *c, size_t i)
 {

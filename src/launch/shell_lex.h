@@ -25,8 +25,10 @@ struct kv_lexer {
 	size_t open[KV_SHELL_DEPTH];
 	const char *closers[KV_SHELL_DEPTH];
 	unsigned depth;
-	bool has_cmd;   /* the last of out is being read */
-	size_t current; /* which that is */
+	const char *function; /* the next compound command is its body */
+	bool in_header;       /* of for, select, case: words, and no command */
+	bool has_cmd;         /* the last of out is being read */
+	size_t current;       /* which that is */
 };
 
 /* The character so far behind the place; NUL behind the end. */

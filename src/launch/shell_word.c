@@ -154,7 +154,8 @@ struct kv_word kv_lex_word(struct kv_lexer *x)
 	}
 	w.end = x->at;
 	w.raw = kv_strndup(x->a, x->s + w.start, w.end - w.start);
-	if (!t.dynamic)
+	/* One bracket alone is no pattern. */
+	if (!t.dynamic || kv_streq(w.raw, "["))
 		w.text = kv_strdup(x->a, t.buf.text ? t.buf.text : "");
 	kv_buf_clear(&t.buf);
 	return w;

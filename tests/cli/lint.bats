@@ -281,14 +281,16 @@ step() {
 @test "KV708: steps that may fail" {
 	local cp='cp /efa/libfabric.so.1 /usr/lib' text
 	for text in "$cp; true" "$cp || true" "$cp && echo a || echo b; x" "$cp"$'\nx' "set -e; $cp && x; y" "sed -i s/a/b/ \"\$NIXL_API\" || :" \
-		"set +e"$'\n'"$cp"$'\n'"x" "(x; y); $cp; z" "if a; then b; fi; $cp; z" $'cat <<E\nset -e\nE\n'"$cp; x" "ldconfig; x" "/opt/kvpath fix /; x"; do
+		"set +e"$'\n'"$cp"$'\n'"x" "(x; y); $cp; z" "if a; then b; fi; $cp; z" $'cat <<E\nset -e\nE\n'"$cp; x" "ldconfig; x" "/opt/kvpath fix /; x" \
+		"A=B $cp; x" "env A=B $cp; x" "command $cp; x" "$cp || (echo no; exit 1); x" "$cp || { echo no; }; x" "$cp"$'\n'"if a; then b; fi" "$cp; [ -d /x ] && y"; do
 		step "$text"
 		found KV708
 	done
 	for text in "cp /logs/nixl.log /out; x" "sed -n s/a/b/p nixl.py; x" "$cp" "$cp && x" "set -e; $cp; x" "set -euo pipefail"$'\n'"$cp"$'\nx' "set -o errexit; $cp; x" "$cp || exit 1; x" "$cp || { x; exit 1; }; y" \
 		"$cp && x || exit 1; y" "cp /a /b; x" "$cp; if [ \$? != 0 ]; then exit; fi" "$cp; rc=\$?; x" "trap 'exit 1' ERR; $cp; x" "source x; $cp; y" "f() { $cp; x; }; f" \
 		"function f { $cp; x; }; f" "for i in 1; do $cp; done; x" "cp a/libfabric.so b.backup || true; x" "# $cp; x" "echo '$cp; x'" $'cat <<E\n'"$cp; x"$'\nE' "$cp & x" "echo \"" \
-		"case x in cp) $cp;; *) y;; esac; z" "[[ -e a && -e b ]] && $cp"; do
+		"case x in cp) $cp;; *) y;; esac; z" "[[ -e a && -e b ]] && $cp" \
+		"set -e; $cp || (echo no; exit 1); x" "$cp || (echo no; exit 0 || x); y" "$cp; if [ ! -e /usr/lib/x ]; then exit 1; fi; y" "$cp; [ -e /usr/lib/x ] || exit 1; y" "$cp; [[ -e x ]] || exit 1; y"; do
 		step "$text"
 		found
 	done
@@ -468,4 +470,55 @@ $server"
 $server"
 	[ "$(worker_gets)" = efa ] || fail "bash does otherwise"
 	found
+}
+
+# A line each: what a worker gets, and the lines before it, ending with what stands in front of srun.
+@test "which value of a variable a worker gets, by what bash does" {
+	local server='srun --container-image=x.sqsh python3 -m sglang.launch_server --disaggregation-transfer-backend nixl' gets lines
+	while IFS='|' read -r gets lines; do
+		step "$(printf 'export NIXL_BACKEND=LIBFABRIC\n%b%s' "$lines" "$server")"
+		[ "$(worker_gets)" = "$gets" ] || fail "bash does otherwise: $lines: $(worker_gets)"
+		if [ "$gets" = tcp ]; then found KV313; else found; fi
+	done <<-'END'
+		tcp|FI_PROVIDER=tcp\nexport FI_PROVIDER\n
+		tcp|FI_PROVIDER=tcp; export FI_PROVIDER\n
+		efa|export FI_PROVIDER=tcp\nFI_PROVIDER=efa\n
+		unset|export FI_PROVIDER=tcp\nexport -n FI_PROVIDER\n
+		unset|declare FI_PROVIDER=tcp\n
+		tcp|declare -x FI_PROVIDER=tcp\n
+		tcp|export FI_PROVIDER=tcp\nFI_PROVIDER=efa true\n
+		unset|FI_PROVIDER=tcp true\n
+		efa|export FI_PROVIDER=tcp\nenv FI_PROVIDER=efa\040
+		tcp|export FI_PROVIDER=efa\nenv FI_PROVIDER=tcp\040
+		unset|export FI_PROVIDER=tcp\nenv -u FI_PROVIDER\040
+		tcp|export FI_PROVIDER=${FI_PROVIDER:-tcp}\n
+		efa|export FI_PROVIDER=efa\nexport FI_PROVIDER="${FI_PROVIDER:-tcp}"\n
+		unset|( export FI_PROVIDER=tcp )\n
+		unset|export FI_PROVIDER=tcp \174 cat\n
+		tcp|{ export FI_PROVIDER=tcp; }\n
+		unset|f() { export FI_PROVIDER=tcp; }\n
+		tcp|f() { export FI_PROVIDER=tcp; }\nf\n
+		efa|f() { export FI_PROVIDER=tcp; }\nf; export FI_PROVIDER=efa\n
+		tcp|case yes in\nyes) export FI_PROVIDER=tcp ;;\nesac\n
+		efa|export FI_PROVIDER=tcp\nfor i in 1 2; do ls >r.out; done\n[ -d / ]\nexport FI_PROVIDER=efa\n
+		unset|: <<X\nexport FI_PROVIDER=tcp\nX\n
+	END
+	step "export NIXL_BACKEND=LIBFABRIC
+export FI_PROVIDER=tcp
+srun --export=ALL,FI_PROVIDER=efa ${server#srun}"
+	found
+	step "export NIXL_BACKEND=LIBFABRIC
+export FI_PROVIDER=efa
+srun --export=ALL,FI_PROVIDER=tcp ${server#srun}"
+	found KV313
+	step "export NIXL_BACKEND=LIBFABRIC
+${server%%python3*}env FI_PROVIDER=tcp python3${server#*python3}"
+	found KV313
+	step "export NIXL_BACKEND=LIBFABRIC
+export FI_PROVIDER=tcp
+${server%%python3*}bash -c 'export FI_PROVIDER=efa; exec python3${server#*python3}'"
+	found
+	# One that starts nothing is read in by others.
+	step 'export FI_PROVIDER=tcp NIXL_BACKEND=LIBFABRIC'
+	found KV313
 }

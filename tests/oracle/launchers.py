@@ -1,5 +1,7 @@
 """The repair as launchers bring it, each as the launcher would: for targets.py.
 
+What a repair leaves to people, a default in byte code alone for one, the agent asks for (target.asks).
+
 Each function takes (target, path, fabric), a root that is not ready and a host's libfabric, and starts the agent there with what kvpath
 writes or does for that launcher. Returns what ran, None where kvpath says that it has no repair or can not tell.
 """
@@ -32,10 +34,10 @@ def render(dialect, target, path, fabric):
     return None if "KV313" in ran.err else ran.out or None
 
 
-def started(target, path, mounts, env, before=()):
-    """The agent, not asked for a backend, in the root with files mounted into it and a command in front."""
+def started(target, path, mounts, env, before=(), backend="-"):
+    """The agent in the root, with files mounted into that and a command in front."""
     args = [x for m in mounts for x in ("--file", m.removesuffix(":ro"))] + [x for e in env for x in ("--env", e)]
-    return Done([os.path.join(ROOTS, "run"), *args, path, *before, *PYTHON, target.module, "-"], script("agent.py"))
+    return Done([os.path.join(ROOTS, "run"), *args, path, *before, *PYTHON, target.module, backend], script("agent.py"))
 
 
 def sbatch(target, path, fabric):
@@ -54,10 +56,9 @@ def hook(target, path, fabric):
     before = target.manifest(path)
     ran = kvpath("hook", *options(target, fabric), path)
     expect(ran.status in (0, 1, 3), "hook ended badly", ran)
-    if ran.status:
+    if ran.status == 1:
         expect(target.manifest(path) == before, "hook refuses and has changed something", ran)
-        return None
-    after = started(target, path, [], target.s.env or ())
+    after = None if ran.status else started(target, path, [], target.s.env or (), backend=target.asks)
     if target.manifest(path) != before:
         kvpath("undo", path).ended(0)
     return after
@@ -70,7 +71,7 @@ def podman(target, path, *how, engine=()):
     return Done(["unshare", "--mount", "--propagation", "private", "podman", "--root", store, "--runroot", store + "-run", "--runtime", "runc",
                  "--cgroup-manager", "cgroupfs", "--events-backend", "none", *engine, "run", "--rm", "-i", "--network=host",
                  "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", *variables, *how, "--rootfs", path + ":O",
-                 *PYTHON, target.module, "-"], script("agent.py"))
+                 *PYTHON, target.module, target.asks], script("agent.py"))
 
 
 def cdi(target, path, fabric):
@@ -116,9 +117,11 @@ def env(target, path, fabric):
     text = render("env", target, path, fabric)
     if not text:
         return None
-    pairs = [line.removeprefix("export ").split("=", 1) for line in text.splitlines() if line.startswith("export ")]
+    names = [line.split("=")[0].removeprefix("export ") for line in text.splitlines() if line.startswith("export ")]
+    ask = 'eval "$1"; shift; for name; do printf "%s=%s\\n" "$name" "${!name}"; done'
+    pairs = Done(["bash", "-c", ask, "bash", text, *names]).ended(0).out.splitlines()
     mount = [x for line in text.splitlines() if line.startswith("# mount ") for x in ("--bind", f"{line.split()[2]}:{line.split()[2]}")]
-    args = [*mount, *[x for e in [*(target.s.env or ()), *("=".join(p) for p in pairs)] for x in ("--env", e)]]
+    args = [*mount, *[x for e in [*(target.s.env or ()), *pairs] for x in ("--env", e)]]
     return Done([os.path.join(ROOTS, "run"), *args, path, *PYTHON, target.module, "LIBFABRIC"], script("agent.py"))
 
 
@@ -133,7 +136,7 @@ def bake(target, path, fabric):
         if ran.status:
             return None
         Done(["unsquashfs", "-quiet", "-no-progress", "-dest", root, baked]).ended(0)
-        return started(target, root, [], target.s.env or ())
+        return started(target, root, [], target.s.env or (), backend=target.asks)
 
 
 LAUNCHERS = [sbatch, hook, cdi, oci_hook, preamble, env, bake]

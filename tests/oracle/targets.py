@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "scenarios")]
 from changes import CHANGES, VERSIONS  # noqa: E402
-from launchers import LAUNCHERS  # noqa: E402
+import launchers  # noqa: E402
 from oracle import MODULE, ROOTS, Agent, Done, Failure, build, expect, inside, kvpath, same  # noqa: E402
 from scenarios import PROGRAM, Roots, Scenario, Trial, own_mounts  # noqa: E402
 
@@ -51,9 +51,9 @@ def plan(seed, number, always):
 class Target(Trial):
     """What kvpath says of it and does with it, beside the real thing."""
 
-    def __init__(self, entry, roots, at, counts, others, with_image=False, launchers=(), module=MODULE):
+    def __init__(self, entry, roots, at, counts, others, with_image=False, brought_by=(), module=MODULE):
         super().__init__(Scenario(entry, "targets.toml"), roots, at)
-        self.counts, self.others, self.module, self.with_image, self.launchers = counts, others, module, with_image, launchers
+        self.counts, self.others, self.module, self.with_image, self.launchers = counts, others, module, with_image, brought_by
 
     def shell(self, path, script):
         for version, at in self.others.items():
@@ -187,6 +187,8 @@ class Target(Trial):
     def launch(self, path):
         """By each launcher that was asked for, with a host's libfabric by chance."""
         fabric = self.roots.source(random.Random(self.s.name).choice(["F1", "F1", "F2", "F1b", "D13"]))
+        plan = self.launchers and kvpath("fix", "--dry-run", *launchers.options(self, fabric), path)
+        self.asks = "-" if plan and "afterwards: ready" in plan.out else "LIBFABRIC"
         for launcher in self.launchers:
             ran = launcher(self, path, fabric)
             if not ran or "No module named" in (ran.json()["error"] or ""):
@@ -236,10 +238,10 @@ def main():
     parser.add_argument("--only", type=int, help="this target alone")
     parser.add_argument("--change", choices=[f.__name__ for f, _ in CHANGES], help="a change that each has")
     parser.add_argument("--images", action="store_true", help="ask of an image of each, too")
-    parser.add_argument("--launchers", help="bring the repair by these, too: " + ", ".join(f.__name__ for f in LAUNCHERS))
+    parser.add_argument("--launchers", help="bring the repair by these, too, or all: " + ", ".join(f.__name__ for f in launchers.LAUNCHERS))
     parser.add_argument("-j", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
-    launchers = [f for f in LAUNCHERS if f.__name__ in (args.launchers or "").split(",")]
+    chosen = [f for f in launchers.LAUNCHERS if f.__name__ in (args.launchers or "").split(",") or args.launchers == "all"]
     own_mounts("targets")
     others = {v: build("container", v) for v in VERSIONS}
     counts, lock, failed = collections.Counter(), threading.Lock(), []
@@ -250,7 +252,7 @@ def main():
         def one(number):
             entry, failure = plan(args.seed, number, args.change), None
             try:
-                Target(entry, roots, f"{work}/{number}", counts, others, args.images, launchers).run()
+                Target(entry, roots, f"{work}/{number}", counts, others, args.images, chosen).run()
             except Failure as e:
                 if "the change failed" in str(e):
                     counts["can not be made"] += 1

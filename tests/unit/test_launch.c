@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "launch/plan.h"
+#include "launch/render.h"
 #include "launch/steps.h"
 
 #include <cmocka.h>
