@@ -53,10 +53,11 @@ struct kv_job {
 	KV_VEC(struct kv_job_shell) shells;
 	KV_VEC(struct kv_job_mount) mounts;
 	KV_VEC(struct kv_job_image) images;
-	bool mounts_unknown; /* some are known only when a shell runs */
-	bool keeps_ld_path;  /* --container-env names LD_LIBRARY_PATH */
-	bool has_device;     /* a pod gets an EFA device, or can see all */
-	bool has_knob;       /* something names NIXL's backend */
+	struct kv_map *outlives; /* by name: see kv_lint_reaches() */
+	bool mounts_unknown;     /* some are known only when a shell runs */
+	bool keeps_ld_path;      /* --container-env names LD_LIBRARY_PATH */
+	bool has_device;         /* a pod gets an EFA device, or can see all */
+	bool has_knob;           /* something names NIXL's backend */
 	struct {
 		const char *name, *mend, *variable; /* "SGLang"; what to add */
 		unsigned line, column;

@@ -134,23 +134,25 @@ static void take_exports(struct kv_job *j, const struct kv_job_shell *s, size_t 
 	}
 }
 
-/* Whether a command of the text exports it by its name. */
-static bool is_exported(const struct kv_shell *s, const char *name)
+/* The names that commands of a text export. */
+static const struct kv_map *exported_in(struct kv_arena *a, const struct kv_shell *s)
 {
+	struct kv_map *ret = kv_map_new(a);
+
 	for (size_t i = 0; i < s->cmds.n; i++) {
 		const struct kv_shell_cmd *c = &s->cmds.v[i];
 
 		for (size_t k = 1; kv_shell_declares(c) == KV_SHELL_EXPORTS && k < c->words.n; k++)
-			if (kv_streq(c->words.v[k].name ? c->words.v[k].name : kv_word_text(c, k),
-				     name))
-				return true;
+			*kv_map_slot(ret, c->words.v[k].name ? c->words.v[k].name
+							     : kv_word_text(c, k)) = ret;
 	}
-	return false;
+	return ret;
 }
 
 /* export A=B, A=B command, env A=B command, declare -x A=B, srun --export=A=B, srun env A=B; A=B of
  * one that is exported. */
-static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, size_t cmd)
+static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, size_t cmd,
+			      const struct kv_map *exported)
 {
 	const struct kv_shell_cmd *c = &s->shell.cmds.v[cmd];
 	size_t started = kv_shell_started(c);
@@ -160,7 +162,7 @@ static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, si
 	for (size_t k = 0; k < c->words.n; k++) {
 		const struct kv_word *w = &c->words.v[k];
 
-		if (w->name && alone ? is_exported(&s->shell, w->name)
+		if (w->name && alone ? kv_map_get(exported, w->name) != NULL
 				     : w->name && (exports || k < started || env))
 			add_shell_var(j, s, cmd, w, !alone && !exports);
 		else if (srun && k > started)
@@ -176,6 +178,7 @@ static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const 
 				      bool errexit)
 {
 	struct kv_job_shell *s = kv_vec_add(j->arena, &j->shells);
+	const struct kv_map *exported;
 
 	*s = (struct kv_job_shell){ .what = what,
 				    .node = y,
@@ -184,9 +187,10 @@ static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const 
 				    .at = kv_lint_map(j, y) };
 	s->readable = kv_shell_read(
 		j->arena, (struct kv_span){ (const uint8_t *)y->text, strlen(y->text) }, &s->shell);
+	exported = exported_in(j->arena, &s->shell);
 	s->first_var = j->vars.n;
 	for (size_t i = 0; s->readable && i < s->shell.cmds.n; i++)
-		take_command_vars(j, s, i);
+		take_command_vars(j, s, i, exported);
 	s->end_var = j->vars.n;
 	return s;
 }

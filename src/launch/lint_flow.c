@@ -6,19 +6,29 @@
  */
 #include "launch/lint.h"
 
-/* Commands that are looked at for one variable of one text, after which nothing is certain. */
-#define MOST_COMMANDS 100000
-#define MOST_CALLS    16
+/* What is looked at for one variable of one text; beyond that nothing is certain. */
+#define MOST_COMMANDS  100000
+#define MOST_FUNCTIONS 64
+#define MOST_CALLS     16
 
-typedef KV_VEC(size_t) indexes;
+/* Set elsewhere, before the text. */
+#define OUTSIDE SIZE_MAX
+
+/* Whose values the variable may have: the newest first. */
+struct value {
+	size_t var; /* of j->vars, or OUTSIDE */
+	bool reached;
+	struct value *older;
+};
 
 struct flow {
 	struct kv_job *j;
 	const struct kv_job_shell *s;
 	const char *name;
-	indexes live;          /* of j->vars: those whose value it may have here */
-	bool exported, starts; /* starts: something, up to here */
-	indexes bodies;        /* of functions, as they are defined */
+	struct value *live;
+	bool exported, outlives; /* outlives: something that is started gets what is set OUTSIDE */
+	bool starts;             /* something, up to here */
+	size_t bodies[MOST_FUNCTIONS], n_bodies; /* of functions, as they are defined */
 	unsigned budget, calls;
 };
 
@@ -28,24 +38,25 @@ struct flow {
 static bool starts_nothing(const struct kv_shell_cmd *c)
 {
 	static const char *const tools[] = {
-		":",           "[",        "alias",   "apt",     "apt-get",    "awk",
-		"basename",    "break",    "cat",     "cd",      "chmod",      "chown",
-		"continue",    "cp",       "curl",    "cut",     "date",       "declare",
-		"df",          "dirname",  "dnf",     "dpkg",    "echo",       "eval",
-		"exit",        "export",   "false",   "fi_info", "find",       "free",
-		"git",         "grep",     "hash",    "head",    "hostname",   "ibv_devinfo",
-		"ibv_devices", "id",       "install", "jq",      "kill",       "ldconfig",
-		"ldd",         "let",      "ln",      "local",   "ls",         "lscpu",
-		"mkdir",       "mktemp",   "mv",      "nproc",   "nvidia-smi", "patch",
-		"patchelf",    "pip",      "pip3",    "pkill",   "popd",       "printenv",
-		"printf",      "ps",       "pushd",   "pwd",     "read",       "readlink",
-		"readonly",    "realpath", "return",  "rm",      "rpm",        "rsync",
-		"scontrol",    "sed",      "set",     "shift",   "shopt",      "sinfo",
-		"sleep",       "sort",     "source",  ".",       "squeue",     "strings",
-		"tail",        "tar",      "tee",     "test",    "touch",      "tr",
-		"trap",        "true",     "type",    "typeset", "ulimit",     "umask",
-		"uname",       "unset",    "uv",      "wait",    "wc",         "wget",
-		"which",       "whoami",   "xargs",   "yum",     NULL
+		":",           "[",        "alias",    "apt",      "apt-get",  "awk",
+		"basename",    "break",    "cat",      "cd",       "chmod",    "chown",
+		"continue",    "cp",       "curl",     "cut",      "date",     "declare",
+		"df",          "dirname",  "dnf",      "dpkg",     "echo",     "eval",
+		"exit",        "export",   "false",    "fi_info",  "find",     "free",
+		"git",         "grep",     "hash",     "head",     "hostname", "ibv_devinfo",
+		"ibv_devices", "id",       "install",  "jq",       "kill",     "ldconfig",
+		"ldd",         "let",      "ln",       "local",    "ls",       "lscpu",
+		"mkdir",       "mktemp",   "ml",       "module",   "mv",       "nproc",
+		"nvidia-smi",  "patch",    "patchelf", "pip",      "pip3",     "pkill",
+		"popd",        "printenv", "printf",   "ps",       "pushd",    "pwd",
+		"read",        "readlink", "readonly", "realpath", "return",   "rm",
+		"rpm",         "rsync",    "scontrol", "sed",      "set",      "shift",
+		"shopt",       "sinfo",    "sleep",    "sort",     "source",   ".",
+		"squeue",      "strings",  "tail",     "tar",      "tee",      "test",
+		"touch",       "tr",       "trap",     "true",     "type",     "typeset",
+		"ulimit",      "umask",    "uname",    "unset",    "uv",       "wait",
+		"wc",          "wget",     "which",    "whoami",   "xargs",    "yum",
+		NULL
 	};
 	static const char *const shells[] = { "bash", "sh", NULL };
 	static const char *const workers[] = { "python", "vllm", "sglang", "trtllm",
@@ -97,32 +108,17 @@ static bool sets_it_inside(const struct flow *w, const struct kv_shell_cmd *c)
 	return false;
 }
 
-static bool is_live(const struct flow *w, size_t var)
-{
-	for (size_t i = 0; i < w->live.n; i++)
-		if (w->live.v[i] == var)
-			return true;
-	return false;
-}
-
 static void assign(struct flow *w, size_t var, bool certain)
 {
-	const struct kv_job_var *v = &w->j->vars.v[var];
+	struct value *v;
 
 	/* ${NAME:-VALUE} is what it was, if it was anything. */
-	if (v->is_default && w->live.n)
+	if (var != OUTSIDE && w->j->vars.v[var].is_default && w->live)
 		return;
-	if (certain) {
-		w->live = (indexes){ 0 };
-		kv_vec_push(w->j->arena, &w->live, var);
-	} else if (!is_live(w, var)) {
-		indexes live = { 0 };
-
-		for (size_t i = 0; i < w->live.n; i++)
-			kv_vec_push(w->j->arena, &live, w->live.v[i]);
-		kv_vec_push(w->j->arena, &live, var);
-		w->live = live;
-	}
+	v = kv_new(w->j->arena, struct value);
+	v->var = var;
+	v->older = certain ? NULL : w->live;
+	w->live = v;
 }
 
 /* export NAME, export -n NAME, unset NAME: what the words of a command say of it. */
@@ -140,14 +136,20 @@ static void declare(struct flow *w, const struct kv_shell_cmd *c, bool certain)
 		else if (certain)
 			w->exported = false;
 		if (how == KV_SHELL_UNSETS && certain)
-			w->live = (indexes){ 0 };
+			w->live = NULL;
 	}
 }
 
+/* All that are older than one that was reached were so, too. */
 static void reach(struct flow *w)
 {
-	for (size_t i = 0; w->exported && i < w->live.n; i++)
-		w->j->vars.v[w->live.v[i]].reached = true;
+	for (struct value *v = w->live; w->exported && v && !v->reached; v = v->older) {
+		v->reached = true;
+		if (v->var == OUTSIDE)
+			w->outlives = true;
+		else
+			w->j->vars.v[v->var].reached = true;
+	}
 }
 
 /* The first variable of the text that is set at this command or behind it. */
@@ -202,9 +204,9 @@ static size_t behind(const struct kv_shell *s, size_t i)
 /* Where the body of a function of that name begins; 0 where there is none. */
 static size_t body_of(const struct flow *w, const char *name)
 {
-	for (size_t i = w->bodies.n; *name && i-- > 0;)
-		if (kv_streq(w->s->shell.cmds.v[w->bodies.v[i]].function, name))
-			return w->bodies.v[i] + 1;
+	for (size_t i = w->n_bodies; *name && i-- > 0;)
+		if (kv_streq(w->s->shell.cmds.v[w->bodies[i]].function, name))
+			return w->bodies[i] + 1;
 	return 0;
 }
 
@@ -216,7 +218,8 @@ static void take_one(struct flow *w, size_t at, bool certain)
 	size_t body;
 
 	if (c->function) {
-		kv_vec_push(w->j->arena, &w->bodies, at);
+		if (w->n_bodies < MOST_FUNCTIONS)
+			w->bodies[w->n_bodies++] = at;
 		return;
 	}
 	if (c->compound) {
@@ -242,15 +245,16 @@ static void take_list(struct flow *w, size_t at, bool certain)
 	for (unsigned depth = at < s->cmds.n ? s->cmds.v[at].depth : 0;
 	     at < s->cmds.n && s->cmds.v[at].depth == depth && w->budget; at = behind(s, at)) {
 		const struct kv_shell_cmd *c = &s->cmds.v[at];
-		const struct flow old = *w;
+		struct value *live = w->live;
+		bool exported = w->exported;
 		bool apart = before == KV_SHELL_PIPE || c->next == KV_SHELL_PIPE ||
 			     c->next == KV_SHELL_BACKGROUND || (c->opens == '(' && !c->function);
 
 		w->budget--;
 		take_one(w, at, certain && before != KV_SHELL_AND && before != KV_SHELL_OR);
 		if (apart) {
-			w->live = old.live;
-			w->exported = old.exported;
+			w->live = live;
+			w->exported = exported;
 		}
 		before = c->next;
 	}
@@ -279,28 +283,36 @@ static void look_at(struct kv_job *j, const struct kv_job_shell *s, const char *
 		}
 }
 
-/* Whether a text takes the place of what was set before it. */
-static bool survives(struct kv_job *j, const struct kv_job_shell *s, const struct kv_job_var *v)
+/* Whether something gets what was set before a text, in spite of that. */
+static bool outlives(struct kv_job *j, const struct kv_job_shell *s, const char *name)
 {
-	size_t var = (size_t)(v - j->vars.v);
-	struct flow w = begin(j, s, v->name);
+	struct flow w = begin(j, s, name);
 
 	w.exported = true;
-	kv_vec_push(j->arena, &w.live, var);
-	j->vars.v[var].reached = false;
+	assign(&w, OUTSIDE, /* certain= */ true);
 	take_list(&w, 0, /* certain= */ true);
-	return j->vars.v[var].reached || is_live(&w, var) || !w.budget;
+	reach(&w);
+	return w.outlives || !w.budget;
 }
 
 bool kv_lint_reaches(struct kv_job *j, const struct kv_job_var *v)
 {
+	static const char yes[1], no[1];
+	bool all = true;
+	void **known;
+
 	if (v->in_shell) {
 		if (!v->looked_at)
 			look_at(j, &j->shells.v[v->shell], v->name);
 		return v->reached;
 	}
-	for (size_t i = 0; i < j->shells.n; i++)
-		if (j->shells.v[i].readable && !survives(j, &j->shells.v[i], v))
-			return false;
-	return true;
+	if (!j->outlives)
+		j->outlives = kv_map_new(j->arena);
+	known = kv_map_slot(j->outlives, v->name);
+	if (!*known) {
+		for (size_t i = 0; all && i < j->shells.n; i++)
+			all = !j->shells.v[i].readable || outlives(j, &j->shells.v[i], v->name);
+		*known = (void *)(uintptr_t)(all ? yes : no);
+	}
+	return *known == yes;
 }

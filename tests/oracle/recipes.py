@@ -127,7 +127,7 @@ class Script:
             lambda: f"set_it() {{ export FI_PROVIDER={q}; }}",
             lambda: f"set_it() {{ export FI_PROVIDER={q}; }}; set_it",
             lambda: f"set_it() {{ local FI_PROVIDER={q}; }}; set_it",
-            lambda: f"true && export FI_PROVIDER={q}",
+            lambda: self.unseen(f"true && export FI_PROVIDER={q}"),
             lambda: f"if [ -n \"$COND\" ]; then export FI_PROVIDER={q}; fi",
             lambda: f"[ -n \"$COND\" ] && export FI_PROVIDER={q}",
             lambda: self.unseen(f"if [ -n \"$COND\" ]; then\n  export FI_PROVIDER={q}\nelse\n  export FI_PROVIDER=efa\nfi"),
