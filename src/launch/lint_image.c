@@ -43,8 +43,10 @@ static void find_copy(struct kv_job *j, const struct kv_job_shell *s, struct que
 	for (size_t i = 0; i < s->shell.cmds.n && !q->uses_efa; i++) {
 		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
 
-		for (size_t k = 1; !asked && !c->depth && k < c->words.n; k++)
-			if (kv_lint_listed(tools, kv_basename(kv_word_text(c, 0))) &&
+		size_t first = kv_shell_started(c);
+
+		for (size_t k = first + 1; !asked && !c->depth && k < c->words.n; k++)
+			if (kv_lint_listed(tools, kv_basename(kv_word_text(c, first))) &&
 			    kv_starts(kv_word_text(c, k), EFA "/")) {
 				q->uses_efa = s->what;
 				kv_lint_place(j, s->at[c->words.v[k].start], &q->efa_line,

@@ -329,6 +329,8 @@ step() {
 	found
 	sed -i 's/\[ -e .* && //' r.yaml
 	found KV709
+	sed -i 's/cp /A=B cp /' r.yaml
+	found KV709
 	printf '#!/bin/bash\n#SBATCH -N 1\nsrun --container-image=/none --container-mounts=$M bash -c "cp /opt/amazon/efa/lib/a /b"\n' >r.yaml
 	found
 }
