@@ -111,11 +111,12 @@ static bool is_opaque(const struct kv_shell_cmd *c)
 	return kv_lint_listed(words, kv_word_text(c, 0));
 }
 
-static const struct kv_shell_cmd *following(const struct kv_shell *s, size_t i)
+/* The command behind it and what is in it; NULL. */
+static const struct kv_shell_cmd *behind(const struct kv_shell *s, const struct kv_shell_cmd *c)
 {
-	for (unsigned depth = s->cmds.v[i].depth; ++i < s->cmds.n;)
-		if (s->cmds.v[i].depth <= depth)
-			return &s->cmds.v[i];
+	for (const struct kv_shell_cmd *n = c; c && ++n < s->cmds.v + s->cmds.n;)
+		if (n->depth <= c->depth)
+			return n;
 	return NULL;
 }
 
@@ -124,7 +125,7 @@ static bool looks_at_it(const struct kv_shell *s, const char *text, const struct
 {
 	static const char *const tests[] = { "[", "test", NULL };
 	static const char *const parts[] = { "$?", "exit", "return", "false" };
-	const struct kv_shell_cmd *then = following(s, (size_t)(c - s->cmds.v));
+	const struct kv_shell_cmd *then = behind(s, c);
 
 	for (size_t i = 0; i < c->words.n; i++)
 		if (strstr(c->words.v[i].raw, "$?"))
@@ -162,35 +163,45 @@ static enum fate fate_of(const struct kv_shell *s, const struct kv_shell_cmd *c)
 	return HIDDEN;
 }
 
+/* What the list makes of a failure in front of `|| alternative`; NULL as below. */
+static const char *taken_over(const struct kv_shell *s, const char *text,
+			      const struct kv_shell_cmd *alternative, bool errexit)
+{
+	const char *first = kv_word_text(alternative, 0);
+	const struct kv_shell_cmd *c = alternative, *after;
+	enum fate fate = fate_of(s, alternative);
+
+	if (fate != HIDDEN && (fate != ENDS_SUBSHELL || errexit))
+		return NULL;
+	while (c && (c->next == KV_SHELL_AND || c->next == KV_SHELL_OR)) {
+		c = behind(s, c);
+		if (c && ends_it(c))
+			return NULL;
+	}
+	if (fate == HIDDEN)
+		return kv_streq(first, "true") || kv_streq(first, ":")
+			       ? "|| true hides that it failed"
+			       : "|| echo hides that it failed";
+	/* The status of ( ) is left. */
+	after = behind(s, c);
+	return after && !looks_at_it(s, text, after) ? "|| ( ... exit ) ends no more than what is "
+						       "in the brackets: { ... ; } would"
+						     : NULL;
+}
+
 /* What becomes of a failure of command i; NULL where it stops the text, or that is not certain. */
 static const char *passed_over(const struct kv_shell *s, const char *text, size_t i, bool errexit)
 {
 	const struct kv_shell_cmd *c = &s->cmds.v[i], *next;
 	bool last = true; /* of its list: set -e looks at it */
-	enum fate fate;
 
-	for (; c && c->next == KV_SHELL_AND; c = following(s, (size_t)(c - s->cmds.v)))
+	for (; c && c->next == KV_SHELL_AND; c = behind(s, c))
 		last = false;
-	next = c ? following(s, (size_t)(c - s->cmds.v)) : NULL;
+	next = behind(s, c);
 	if (!next)
 		return NULL;
-	if (c->next == KV_SHELL_OR) {
-		fate = fate_of(s, next);
-		if (fate != HIDDEN && (fate != ENDS_SUBSHELL || errexit))
-			return NULL;
-		for (c = next; c && (c->next == KV_SHELL_AND || c->next == KV_SHELL_OR);) {
-			c = following(s, (size_t)(c - s->cmds.v));
-			if (c && ends_it(c))
-				return NULL;
-		}
-		if (fate == ENDS_SUBSHELL)
-			return "|| ( ... exit ) ends no more than what is in the brackets: { ... ; "
-			       "} would";
-		return kv_streq(kv_word_text(next, 0), "true") ||
-				       kv_streq(kv_word_text(next, 0), ":")
-			       ? "|| true hides that it failed"
-			       : "|| echo hides that it failed";
-	}
+	if (c->next == KV_SHELL_OR)
+		return taken_over(s, text, next, errexit);
 	if (c->next != KV_SHELL_NEXT || looks_at_it(s, text, next))
 		return NULL;
 	if (!errexit)

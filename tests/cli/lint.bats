@@ -290,7 +290,7 @@ step() {
 		"$cp && x || exit 1; y" "cp /a /b; x" "$cp; if [ \$? != 0 ]; then exit; fi" "$cp; rc=\$?; x" "trap 'exit 1' ERR; $cp; x" "source x; $cp; y" "f() { $cp; x; }; f" \
 		"function f { $cp; x; }; f" "for i in 1; do $cp; done; x" "cp a/libfabric.so b.backup || true; x" "# $cp; x" "echo '$cp; x'" $'cat <<E\n'"$cp; x"$'\nE' "$cp & x" "echo \"" \
 		"case x in cp) $cp;; *) y;; esac; z" "[[ -e a && -e b ]] && $cp" \
-		"set -e; $cp || (echo no; exit 1); x" "$cp || (echo no; exit 0 || x); y" "$cp; if [ ! -e /usr/lib/x ]; then exit 1; fi; y" "$cp; [ -e /usr/lib/x ] || exit 1; y" "$cp; [[ -e x ]] || exit 1; y"; do
+		"set -e; $cp || (echo no; exit 1); x" "$cp || (echo no; exit 0 || x); y" "$cp || (echo no; exit 1)" "$cp || (exit 1); rc=\$?; x" "$cp; if [ ! -e /usr/lib/x ]; then exit 1; fi; y" "$cp; [ -e /usr/lib/x ] || exit 1; y" "$cp; [[ -e x ]] || exit 1; y"; do
 		step "$text"
 		found
 	done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""recipes.py [--n SCRIPTS] [--seed S] [--only NUMBER]: batch scripts made by chance, lint against the real bash.
+"""recipes.py [--n SCRIPTS] [--seed S] [--only NUMBER]: batch scripts and preambles made by chance, lint against the real bash.
 
 Each has steps of a repair (`cp .../libfabric.so.N`), in the ways in which people join them, and lines that set FI_PROVIDER, and
 ends with workers started by srun. bash runs it, with programs of our own in place of cp, srun and python3: once as it is, once
@@ -161,11 +161,22 @@ class Script:
             lambda: f"if true; then FI_PROVIDER={v} srun {WORKER}; fi",
         ])()
 
-    def text(self):
-        lines = ["#!/bin/bash", "#SBATCH --nodes=2"]
-        for _ in range(self.r.randint(1, 6)):
-            lines.append(self.r.choice([self.steps_line, self.steps_line, self.mode, self.variable_line, self.variable_line])())
-        return "\n".join([*lines, self.worker(), ""])
+    def lines(self):
+        kinds = [self.steps_line, self.steps_line, self.mode, self.variable_line, self.variable_line]
+        return "\n".join(self.r.choice(kinds)() for _ in range(self.r.randint(1, 6)))
+
+    def texts(self):
+        """The recipe, the text that bash runs for it, and the environment that it sets before: an sbatch script, or a recipe of srtctl
+        with a preamble."""
+        if self.r.random() < 0.6:
+            text = f"#!/bin/bash\n#SBATCH --nodes=2\n{self.lines()}\n{self.worker()}\n"
+            return text, text, {}
+        env = {"FI_PROVIDER": self.r.choice([*BAD, "efa"])} if self.r.random() < 0.4 else {}
+        lines = self.lines()
+        inset = "".join(f"    {line}\n" for line in lines.split("\n"))
+        recipe = "backend: {shared_config: {disaggregation_transfer_backend: nixl}}\nenvironment:\n  NIXL_BACKEND: LIBFABRIC\n" + \
+            "".join(f"  {k}: {v}\n" for k, v in env.items()) + f"common:\n  bash_preamble: |\n{inset}"
+        return recipe, f"{lines}\n[ $? -eq 0 ] && {WORKER}\n", env
 
 
 class Differ(Exception):
@@ -175,8 +186,8 @@ class Differ(Exception):
 class Trial:
     def __init__(self, work, script, counts):
         self.work, self.script, self.counts = work, script, counts
-        self.path = work + "/job.sh"
-        self.body = script.text()
+        self.path = work + "/recipe.yaml"
+        self.body, self.shell, self.env = script.texts()
         with open(self.path, "w", encoding="utf-8") as f:
             f.write(self.body)
 
@@ -184,8 +195,8 @@ class Trial:
         """What bash does: the steps that were done, and what workers got."""
         trace = self.work + "/trace"
         open(trace, "w", encoding="utf-8").close()
-        env = {"PATH": self.work + "/bin:/usr/bin:/bin", "FAIL": " ".join(map(str, fail)), "TRACE": trace, "COND": cond}
-        subprocess.run(["bash", self.path], env=env, cwd=self.work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env = {"PATH": self.work + "/bin:/usr/bin:/bin", "FAIL": " ".join(map(str, fail)), "TRACE": trace, "COND": cond, **self.env}
+        subprocess.run(["bash", "-c", self.shell], env=env, cwd=self.work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                        check=False, timeout=20)
         with open(trace, encoding="utf-8") as f:
             lines = f.read().splitlines()
