@@ -7,7 +7,7 @@ writes or does for that launcher. Returns what ran, None where kvpath says that 
 """
 import json
 import os
-import shutil
+import re
 import subprocess
 import tempfile
 
@@ -49,6 +49,31 @@ def sbatch(target, path, fabric):
         for name in ${names//,/ }; do printf '%s=%s\n' "$name" "${!name}"; done"""
     mounts, run, *env = Done(["bash", "-c", ask, "bash", text]).ended(0).out.splitlines()
     return started(target, path, mounts.split(","), [*(target.s.env or ()), *env], run.split())
+
+
+def srtctl(target, path, fabric):
+    """The keys of a recipe, and the preamble that stands in their comment."""
+    text = render("srtctl", target, path, fabric)
+    if not text:
+        return None
+    mounts = [json.loads(m) for m in re.findall(r'^  - (".*")$', text, re.M)]
+    env = [f"{name}={json.loads(value)}" for name, value in re.findall(r'^  (\w+): (".*")$', text, re.M)]
+    before = re.findall(r"^# default_bash_preamble: (.*)$", text, re.M)
+    return started(target, path, mounts, [*(target.s.env or ()), *env],
+                   ["bash", "-c", f'{before[0]} >&2; exec "$@"', "bash"] if before else [], backend=target.asks)
+
+
+def k8s(target, path, fabric):
+    """A pod's variables and mounts, and what its comment wants in front of the command."""
+    text = render("k8s", target, path, fabric)
+    if not text:
+        return None
+    env = [f"{name}={json.loads(value)}" for name, value in re.findall(r'{name: (\w+), value: (".*")}', text)]
+    guests = re.findall(r'{name: (\S+), mountPath: (".*"), readOnly', text)
+    hosts = dict(re.findall(r'{name: (\S+), hostPath: {path: (".*"), type: File}}', text))
+    before = re.search(r"In front of the container's command: \[(.*)\]", text).group(1).split(", ")
+    return started(target, path, [json.loads(hosts[name]) + ":" + json.loads(guest) for name, guest in guests], [*(target.s.env or ()), *env],
+                   before)
 
 
 def hook(target, path, fabric):
@@ -139,4 +164,4 @@ def bake(target, path, fabric):
         return started(target, root, [], target.s.env or (), backend=target.asks)
 
 
-LAUNCHERS = [sbatch, hook, cdi, oci_hook, preamble, env, bake]
+LAUNCHERS = [sbatch, srtctl, k8s, hook, cdi, oci_hook, preamble, env, bake]
