@@ -53,6 +53,7 @@ struct kv_job {
 	KV_VEC(struct kv_job_shell) shells;
 	KV_VEC(struct kv_job_mount) mounts;
 	KV_VEC(struct kv_job_image) images;
+	struct kv_map *outside;  /* the names that are set elsewhere than in texts for bash */
 	struct kv_map *outlives; /* by name: see kv_lint_reaches() */
 	bool mounts_unknown;     /* some are known only when a shell runs */
 	bool keeps_ld_path;      /* --container-env names LD_LIBRARY_PATH */

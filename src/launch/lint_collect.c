@@ -150,7 +150,7 @@ static const struct kv_map *exported_in(struct kv_arena *a, const struct kv_shel
 }
 
 /* export A=B, A=B command, env A=B command, declare -x A=B, srun --export=A=B, srun env A=B; A=B of
- * one that is exported. */
+ * one that is exported, or set before the text. */
 static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, size_t cmd,
 			      const struct kv_map *exported)
 {
@@ -161,9 +161,11 @@ static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, si
 
 	for (size_t k = 0; k < c->words.n; k++) {
 		const struct kv_word *w = &c->words.v[k];
+		bool is_taken = exports || k < started || env;
 
-		if (w->name && alone ? kv_map_get(exported, w->name) != NULL
-				     : w->name && (exports || k < started || env))
+		if (w->name && alone)
+			is_taken = kv_map_get(exported, w->name) || kv_map_get(j->outside, w->name);
+		if (w->name && is_taken)
 			add_shell_var(j, s, cmd, w, !alone && !exports);
 		else if (srun && k > started)
 			take_exports(j, s, cmd, w);
@@ -174,11 +176,20 @@ static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, si
 	}
 }
 
+static void take_shell_vars(struct kv_job *j, struct kv_job_shell *s)
+{
+	const struct kv_map *exported = exported_in(j->arena, &s->shell);
+
+	s->first_var = j->vars.n;
+	for (size_t i = 0; s->readable && i < s->shell.cmds.n; i++)
+		take_command_vars(j, s, i, exported);
+	s->end_var = j->vars.n;
+}
+
 static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const struct kv_yaml *y,
 				      bool errexit)
 {
 	struct kv_job_shell *s = kv_vec_add(j->arena, &j->shells);
-	const struct kv_map *exported;
 
 	*s = (struct kv_job_shell){ .what = what,
 				    .node = y,
@@ -187,11 +198,6 @@ static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const 
 				    .at = kv_lint_map(j, y) };
 	s->readable = kv_shell_read(
 		j->arena, (struct kv_span){ (const uint8_t *)y->text, strlen(y->text) }, &s->shell);
-	exported = exported_in(j->arena, &s->shell);
-	s->first_var = j->vars.n;
-	for (size_t i = 0; s->readable && i < s->shell.cmds.n; i++)
-		take_command_vars(j, s, i, exported);
-	s->end_var = j->vars.n;
 	return s;
 }
 
@@ -416,6 +422,11 @@ void kv_lint_collect(struct kv_job *j)
 
 	j->env = env && env->kind == KV_YAML_MAP ? env : NULL;
 	walk(j, j->root, NULL);
+	j->outside = kv_map_new(j->arena);
+	for (size_t i = 0; i < j->vars.n; i++)
+		*kv_map_slot(j->outside, j->vars.v[i].name) = j;
+	for (size_t i = 0; i < j->shells.n; i++)
+		take_shell_vars(j, &j->shells.v[i]);
 	for (size_t i = 0; i < j->mounts.n; i++)
 		if (kv_starts(j->mounts.v[i].guest, "/opt/amazon/efa"))
 			note_efa(j, j->mounts.v[i].line, j->mounts.v[i].column);

@@ -272,11 +272,10 @@ static void look_at(struct kv_job *j, const struct kv_job_shell *s, const char *
 {
 	struct flow w = begin(j, s, name);
 
-	for (size_t i = 0; i < j->vars.n && !w.live; i++)
-		if (!j->vars.v[i].in_shell && kv_streq(j->vars.v[i].name, name)) {
-			assign(&w, OUTSIDE, /* certain= */ true);
-			w.exported = true;
-		}
+	if (kv_map_get(j->outside, name)) {
+		assign(&w, OUTSIDE, /* certain= */ true);
+		w.exported = true;
+	}
 	take_list(&w, 0, /* certain= */ true);
 	/* A text that starts nothing is one that others read in. */
 	if (s->flows || !w.starts)

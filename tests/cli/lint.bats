@@ -520,6 +520,21 @@ ${server%%python3*}env FI_PROVIDER=tcp python3${server#*python3}"
 export FI_PROVIDER=tcp
 ${server%%python3*}bash -c 'export FI_PROVIDER=efa; exec python3${server#*python3}'"
 	found
+	# What the recipe's environment sets is exported before a preamble runs.
+	while IFS='|' read -r gets set lines; do
+		printf 'backend: {shared_config: {disaggregation_transfer_backend: nixl}}\nenvironment: {NIXL_BACKEND: LIBFABRIC, FI_PROVIDER: %s}\ncommon:\n  bash_preamble: |\n    %s\n' \
+			"$set" "$lines" >r.yaml
+		# shellcheck disable=SC2016 # for bash
+		[ "$(FI_PROVIDER=$set bash -c "$lines"$'\necho "${FI_PROVIDER-unset}"')" = "$gets" ] || fail "bash does otherwise: $lines"
+		if [ "$gets" = tcp ]; then found KV313; else found; fi
+	done <<-'END'
+		efa|tcp|FI_PROVIDER=efa
+		tcp|efa|FI_PROVIDER=tcp
+		tcp|tcp|( FI_PROVIDER=efa )
+		unset|tcp|unset FI_PROVIDER
+		efa|efa|export FI_PROVIDER=${FI_PROVIDER:-tcp}
+		tcp|tcp|export FI_PROVIDER=${FI_PROVIDER:-efa}
+	END
 	# One that starts nothing is read in by others.
 	step 'export FI_PROVIDER=tcp NIXL_BACKEND=LIBFABRIC'
 	found KV313
