@@ -3,12 +3,13 @@
 
 Each has steps of a repair (`cp .../libfabric.so.N`), in the ways in which people join them, and lines that set FI_PROVIDER, and
 ends with workers started by srun. bash runs it, with programs of our own in place of cp, srun and python3: once as it is, once
-with each step failing, and with a condition that holds and that does not. A step is passed over where workers start although
+with each step failing, and with each condition holding or not. A step is passed over where workers start although
 it failed; a variable is wrong where workers get it. What lint says (KV708, KV313) must be so, and what it does not
 say of plain lines must not. Prints `N passed, N failed`.
 """
 import argparse
 import collections
+import itertools
 import json
 import os
 import random
@@ -36,13 +37,18 @@ BAD = ["tcp", "^efa", "shm"]
 class Script:
     def __init__(self, seed, number):
         self.r = random.Random(f"{seed}/{number}")
-        self.steps = 0
+        self.steps = self.conditions = 0
         self.doubt = False  # has what lint may be silent about
         self.hidden = False  # sets the variable by what only bash knows
 
     def step(self):
         self.steps += 1
         return f"cp /efa/libfabric.so.{self.steps} /usr/lib/"
+
+    def condition(self):
+        """One that holds or not, whatever others do."""
+        self.conditions += 1
+        return f'"$C{self.conditions}"'
 
     def unsure(self, text):
         self.doubt = True
@@ -86,7 +92,7 @@ class Script:
             lambda: self.unsure(f"{s()} &\nwait"),
             lambda: self.unsure(f"! {s()}"),
             lambda: self.unsure(f"if {s()}; then echo yes; fi"),
-            lambda: self.unsure(f"if [ -n \"$COND\" ]; then {s()}; fi"),
+            lambda: self.unsure(f"if [ -n {self.condition()} ]; then {s()}; fi"),
             lambda: self.unsure(f"( {s()} )"),
             lambda: self.unsure(f"{{ {s()}; }}"),
             lambda: self.unsure(f"f() {{ {s()}; }}\nf"),
@@ -128,10 +134,10 @@ class Script:
             lambda: f"set_it() {{ export FI_PROVIDER={q}; }}; set_it",
             lambda: f"set_it() {{ local FI_PROVIDER={q}; }}; set_it",
             lambda: self.unseen(f"true && export FI_PROVIDER={q}"),
-            lambda: f"if [ -n \"$COND\" ]; then export FI_PROVIDER={q}; fi",
-            lambda: f"[ -n \"$COND\" ] && export FI_PROVIDER={q}",
-            lambda: self.unseen(f"if [ -n \"$COND\" ]; then\n  export FI_PROVIDER={q}\nelse\n  export FI_PROVIDER=efa\nfi"),
-            lambda: f"case \"$COND\" in\nyes | no) export FI_PROVIDER={q} ;;\n*) echo other ;;\nesac",
+            lambda: f"if [ -n {self.condition()} ]; then export FI_PROVIDER={q}; fi",
+            lambda: f"[ -n {self.condition()} ] && export FI_PROVIDER={q}",
+            lambda: self.unseen(f"if [ -n {self.condition()} ]; then\n  export FI_PROVIDER={q}\nelse\n  export FI_PROVIDER=efa\nfi"),
+            lambda: f"case {self.condition()} in\nyes | no) export FI_PROVIDER={q} ;;\n*) echo other ;;\nesac",
             lambda: self.unseen(f"for p in {q}; do export FI_PROVIDER=$p; done"),
             lambda: f"export FI_PROVIDER=${{FI_PROVIDER:-{v}}}",
             lambda: f"export FI_PROVIDER={q} # as it was",
@@ -195,7 +201,8 @@ class Trial:
         """What bash does: the steps that were done, and what workers got."""
         trace = self.work + "/trace"
         open(trace, "w", encoding="utf-8").close()
-        env = {"PATH": self.work + "/bin:/usr/bin:/bin", "FAIL": " ".join(map(str, fail)), "TRACE": trace, "COND": cond, **self.env}
+        env = {"PATH": self.work + "/bin:/usr/bin:/bin", "FAIL": " ".join(map(str, fail)), "TRACE": trace, **self.env,
+               **{f"C{n}": "yes" for n in cond}}
         subprocess.run(["bash", "-c", self.shell], env=env, cwd=self.work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                        check=False, timeout=20)
         with open(trace, encoding="utf-8") as f:
@@ -214,8 +221,8 @@ class Trial:
         return int(found.group(1)) if found else None
 
     def outcomes(self, n, whole):
-        """Whether workers start where step n fails: with the condition and without, where they do otherwise; of one
-        that runs only where another fails, with that failing, too."""
+        """Whether workers start where step n fails, by the conditions with which they do otherwise; of one that
+        runs only where another fails, with that failing, too."""
         ends = []
         for cond, (done, workers) in whole.items():
             with_it = [[]] if n in done else [[m] for m in range(1, n) if m in done and n in self.runs([m], cond)[0]]
@@ -225,7 +232,8 @@ class Trial:
     def compare(self):
         said = self.lint()
         told = {self.step_at(f) for f in said if f["id"] == "KV708"}
-        whole = {c: self.runs([], c) for c in ("", "yes")}
+        every = range(1, self.script.conditions + 1)
+        whole = {c: self.runs([], c) for n in range(len(every) + 1) for c in itertools.combinations(every, n)}
         for n in range(1, self.script.steps + 1):
             ends = self.outcomes(n, whole)
             if n in told and not any(ends) and any(w for _, w in whole.values()):
@@ -239,7 +247,7 @@ class Trial:
         wrong = [bool(v & set(BAD)) for v in values]
         is_told = any(f["id"] == "KV313" for f in said)
         self.counts["variables told"] += is_told
-        if is_told and not any(wrong) and not self.script.hidden and any(values):
+        if is_told and not any(wrong) and not self.script.hidden and all(values):
             raise Differ(f"KV313, and workers get {values}")
         if all(wrong) and not is_told:
             self.counts["wrong variable, not told"] += 1
