@@ -201,16 +201,27 @@ static size_t behind(const struct kv_shell *s, size_t i)
 	return i;
 }
 
-/* Where the body of a function of that name begins; 0 where there is none. */
-static size_t body_of(const struct flow *w, const char *name)
+/* The body of a function of that name; false where there is none. */
+static bool find_body(const struct flow *w, const char *name, size_t *ret)
 {
 	for (size_t i = w->n_bodies; *name && i-- > 0;)
-		if (kv_streq(w->s->shell.cmds.v[w->bodies[i]].function, name))
-			return w->bodies[i] + 1;
-	return 0;
+		if (kv_streq(w->s->shell.cmds.v[w->bodies[i]].function, name)) {
+			*ret = w->bodies[i];
+			return true;
+		}
+	return false;
 }
 
 static void take_list(struct flow *w, size_t at, bool certain);
+
+/* What is inside of a compound command; of [[ ]] nothing. */
+static void take_inside(struct flow *w, size_t at, bool certain)
+{
+	const struct kv_shell *s = &w->s->shell;
+
+	if (at + 1 < s->cmds.n && s->cmds.v[at + 1].depth > s->cmds.v[at].depth)
+		take_list(w, at + 1, certain);
+}
 
 static void take_one(struct flow *w, size_t at, bool certain)
 {
@@ -223,16 +234,15 @@ static void take_one(struct flow *w, size_t at, bool certain)
 		return;
 	}
 	if (c->compound) {
-		take_list(w, at + 1, certain && c->opens);
+		take_inside(w, at, certain && c->opens);
 		return;
 	}
-	body = body_of(w, kv_word_text(c, kv_shell_started(c)));
-	if (!body || w->calls == MOST_CALLS) {
+	if (w->calls == MOST_CALLS || !find_body(w, kv_word_text(c, kv_shell_started(c)), &body)) {
 		take_command(w, at, certain);
 		return;
 	}
 	w->calls++;
-	take_list(w, body, certain);
+	take_inside(w, body, certain);
 	w->calls--;
 }
 

@@ -222,6 +222,21 @@ static void skip_heredocs(struct kv_lexer *x)
 	x->n_heredocs = 0;
 }
 
+/* (( ... )), arithmetic: has no commands. Two subshells that begin together may end apart. */
+static bool skip_arithmetic(struct kv_lexer *x)
+{
+	size_t end;
+
+	if (kv_lex_peek(x, 1) != '(')
+		return false;
+	end = kv_lex_brackets(x, x->at);
+	if (end > x->n || kv_lex_brackets(x, x->at + 1) != end - 1)
+		return false;
+	begin(x, true);
+	x->at = current(x)->end = end;
+	return true;
+}
+
 static void take_bracket(struct kv_lexer *x)
 {
 	if (kv_lex_peek(x, 0) == ')') {
@@ -232,6 +247,8 @@ static void take_bracket(struct kv_lexer *x)
 			close_compound(x, ")");
 		return;
 	}
+	if (!x->has_cmd && skip_arithmetic(x))
+		return;
 	if (!x->has_cmd) {
 		open_compound(x, ")");
 		x->at++;

@@ -503,6 +503,9 @@ $server"
 		efa|f() { export FI_PROVIDER=tcp; }\nf; export FI_PROVIDER=efa\n
 		tcp|case yes in\nyes) export FI_PROVIDER=tcp ;;\nesac\n
 		efa|export FI_PROVIDER=tcp\nfor i in 1 2; do ls >r.out; done\n[ -d / ]\nexport FI_PROVIDER=efa\n
+		efa|export FI_PROVIDER=tcp\n[[ -d / ]] && true\nexport FI_PROVIDER=efa\n
+		efa|export FI_PROVIDER=tcp\nn=1; ((n++)); for ((i = 0; i < 2; i++)); do :; done\nexport FI_PROVIDER=efa\n
+		tcp|function f { export FI_PROVIDER=tcp; }\nf\n
 		unset|: <<X\nexport FI_PROVIDER=tcp\nX\n
 	END
 	step "export NIXL_BACKEND=LIBFABRIC
