@@ -85,8 +85,14 @@ static bool hides_it(const struct kv_shell_cmd *c)
 	return !c->compound && is_one(kv_word_text(c, 0), words);
 }
 
-/* set -e, set -euo pipefail, set -o errexit: 1; set +e: 0; -1: no such thing */
-static int sets_errexit(const struct kv_shell_cmd *c)
+/* What is in effect of set -e and set -o pipefail. */
+struct modes {
+	bool errexit, pipefail;
+};
+
+/* set -e, set -euo pipefail, set -o errexit: 1; set +e: 0; -1: no such thing. letter: NUL where
+ * there is none. */
+static int sets(const struct kv_shell_cmd *c, char letter, const char *name)
 {
 	int found = -1;
 
@@ -95,9 +101,9 @@ static int sets_errexit(const struct kv_shell_cmd *c)
 	for (size_t i = 1; i < c->words.n; i++) {
 		const char *w = kv_word_text(c, i);
 
-		if ((w[0] == '-' || w[0] == '+') && w[1] != '-' && strchr(w, 'e'))
+		if (letter && (w[0] == '-' || w[0] == '+') && w[1] != '-' && strchr(w, letter))
 			found = w[0] == '-';
-		if (kv_streq(w, "errexit"))
+		if (kv_streq(w, name))
 			found = kv_word_text(c, i - 1)[0] == '-';
 	}
 	return found;
@@ -124,11 +130,11 @@ static const struct kv_shell_cmd *behind(const struct kv_shell *s, const struct 
 static bool looks_at_it(const struct kv_shell *s, const char *text, const struct kv_shell_cmd *c)
 {
 	static const char *const tests[] = { "[", "test", NULL };
-	static const char *const parts[] = { "$?", "exit", "return", "false" };
+	static const char *const parts[] = { "$?", "PIPESTATUS", "exit", "return", "false" };
 	const struct kv_shell_cmd *then = behind(s, c);
 
 	for (size_t i = 0; i < c->words.n; i++)
-		if (strstr(c->words.v[i].raw, "$?"))
+		if (strstr(c->words.v[i].raw, "$?") || strstr(c->words.v[i].raw, "PIPESTATUS"))
 			return true;
 	for (size_t i = 0; c->compound && i < KV_ARRAY_SIZE(parts); i++)
 		if (memmem(text + c->start, c->end - c->start, parts[i], strlen(parts[i])))
@@ -190,42 +196,54 @@ static const char *taken_over(const struct kv_shell *s, const char *text,
 }
 
 /* What becomes of a failure of command i; NULL where it stops the text, or that is not certain. */
-static const char *passed_over(const struct kv_shell *s, const char *text, size_t i, bool errexit)
+static const char *passed_over(const struct kv_shell *s, const char *text, size_t i,
+			       struct modes mode)
 {
 	const struct kv_shell_cmd *c = &s->cmds.v[i], *next;
+	bool piped = c->next == KV_SHELL_PIPE;
 	bool last = true; /* of its list: set -e looks at it */
 
+	while (c && c->next == KV_SHELL_PIPE)
+		c = behind(s, c);
+	next = behind(s, c);
+	if (piped && !mode.pipefail)
+		return next && looks_at_it(s, text, next)
+			       ? NULL
+			       : "only what is behind | is looked at: no set -o pipefail is in "
+				 "effect";
 	for (; c && c->next == KV_SHELL_AND; c = behind(s, c))
 		last = false;
 	next = behind(s, c);
 	if (!next)
 		return NULL;
 	if (c->next == KV_SHELL_OR)
-		return taken_over(s, text, next, errexit);
+		return taken_over(s, text, next, mode.errexit);
 	if (c->next != KV_SHELL_NEXT || looks_at_it(s, text, next))
 		return NULL;
-	if (!errexit)
+	if (!mode.errexit)
 		return "what follows runs although it failed: no set -e is in effect";
 	return last ? NULL : "in front of && a failure does not end the script, with set -e too";
 }
 
 static void lint_one(struct kv_job *j, const struct kv_job_shell *s)
 {
-	bool errexit = s->errexit;
+	struct modes mode = { .errexit = s->errexit };
 	unsigned number = 0;
 
 	for (size_t i = 0; i < s->shell.cmds.n; i++) {
 		const struct kv_shell_cmd *c = &s->shell.cmds.v[i];
-		int sets = sets_errexit(c);
+		int errexit = sets(c, 'e', "errexit"), pipefail = sets(c, '\0', "pipefail");
 		const char *why;
 		unsigned line, column;
 
-		if (is_opaque(c) || (sets >= 0 && c->depth))
+		if (is_opaque(c) || ((errexit >= 0 || pipefail >= 0) && c->depth))
 			return;
-		if (sets >= 0)
-			errexit = sets > 0;
+		if (errexit >= 0)
+			mode.errexit = errexit > 0;
+		if (pipefail >= 0)
+			mode.pipefail = pipefail > 0;
 		number += c->depth == 0;
-		why = is_step(c) ? passed_over(&s->shell, s->node->text, i, errexit) : NULL;
+		why = is_step(c) ? passed_over(&s->shell, s->node->text, i, mode) : NULL;
 		if (!why)
 			continue;
 		kv_lint_place(j, s->at[c->start], &line, &column);
