@@ -62,6 +62,11 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 	if (r != KV_STATUS_OK)
 		return r;
 	kv_wanted_options(o->arena, o->backend, o->vram, &in.options);
+	kv_wanted_options(o->arena, o->backend, o->vram, &in.before_job);
+	for (size_t i = 0; i < o->env.pairs.n; i++) {
+		kv_vec_push(o->arena, &in.before_job, kv_strdup(o->arena, "--env"));
+		kv_vec_push(o->arena, &in.before_job, o->env.pairs.v[i]);
+	}
 	if (d->needs != KV_NEEDS_NOTHING) {
 		r = kv_target_open_arg(o, t);
 		if (r != KV_STATUS_OK)
@@ -104,11 +109,11 @@ static int run(struct kv_opts *o)
 	if (!d)
 		return kv_fail(KV_STATUS_USAGE, "render: --for %s: one of %s is expected",
 			       o->render_for, names(o->arena));
-	if (d->needs == KV_NEEDS_NOTHING && o->args.n)
+	if (d->needs == KV_NEEDS_NOTHING && (o->args.n || o->mounts.n))
 		return kv_fail(KV_STATUS_USAGE,
 			       "render: %s is the same for every target: leave %s "
 			       "away",
-			       d->name, o->args.v[0]);
+			       d->name, o->args.n ? o->args.v[0] : "--mount");
 	return print_for(o, d, &t);
 }
 

@@ -15,6 +15,7 @@ struct kv_render {
 	struct kv_arena *arena;
 	const char *backend;
 	kv_strv options;              /* kv_wanted_options() */
+	kv_strv before_job;           /* those and --env, for what does not see the job's own */
 	const char *program;          /* this kvpath on the host, absolute */
 	const kv_strv *fabrics;       /* host directories to borrow libfabric from, absolute */
 	const struct kv_facts *facts; /* NULL unless needed */

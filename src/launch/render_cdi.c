@@ -48,7 +48,7 @@ static json_t *hooks_of(const struct kv_render *r)
 {
 	json_t *args = json_pack("[s, s]", "kvpath", "hook");
 
-	add_strings(args, &r->options);
+	add_strings(args, &r->before_job);
 	return json_pack("[{s:s, s:s, s:o}]", "hookName", "createContainer", "path", r->program,
 			 "args", args);
 }

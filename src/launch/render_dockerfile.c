@@ -11,7 +11,7 @@ static int print(FILE *out, const struct kv_render *r)
 		"RUN --mount=type=bind,source=kvpath,target=/tmp/kvpath \\\n"
 		"    --mount=type=bind,source=efa,target=/tmp/efa \\\n"
 		"    /tmp/kvpath fix --image %s --fabric /tmp/efa /\n",
-		kv_shell_words(r->arena, &r->options));
+		kv_shell_words(r->arena, &r->before_job));
 	return 0;
 }
 

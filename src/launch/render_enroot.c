@@ -22,7 +22,7 @@ static int print(FILE *out, const struct kv_render *r)
 	      "[ \"${KVPATH_FIX:-on}\" != off ] || exit 0\n",
 	      out);
 	fprintf(out, "kvpath=(\"${KVPATH:-%s}\" hook %s)\n", r->program,
-		kv_shell_words(r->arena, &r->options));
+		kv_shell_words(r->arena, &r->before_job));
 	for (size_t i = 0; i < r->fabrics->n; i++) {
 		const char *dir = kv_shell_word(r->arena, r->fabrics->v[i]);
 

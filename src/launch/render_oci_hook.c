@@ -13,8 +13,8 @@ static int print(FILE *out, const struct kv_render *r)
 	json_t *doc;
 	_free_ char *text = NULL;
 
-	for (size_t i = 0; i < r->options.n; i++)
-		json_array_append_new(args, json_string(r->options.v[i]));
+	for (size_t i = 0; i < r->before_job.n; i++)
+		json_array_append_new(args, json_string(r->before_job.v[i]));
 	for (size_t i = 0; i < r->fabrics->n; i++) {
 		json_array_append_new(args, json_string("--fabric"));
 		json_array_append_new(args, json_string(r->fabrics->v[i]));

@@ -195,6 +195,24 @@ enroot_hook() {
 	done
 }
 
+@test "what is called before the job's environment is there gets --env" {
+	local dialect
+	for dialect in enroot cdi oci-hook dockerfile; do
+		render_for "$dialect" --env "A=b c" >"$BATS_TEST_TMPDIR/text"
+		if [ "$dialect" = enroot ] || [ "$dialect" = dockerfile ]; then
+			grep -qF -- "--env 'A=b c'" "$BATS_TEST_TMPDIR/text" || fail "$dialect does not"
+		else
+			jq -e '[.. | .args? // empty] | any(index("--env") as $i | $i and .[$i + 1] == "A=b c")' "$BATS_TEST_TMPDIR/text" >/dev/null
+		fi
+	done
+	for dialect in preamble sbatch k8s srtctl; do
+		[[ $(render_for "$dialect" --env "A=b c") != *--env\ * ]] || fail "$dialect has what the job itself sees"
+	done
+	kv render --for preamble --mount /a:/b
+	ended 2
+	one_line "leave --mount away"
+}
+
 @test "render tells of a variable of the job that is wrong whatever is brought" {
 	for dialect in env sbatch cdi; do
 		kv render --for "$dialect" --fabric "$fabric" --env FI_PROVIDER=tcp --env NIXL_BACKEND=UCX "$container"
