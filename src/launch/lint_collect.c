@@ -109,13 +109,12 @@ static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, size_t
 }
 
 /* srun --export=ALL,A=B */
-static void take_exports(struct kv_job *j, const struct kv_job_shell *s, size_t cmd,
-			 const struct kv_word *w)
+static void take_exports(struct kv_job *j, const struct kv_job_shell *s, size_t cmd, size_t word)
 {
-	const char *text =
-		w->text && kv_starts(w->text, "--export=") ? strchr(w->text, '=') + 1 : "";
+	const struct kv_word *w = &s->shell.cmds.v[cmd].words.v[word];
+	const char *text = kv_shell_export_list(&s->shell.cmds.v[cmd], word);
 
-	for (size_t n; *text; text += n + (text[n] == ',')) {
+	for (size_t n; text && *text; text += n + (text[n] == ',')) {
 		const char *pair, *equals;
 
 		n = strcspn(text, ",");
@@ -165,10 +164,10 @@ static void take_command_vars(struct kv_job *j, const struct kv_job_shell *s, si
 
 		if (w->name && alone)
 			is_taken = kv_map_get(exported, w->name) || kv_map_get(j->outside, w->name);
-		if (w->name && is_taken)
+		if (w->name && is_taken && !kv_shell_export_list(c, k))
 			add_shell_var(j, s, cmd, w, !alone && !exports);
 		else if (srun && k > started)
-			take_exports(j, s, cmd, w);
+			take_exports(j, s, cmd, k);
 		/* Its assignments and options end with the program that it starts. */
 		env = srun && k > started &&
 		      (kv_streq(kv_word_text(c, k), "env") ||

@@ -75,6 +75,18 @@ static bool starts_nothing(const struct kv_shell_cmd *c)
 	return true;
 }
 
+/* Whether srun's list lets the variable through. */
+static bool lets_through(const char *list, const char *name)
+{
+	for (size_t n; *list; list += n + (list[n] == ',')) {
+		n = strcspn(list, ",");
+		if ((n == 3 && !strncmp(list, "ALL", n)) ||
+		    (n == strlen(name) && !strncmp(list, name, n)))
+			return true;
+	}
+	return false;
+}
+
 /* env -i, env -u NAME, srun --export without ALL: what it starts does not get the variable that is
  * there. */
 static bool withholds(const struct flow *w, const struct kv_shell_cmd *c)
@@ -91,7 +103,8 @@ static bool withholds(const struct flow *w, const struct kv_shell_cmd *c)
 			  (kv_streq(word, "-u") && kv_streq(kv_word_text(c, i + 1), w->name)) ||
 			  (kv_starts(word, "--unset=") &&
 			   kv_streq(word + strlen("--unset="), w->name)));
-		other |= kv_starts(word, "--export=") && !strstr(word, "ALL");
+		if (kv_shell_export_list(c, i))
+			other |= !lets_through(kv_shell_export_list(c, i), w->name);
 	}
 	return other;
 }

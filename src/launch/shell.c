@@ -367,3 +367,14 @@ enum kv_shell_declares kv_shell_declares(const struct kv_shell_cmd *c)
 	       : option[0] == '+'   ? KV_SHELL_KEEPS_IN
 				    : KV_SHELL_DECLARES_NOT;
 }
+
+const char *kv_shell_export_list(const struct kv_shell_cmd *c, size_t i)
+{
+	static const char option[] = "--export=";
+
+	if (kv_starts(kv_word_text(c, i), option))
+		return kv_word_text(c, i) + strlen(option);
+	return i && i < c->words.n && kv_streq(kv_word_text(c, i - 1), "--export")
+		       ? c->words.v[i].text
+		       : NULL;
+}

@@ -44,6 +44,8 @@ bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret
 
 /* The word that is started: behind assignments, env and its like. words.n where there is none. */
 size_t kv_shell_started(const struct kv_shell_cmd *c);
+/* The list that word i is of srun's --export, in one word or two; NULL where it is none. */
+const char *kv_shell_export_list(const struct kv_shell_cmd *c, size_t i);
 /* What the words of a command that declares variables become. */
 enum kv_shell_declares {
 	KV_SHELL_DECLARES_NOT,

@@ -25,8 +25,8 @@ KVPATH = os.path.abspath(os.environ.get("KVPATH", os.path.join(TOP, "build", "bi
 TOOLS = {
     "cp": 'echo "step $1" >>"$TRACE"\n[[ " $FAIL " != *" ${1##*.} "* ]]\n',
     # Its own options, and --export as Slurm has it.
-    "srun": 'while [[ ${1:-} == -* ]]; do\n\tcase $1 in\n\t--export=NONE) unset FI_PROVIDER ;;\n'
-            '\t--export=*) [[ $1 == *ALL* ]] || unset FI_PROVIDER; [[ $1 != *FI_PROVIDER=* ]] || { v=${1#*FI_PROVIDER=}; export FI_PROVIDER="${v%%,*}"; } ;;\n'
+    "srun": 'while [[ ${1:-} == -* ]]; do\n\tif [ "$1" = --export ]; then shift; set -- "--export=$1" "${@:2}"; fi\n\tcase $1 in\n'
+            '\t--export=*) [[ ,${1#*=}, =~ ,(ALL|FI_PROVIDER), ]] || unset FI_PROVIDER; [[ $1 != *FI_PROVIDER=* ]] || { v=${1#*FI_PROVIDER=}; export FI_PROVIDER="${v%%,*}"; } ;;\n'
             '\tesac\n\tshift\ndone\nexec "$@"\n',
     "python3": 'echo "worker ${FI_PROVIDER-unset}" >>"$TRACE"\n',
 }
@@ -170,6 +170,10 @@ class Script:
             lambda: f"env -u FI_PROVIDER srun {WORKER}",
             lambda: f"srun --export=ALL,FI_PROVIDER={v} {WORKER}",
             lambda: f"srun --export=ALL {WORKER}",
+            lambda: f"srun --export=NONE {WORKER}",
+            lambda: f"srun --export=PATH,TRACE,FI_PROVIDER {WORKER}",
+            lambda: f"srun --export=PATH,TRACE {WORKER}",
+            lambda: f"srun --export ALL,FI_PROVIDER={v} {WORKER}",
             lambda: f"srun env FI_PROVIDER={v} {WORKER}",
             lambda: f"srun bash -c 'export FI_PROVIDER={v}; exec {WORKER}'",
             lambda: f"srun bash -c '{WORKER}'",
