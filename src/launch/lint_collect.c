@@ -63,6 +63,28 @@ static void take_env(struct kv_job *j, const struct kv_yaml *env)
 	}
 }
 
+/* #SBATCH --export=ALL,A=B: the script's environment, before its first line. */
+static void take_directives(struct kv_job *j, const struct kv_yaml *directives)
+{
+	const struct kv_yaml *list = kv_yaml_get(directives, "export");
+
+	for (const char *s = list ? list->text : ""; *s; s += strcspn(s, ","), s += *s == ',') {
+		const char *pair = kv_strndup(j->arena, s, strcspn(s, ",")),
+			   *equals = strchr(pair, '=');
+
+		if (equals)
+			kv_vec_push(
+				j->arena, &j->vars,
+				((struct kv_job_var){
+					.name = kv_strndup(j->arena, pair, (size_t)(equals - pair)),
+					.value = equals + 1,
+					.raw = equals + 1,
+					.line = list->line,
+					.column = list->column,
+				}));
+	}
+}
+
 /* ---- texts for bash ---- */
 
 /* The VALUE of ${NAME:-VALUE}, of the same name; NULL for anything else. */
@@ -401,6 +423,8 @@ static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml
 	if (kv_streq(y->key, "container_env"))
 		j->keeps_ld_path |= strstr(y->text, "LD_LIBRARY_PATH") != NULL;
 	note_secret(j, y->key, y);
+	if (kv_streq(y->key, "directives"))
+		take_directives(j, y);
 	if (y->kind != KV_YAML_SCALAR && is_env(d, y->key))
 		take_env(j, y);
 	if (kv_lint_listed(d->mount_keys, y->key))

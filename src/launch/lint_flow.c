@@ -285,24 +285,26 @@ static void take_list(struct flow *w, size_t at, bool certain)
 
 /* ---- the questions ---- */
 
-static struct flow begin(struct kv_job *j, const struct kv_job_shell *s, const char *name)
+/* Goes through the text; `set`: the variable is there before. */
+static struct flow go_through(struct kv_job *j, const struct kv_job_shell *s, const char *name,
+			      bool set)
 {
-	return (struct flow){ .j = j, .s = s, .name = name, .budget = MOST_COMMANDS };
+	struct flow w = { .j = j, .s = s, .name = name, .budget = MOST_COMMANDS, .exported = set };
+
+	if (set)
+		assign(&w, OUTSIDE, /* certain= */ true);
+	take_list(&w, 0, /* certain= */ true);
+	/* A text that starts nothing is one that others read in. */
+	if (s->flows || !w.starts)
+		reach(&w);
+	return w;
 }
 
 /* Of all variables of that name in the text. */
 static void look_at(struct kv_job *j, const struct kv_job_shell *s, const char *name)
 {
-	struct flow w = begin(j, s, name);
+	struct flow w = go_through(j, s, name, kv_map_get(j->outside, name) != NULL);
 
-	if (kv_map_get(j->outside, name)) {
-		assign(&w, OUTSIDE, /* certain= */ true);
-		w.exported = true;
-	}
-	take_list(&w, 0, /* certain= */ true);
-	/* A text that starts nothing is one that others read in. */
-	if (s->flows || !w.starts)
-		reach(&w);
 	for (size_t i = s->first_var; i < s->end_var; i++)
 		if (kv_streq(j->vars.v[i].name, name)) {
 			j->vars.v[i].looked_at = true;
@@ -313,12 +315,8 @@ static void look_at(struct kv_job *j, const struct kv_job_shell *s, const char *
 /* Whether something gets what was set before a text, in spite of that. */
 static bool outlives(struct kv_job *j, const struct kv_job_shell *s, const char *name)
 {
-	struct flow w = begin(j, s, name);
+	struct flow w = go_through(j, s, name, /* set= */ true);
 
-	w.exported = true;
-	assign(&w, OUTSIDE, /* certain= */ true);
-	take_list(&w, 0, /* certain= */ true);
-	reach(&w);
 	return w.outlives || !w.budget;
 }
 

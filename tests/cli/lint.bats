@@ -540,6 +540,11 @@ ${server%%python3*}bash -c 'export FI_PROVIDER=efa; exec python3${server#*python
 		efa|efa|export FI_PROVIDER=${FI_PROVIDER:-tcp}
 		tcp|tcp|export FI_PROVIDER=${FI_PROVIDER:-efa}
 	END
+	printf '#!/bin/bash\n#SBATCH -N 1\n#SBATCH --export=ALL,NIXL_BACKEND=LIBFABRIC,FI_PROVIDER=tcp\n%s' "$server" >r.yaml
+	found KV313
+	json '.files[0].findings[0].line == 3'
+	sed -i 's/^srun/FI_PROVIDER=efa srun/' r.yaml
+	found
 	# One that starts nothing is read in by others.
 	step 'export FI_PROVIDER=tcp NIXL_BACKEND=LIBFABRIC'
 	found KV313

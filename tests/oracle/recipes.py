@@ -191,8 +191,10 @@ class Script:
         """The recipe, the text that bash runs for it, and the environment that it sets before: an sbatch script, or a recipe of srtctl
         with a preamble."""
         if self.r.random() < 0.6:
-            text = f"#!/bin/bash\n#SBATCH --nodes=2\n{self.lines()}\n{self.worker()}\n"
-            return text, text, {}
+            env = {"FI_PROVIDER": self.r.choice([*BAD, "efa"])} if self.r.random() < 0.2 else {}
+            export = "".join(f"#SBATCH --export=ALL,{k}={v}\n" for k, v in env.items())
+            text = f"#!/bin/bash\n#SBATCH --nodes=2\n{export}{self.lines()}\n{self.worker()}\n"
+            return text, text, env
         env = {"FI_PROVIDER": self.r.choice([*BAD, "efa"])} if self.r.random() < 0.4 else {}
         lines = self.lines()
         inset = "".join(f"    {line}\n" for line in lines.split("\n"))
