@@ -185,6 +185,8 @@ static void take_command(struct flow *w, size_t at, bool certain)
 {
 	const struct kv_shell_cmd *c = &w->s->shell.cmds.v[at];
 	struct kv_job_var *own = NULL; /* of what it starts alone */
+	/* What it had before, nothing that is started got. */
+	bool first = !w->exported && kv_shell_declares(c) == KV_SHELL_EXPORTS;
 
 	for (size_t i = first_at(w, at); i < w->s->end_var && w->j->vars.v[i].cmd == at; i++) {
 		if (!kv_streq(w->j->vars.v[i].name, w->name))
@@ -192,7 +194,7 @@ static void take_command(struct flow *w, size_t at, bool certain)
 		if (w->j->vars.v[i].of_command)
 			own = &w->j->vars.v[i];
 		else
-			assign(w, i, certain);
+			assign(w, i, certain || first);
 	}
 	declare(w, c, certain);
 	if (starts_nothing(c))

@@ -498,6 +498,7 @@ $server"
 		tcp|export FI_PROVIDER=${FI_PROVIDER:-tcp}\n
 		efa|export FI_PROVIDER=efa\nexport FI_PROVIDER="${FI_PROVIDER:-tcp}"\n
 		unset|( export FI_PROVIDER=tcp )\n
+		unset|FI_PROVIDER=tcp\nif [ -n "$NOWHERE" ]; then export FI_PROVIDER=efa; fi\n
 		unset|export FI_PROVIDER=tcp \174 cat\n
 		tcp|{ export FI_PROVIDER=tcp; }\n
 		unset|f() { export FI_PROVIDER=tcp; }\n
