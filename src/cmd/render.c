@@ -49,6 +49,22 @@ static int find_host(const struct kv_opts *o, struct kv_target *t, const struct 
 	return KV_STATUS_OK;
 }
 
+/* The options of what runs before the job's own variables are there: those, but not the ones that
+ * the texts set anew. */
+static void add_before_job(const struct kv_opts *o, kv_strv *ret)
+{
+	struct kv_env knobs = { 0 };
+
+	kv_wanted_options(o->arena, o->backend, o->vram, ret);
+	kv_env_knobs(o->arena, o->backend, &knobs);
+	for (size_t i = 0; i < o->env.pairs.n; i++) {
+		if (kv_env_get(&knobs, kv_pair_name(o->arena, o->env.pairs.v[i])))
+			continue;
+		kv_vec_push(o->arena, ret, kv_strdup(o->arena, "--env"));
+		kv_vec_push(o->arena, ret, o->env.pairs.v[i]);
+	}
+}
+
 static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct kv_target *t)
 {
 	kv_strv fabrics = { 0 };
@@ -62,11 +78,7 @@ static int print_for(const struct kv_opts *o, const struct kv_writer *d, struct 
 	if (r != KV_STATUS_OK)
 		return r;
 	kv_wanted_options(o->arena, o->backend, o->vram, &in.options);
-	kv_wanted_options(o->arena, o->backend, o->vram, &in.before_job);
-	for (size_t i = 0; i < o->env.pairs.n; i++) {
-		kv_vec_push(o->arena, &in.before_job, kv_strdup(o->arena, "--env"));
-		kv_vec_push(o->arena, &in.before_job, o->env.pairs.v[i]);
-	}
+	add_before_job(o, &in.before_job);
 	if (d->needs != KV_NEEDS_NOTHING) {
 		r = kv_target_open_arg(o, t);
 		if (r != KV_STATUS_OK)

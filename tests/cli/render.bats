@@ -205,6 +205,8 @@ enroot_hook() {
 			jq -e '[.. | .args? // empty] | any(index("--env") as $i | $i and .[$i + 1] == "A=b c")' "$BATS_TEST_TMPDIR/text" >/dev/null
 		fi
 	done
+	# What the text sets anew is not.
+	[[ $(render_for cdi --env NIXL_BACKEND=UCX) != *NIXL_BACKEND=UCX* ]]
 	for dialect in preamble sbatch k8s srtctl; do
 		[[ $(render_for "$dialect" --env "A=b c") != *--env\ * ]] || fail "$dialect has what the job itself sees"
 	done

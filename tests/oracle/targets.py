@@ -146,7 +146,7 @@ class Target(Trial):
         said = json.dumps({"findings": [(f["id"], f["severity"], f["detail"]) for f in report["findings"]], "loads": loads,
                            "error": error}, indent=1)
         expect(loads == "yes" or not asked.instantiated, "the real agent has LIBFABRIC", said, asked.ran)
-        if len(ours) == 1 and asked.reason:
+        if len(ours) == 1 and asked.reason and loads != "unknown":
             same("the reason", error, asked.reason)
         self.compare_verdict(report, unasked, said)
 
