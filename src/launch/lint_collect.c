@@ -63,26 +63,37 @@ static void take_env(struct kv_job *j, const struct kv_yaml *env)
 	}
 }
 
+/* Takes the first A=B off a list with commas, of which others are passed over; false at its end. */
+static bool next_pair(struct kv_arena *a, const char **list, const char **ret_name,
+		      const char **ret_value)
+{
+	while (**list) {
+		size_t n = strcspn(*list, ",");
+		const char *pair = kv_strndup(a, *list, n), *equals = strchr(pair, '=');
+
+		*list += n + ((*list)[n] == ',');
+		if (!equals)
+			continue;
+		*ret_name = kv_strndup(a, pair, (size_t)(equals - pair));
+		*ret_value = equals + 1;
+		return true;
+	}
+	return false;
+}
+
 /* #SBATCH --export=ALL,A=B: the script's environment, before its first line. */
 static void take_directives(struct kv_job *j, const struct kv_yaml *directives)
 {
-	const struct kv_yaml *list = kv_yaml_get(directives, "export");
+	const struct kv_yaml *export = kv_yaml_get(directives, "export");
+	const char *list = export ? export->text : "", *name, *value;
 
-	for (const char *s = list ? list->text : ""; *s; s += strcspn(s, ","), s += *s == ',') {
-		const char *pair = kv_strndup(j->arena, s, strcspn(s, ",")),
-			   *equals = strchr(pair, '=');
-
-		if (equals)
-			kv_vec_push(
-				j->arena, &j->vars,
-				((struct kv_job_var){
-					.name = kv_strndup(j->arena, pair, (size_t)(equals - pair)),
-					.value = equals + 1,
-					.raw = equals + 1,
-					.line = list->line,
-					.column = list->column,
-				}));
-	}
+	while (next_pair(j->arena, &list, &name, &value))
+		kv_vec_push(j->arena, &j->vars,
+			    ((struct kv_job_var){ .name = name,
+						  .value = value,
+						  .raw = value,
+						  .line = export->line,
+						  .column = export->column }));
 }
 
 /* ---- texts for bash ---- */
@@ -134,25 +145,11 @@ static void add_shell_var(struct kv_job *j, const struct kv_job_shell *s, size_t
 static void take_exports(struct kv_job *j, const struct kv_job_shell *s, size_t cmd, size_t word)
 {
 	const struct kv_word *w = &s->shell.cmds.v[cmd].words.v[word];
-	const char *text = kv_shell_export_list(&s->shell.cmds.v[cmd], word);
+	const char *list = kv_shell_export_list(&s->shell.cmds.v[cmd], word);
+	struct kv_word pair = *w;
 
-	for (size_t n; text && *text; text += n + (text[n] == ',')) {
-		const char *pair, *equals;
-
-		n = strcspn(text, ",");
-		pair = kv_strndup(j->arena, text, n);
-		equals = strchr(pair, '=');
-		if (equals)
-			add_shell_var(
-				j, s, cmd,
-				&(struct kv_word){
-					.name = kv_strndup(j->arena, pair, (size_t)(equals - pair)),
-					.text = equals + 1,
-					.raw = w->raw,
-					.start = w->start,
-					.end = w->end },
-				true);
-	}
+	while (list && next_pair(j->arena, &list, &pair.name, &pair.text))
+		add_shell_var(j, s, cmd, &pair, /* of_command= */ true);
 }
 
 /* The names that commands of a text export. */

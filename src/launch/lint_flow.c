@@ -208,14 +208,6 @@ static void take_command(struct flow *w, size_t at, bool certain)
 
 /* ---- the order ---- */
 
-static size_t behind(const struct kv_shell *s, size_t i)
-{
-	for (unsigned depth = s->cmds.v[i].depth; ++i < s->cmds.n;)
-		if (s->cmds.v[i].depth <= depth)
-			break;
-	return i;
-}
-
 /* The body of a function of that name; false where there is none. */
 static bool find_body(const struct flow *w, const char *name, size_t *ret)
 {
@@ -268,7 +260,8 @@ static void take_list(struct flow *w, size_t at, bool certain)
 	enum kv_shell_op before = KV_SHELL_NEXT;
 
 	for (unsigned depth = at < s->cmds.n ? s->cmds.v[at].depth : 0;
-	     at < s->cmds.n && s->cmds.v[at].depth == depth && w->budget; at = behind(s, at)) {
+	     at < s->cmds.n && s->cmds.v[at].depth == depth && w->budget;
+	     at = kv_shell_behind(s, at)) {
 		const struct kv_shell_cmd *c = &s->cmds.v[at];
 		struct value *live = w->live;
 		bool exported = w->exported;

@@ -120,10 +120,9 @@ static bool is_opaque(const struct kv_shell_cmd *c)
 /* The command behind it and what is in it; NULL. */
 static const struct kv_shell_cmd *behind(const struct kv_shell *s, const struct kv_shell_cmd *c)
 {
-	for (const struct kv_shell_cmd *n = c; c && ++n < s->cmds.v + s->cmds.n;)
-		if (n->depth <= c->depth)
-			return n;
-	return NULL;
+	size_t i = c ? kv_shell_behind(s, (size_t)(c - s->cmds.v)) : s->cmds.n;
+
+	return i < s->cmds.n ? &s->cmds.v[i] : NULL;
 }
 
 /* Whether what follows a step may look at how it went: at its status, or at what it made. */
@@ -147,24 +146,24 @@ static bool looks_at_it(const struct kv_shell *s, const char *text, const struct
  * What the command behind || makes of a failure, where that is certain: of ( ) and { } what the
  * commands in them do. An exit in ( ) ends no more than that, and gives it its status.
  */
-enum fate { UNSURE, HIDDEN, ENDS, ENDS_SUBSHELL };
+enum fate { UNSURE_OR_ENDS, HIDDEN, ENDS_SUBSHELL };
 
 static enum fate fate_of(const struct kv_shell *s, const struct kv_shell_cmd *c)
 {
 	const struct kv_shell_cmd *end = s->cmds.v + s->cmds.n;
 
 	if (!c->compound)
-		return hides_it(c) ? HIDDEN : ends_it(c) ? ENDS : UNSURE;
+		return hides_it(c) ? HIDDEN : UNSURE_OR_ENDS;
 	if (!c->opens)
-		return UNSURE;
+		return UNSURE_OR_ENDS;
 	for (const struct kv_shell_cmd *in = c + 1; in < end && in->depth > c->depth; in++) {
 		if (in->depth > c->depth + 1 || in->next == KV_SHELL_OR || in->next == KV_SHELL_AND)
-			return UNSURE;
+			return UNSURE_OR_ENDS;
 		if (kv_streq(program(in), "exit") && in->words.n == 2 &&
 		    !kv_streq(kv_word_text(in, 1), "0"))
-			return c->opens == '(' ? ENDS_SUBSHELL : ENDS;
+			return c->opens == '(' ? ENDS_SUBSHELL : UNSURE_OR_ENDS;
 		if (!hides_it(in))
-			return UNSURE;
+			return UNSURE_OR_ENDS;
 	}
 	return HIDDEN;
 }

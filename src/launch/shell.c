@@ -326,6 +326,14 @@ bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret
 	return !x.failed && !x.depth && !x.n_heredocs;
 }
 
+size_t kv_shell_behind(const struct kv_shell *s, size_t i)
+{
+	for (unsigned depth = s->cmds.v[i].depth; ++i < s->cmds.n;)
+		if (s->cmds.v[i].depth <= depth)
+			break;
+	return i;
+}
+
 /* How many words of env's options stand at i (env(1)). */
 static size_t env_options(const struct kv_shell_cmd *c, size_t i)
 {

@@ -42,6 +42,8 @@ struct kv_shell {
 /* False where the text can not be read (a quote without end, ...): nothing is known of it. */
 bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret);
 
+/* The command behind command i and what is in that; cmds.n where there is none. */
+size_t kv_shell_behind(const struct kv_shell *s, size_t i);
 /* The word that is started: behind assignments, env and its like. words.n where there is none. */
 size_t kv_shell_started(const struct kv_shell_cmd *c);
 /* The list that word i is of srun's --export, in one word or two; NULL where it is none. */

@@ -34,9 +34,10 @@ def render(dialect, target, path, fabric):
     return None if "KV313" in ran.err else ran.out or None
 
 
-def started(target, path, mounts, env, before=(), backend="-"):
-    """The agent in the root, with files mounted into that and a command in front."""
-    args = [x for m in mounts for x in ("--file", m.removesuffix(":ro"))] + [x for e in env for x in ("--env", e)]
+def started(target, path, mounts, env, before=(), backend="-", binds=()):
+    """The agent in the root, with files and directories mounted into that and a command in front."""
+    args = [x for m in mounts for x in ("--file", m.removesuffix(":ro"))] + [x for b in binds for x in ("--bind", b)]
+    args += [x for e in [*(target.s.env or ()), *env] for x in ("--env", e)]
     return Done([os.path.join(ROOTS, "run"), *args, path, *before, *PYTHON, target.module, backend], script("agent.py"))
 
 
@@ -48,7 +49,7 @@ def sbatch(target, path, fabric):
     ask = r"""eval "$1"; names=${kvpath_srun[1]#--container-env=}; printf '%s\n' "${kvpath_srun[0]#*=}" "${kvpath_run[*]}"
         for name in ${names//,/ }; do printf '%s=%s\n' "$name" "${!name}"; done"""
     mounts, run, *env = Done(["bash", "-c", ask, "bash", text]).ended(0).out.splitlines()
-    return started(target, path, mounts.split(","), [*(target.s.env or ()), *env], run.split())
+    return started(target, path, mounts.split(","), env, run.split())
 
 
 def srtctl(target, path, fabric):
@@ -59,8 +60,7 @@ def srtctl(target, path, fabric):
     mounts = [json.loads(m) for m in re.findall(r'^  - (".*")$', text, re.M)]
     env = [f"{name}={json.loads(value)}" for name, value in re.findall(r'^  (\w+): (".*")$', text, re.M)]
     before = re.findall(r"^# default_bash_preamble: (.*)$", text, re.M)
-    return started(target, path, mounts, [*(target.s.env or ()), *env],
-                   ["bash", "-c", f'{before[0]} >&2; exec "$@"', "bash"] if before else [], backend=target.asks)
+    return started(target, path, mounts, env, ["bash", "-c", f'{before[0]} >&2; exec "$@"', "bash"] if before else [], backend=target.asks)
 
 
 def k8s(target, path, fabric):
@@ -72,8 +72,7 @@ def k8s(target, path, fabric):
     guests = re.findall(r'{name: (\S+), mountPath: (".*"), readOnly', text)
     hosts = dict(re.findall(r'{name: (\S+), hostPath: {path: (".*"), type: File}}', text))
     before = re.search(r"In front of the container's command: \[(.*)\]", text).group(1).split(", ")
-    return started(target, path, [json.loads(hosts[name]) + ":" + json.loads(guest) for name, guest in guests], [*(target.s.env or ()), *env],
-                   before)
+    return started(target, path, [json.loads(hosts[name]) + ":" + json.loads(guest) for name, guest in guests], env, before)
 
 
 def hook(target, path, fabric):
@@ -83,7 +82,7 @@ def hook(target, path, fabric):
     expect(ran.status in (0, 1, 3), "hook ended badly", ran)
     if ran.status == 1:
         expect(target.manifest(path) == before, "hook refuses and has changed something", ran)
-    after = None if ran.status else started(target, path, [], target.s.env or (), backend=target.asks)
+    after = None if ran.status else started(target, path, [], [], backend=target.asks)
     if target.manifest(path) != before:
         kvpath("undo", path).ended(0)
     return after
@@ -129,10 +128,9 @@ def oci_hook(target, path, fabric):
 def preamble(target, path, fabric):
     """The text in front of the worker, in a root that it may change, with kvpath and the host's libfabric mounted."""
     text = kvpath("render", "--for", "preamble", "--mem", "dram").ended(0).out
-    args = ["--file", KVPATH + ":/opt/kvpath/bin/kvpath", "--bind", fabric + ":/opt/host/efa",
-            *[x for e in [*(target.s.env or ()), "KVPATH=/opt/kvpath/bin/kvpath", "KVPATH_FABRIC=/opt/host/efa"] for x in ("--env", e)]]
-    ran = Done([os.path.join(ROOTS, "run"), *args, path, "bash", "-c", text.replace("kvpath_preamble ||", "kvpath_preamble >&2 ||") + 'exec "$@"',
-                "bash", *PYTHON, target.module, "-"], script("agent.py"))
+    before = text.replace("kvpath_preamble ||", "kvpath_preamble >&2 ||") + 'exec "$@"'
+    ran = started(target, path, [KVPATH + ":/opt/kvpath/bin/kvpath"], ["KVPATH=/opt/kvpath/bin/kvpath", "KVPATH_FABRIC=/opt/host/efa"],
+                  ["bash", "-c", before, "bash"], binds=[fabric + ":/opt/host/efa"])
     expect(ran.out or "✗" in ran.err, "no agent, and no step that failed", ran)
     return ran if ran.out else None
 
@@ -145,9 +143,8 @@ def env(target, path, fabric):
     names = [line.split("=")[0].removeprefix("export ") for line in text.splitlines() if line.startswith("export ")]
     ask = 'eval "$1"; shift; for name; do printf "%s=%s\\n" "$name" "${!name}"; done'
     pairs = Done(["bash", "-c", ask, "bash", text, *names]).ended(0).out.splitlines()
-    mount = [x for line in text.splitlines() if line.startswith("# mount ") for x in ("--bind", f"{line.split()[2]}:{line.split()[2]}")]
-    args = [*mount, *[x for e in [*(target.s.env or ()), *pairs] for x in ("--env", e)]]
-    return Done([os.path.join(ROOTS, "run"), *args, path, *PYTHON, target.module, "LIBFABRIC"], script("agent.py"))
+    binds = [f"{line.split()[2]}:{line.split()[2]}" for line in text.splitlines() if line.startswith("# mount ")]
+    return started(target, path, [], pairs, backend="LIBFABRIC", binds=binds)
 
 
 def bake(target, path, fabric):
@@ -161,7 +158,7 @@ def bake(target, path, fabric):
         if ran.status:
             return None
         Done(["unsquashfs", "-quiet", "-no-progress", "-dest", root, baked]).ended(0)
-        return started(target, root, [], target.s.env or (), backend=target.asks)
+        return started(target, root, [], [], backend=target.asks)
 
 
 LAUNCHERS = [sbatch, srtctl, k8s, hook, cdi, oci_hook, preamble, env, bake]

@@ -155,8 +155,7 @@ class Target(Trial):
 
     def mend(self, path):
         before = self.manifest(path)
-        env = [x for e in self.s.env or () for x in ("--env", e)]
-        ran = kvpath("fix", "--mem", "dram", "--fabric", self.roots.source("F1"), *env, path)
+        ran = kvpath("fix", *launchers.options(self, self.roots.source("F1")), path)
         expect(ran.status in (0, 1, 3), "fix ended badly", ran)
         if ran.status:
             expect(self.manifest(path) == before or "operations done" in ran.out, "fix refuses and has changed something", ran)
