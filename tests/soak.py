@@ -183,8 +183,8 @@ class Round:
         flips = self.read("flips").count("flip") if os.path.exists(self.flips) else 0
         self.soak.flips += flips
         if not text:
-            if flips:
-                self.faults.append("no document of a run with flipped data")
+            if flips or self.kind in ("clean", "loss", "flood"):
+                self.faults.append("no document")
             return
         doc = json.loads(text)
         good = all(e["good"] for e in doc["engines"])

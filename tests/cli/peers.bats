@@ -110,6 +110,37 @@ gone() {
 	json '.engines[0].good and .engines[0].clean_end'
 }
 
+# slow ARG...: $port is slowlink.py's then.
+slow() {
+	local i
+	(on a "$top/tests/tools/slowlink.py" 10.77.0.1 "$port" "$@") >"$BATS_TEST_TMPDIR/slow" 3>&- &
+	jobs_+=("$!")
+	for ((i = 0; i < 200; i++)); do
+		port=$(cat "$BATS_TEST_TMPDIR/slow")
+		[ -z "$port" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+@test "the end of what carries the data comes before the word that all is measured: no failure" {
+	target 10.77.0.1:0
+	slow 200
+	initiator "10.77.0.1:$port" --json --engine tcp --op both --shape 1x512 --iters 3
+	ended 0
+	target_ended 0
+	json '.engines[0].good and .engines[0].clean_end'
+}
+
+@test "a connection that the target does not know of is made once more" {
+	target 10.77.0.1:0
+	slow 0 2
+	initiator "10.77.0.1:$port" --json --engine tcp --shape 1x512 --iters 3
+	ended 0
+	target_ended 0
+	json '.engines[0].good'
+}
+
 @test "IPv6 and every address; NIXL's own libraries on each side; a token in a file" {
 	container
 	(umask 077 && echo "$KVPATH_TOKEN" >"$BATS_TEST_TMPDIR/token")

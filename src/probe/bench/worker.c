@@ -9,6 +9,8 @@
 
 #include "probe/bench/bench.h"
 
+#define PARTING_MS 5000 /* for the other side to see the end of what is measured */
+
 void bench_doing(struct bench_side *s, const char *what)
 {
 	snprintf(s->rep->doing, sizeof(s->rep->doing), "%s", what);
@@ -189,6 +191,19 @@ static int run(struct bench_side *s, const struct bench_order *order)
 	return s->role == PROBE_INITIATOR ? bench_initiate(s, order) : bench_serve(s);
 }
 
+/*
+ * The initiator's word that all is measured and the end of what carries the data come by different
+ * connections: on a link that loses packets the end may come first, and is a failure then. So what
+ * carries the data stays until the target has taken the word, which it says by closing.
+ */
+static void let_target_end(struct bench_side *s)
+{
+	struct pollfd p = { .fd = s->link, .events = POLLIN };
+
+	bench_doing(s, "the wait for the other side's end");
+	poll(&p, 1, probe_left_ms(&s->plan, PARTING_MS));
+}
+
 void bench_worker(struct bench_side *s, const struct bench_order *order)
 {
 	int r;
@@ -209,6 +224,8 @@ void bench_worker(struct bench_side *s, const struct bench_order *order)
 	}
 	/* The peer must not wait for a clean-up that hangs. */
 	shutdown(s->link, SHUT_WR);
+	if (r == 0 && s->role == PROBE_INITIATOR)
+		let_target_end(s);
 	if (s->engine && s->state) {
 		bench_doing(s, "the engine's clean-up");
 		s->engine->close(s);
