@@ -6,7 +6,9 @@ tests/scenarios/lib.sh.
 import os
 import shlex
 
-VERSIONS = ["0.9.0", "0.10.1", "1.0.1", "1.4.1", "1.5.0", "1.5.1"]
+from oracle import SUITE, SUITES
+
+VERSIONS = SUITES[SUITE]
 FABRICS = ["F1", "F1", "F1b", "F2", "D13"]
 
 

@@ -28,6 +28,7 @@ SOURCES = ["F1", "F1b", "F2"]
 # Releases that base and container are made of, with the NIXL whose wheels wheels.lock has for their python.
 SUITES = {"bookworm": VERSIONS, **dict.fromkeys(["jammy", "noble", "trixie", "resolute"], VERSIONS[1:])}
 SUITE = os.environ.get("KVPATH_SUITE", "bookworm")
+PYTHON = {"jammy": "3.10", "bookworm": "3.11", "noble": "3.12", "trixie": "3.13", "resolute": "3.14"}[SUITE]
 # Where Debian 13's libfabric finds too old a glibc.
 OLD_GLIBC = ("bookworm", "jammy")
 # 1.5.1 needs FABRIC_1.10, which none of the sources has.
@@ -38,6 +39,12 @@ DEADLINE_S = 120
 
 class Failure(Exception):
     pass
+
+
+def served(name):
+    """The fabric source of that name that SUITE can use: Ubuntu 22.04's libefa is older than these libfabrics need, so
+    that there they come with their host's."""
+    return name + "h" if SUITE == "jammy" and name in ("F1", "F2") else name
 
 
 def expect(truth, text, *more):
@@ -467,9 +474,7 @@ def main():
         sys.exit("oracle: needs root (it runs the containers)")
     if not os.access(KVPATH, os.X_OK):
         sys.exit(f"oracle: {KVPATH} is not there: build first")
-    # Ubuntu 22.04's libefa is older than these libfabrics need: they come with their host's.
-    host = "h" if SUITE == "jammy" else ""
-    sources = {name: build("fabric", name + ("" if name == "F1b" else host)) for name in SOURCES}
+    sources = {name: build("fabric", served(name)) for name in SOURCES}
     sources["D13"] = build("fabric", "D13")
     for version in versions:
         build("container", version)

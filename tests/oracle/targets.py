@@ -6,6 +6,7 @@ who finds it, what is missing, cut, linked or moved, other NIXLs beside, variabl
 what check says of the plugin, with its reason, and of the backend by default, is what the real agent does; what is ready
 makes its agent over LIBFABRIC; what fix calls repaired does so too; what fix refuses is as it was; undo puts every byte back;
 what `run` starts makes its agent, too. A recording, and with --images an image, get the same answer. LOOK='kvpath check .' with --only shows one.
+KVPATH_SUITE: the release that the containers are of, as in oracle.py.
 A line for each that differs, with its script, to be made a scenario of. Prints `N passed, N failed`.
 """
 import argparse
@@ -26,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "scenarios")]
 from changes import CHANGES, VERSIONS  # noqa: E402
 import launchers  # noqa: E402
-from oracle import MODULE, ROOTS, Agent, Done, Failure, build, expect, inside, kvpath, same  # noqa: E402
+from oracle import MODULE, PYTHON, ROOTS, Agent, Done, Failure, build, expect, inside, kvpath, same  # noqa: E402
 from scenarios import PROGRAM, Roots, Scenario, Trial, own_mounts  # noqa: E402
 
 LOOK = os.environ.get("LOOK")  # a command to run in the root of a target, once it was asked
@@ -58,7 +59,8 @@ class Target(Trial):
     def shell(self, path, script):
         for version, at in self.others.items():
             script = script.replace(f"$OTHER_{version.replace('.', '_')}/", f"{at}/")
-        super().shell(path, script)
+        # The changes name what they change as it lies in Debian 12.
+        super().shell(path, script.replace("python3.11", f"python{PYTHON}").replace("cpython-311", f"cpython-{PYTHON.replace('.', '')}"))
 
     def agent(self, path, backend="-"):
         return Agent(path, backend, module=self.module, env=self.s.env or ())

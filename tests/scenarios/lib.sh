@@ -2,7 +2,9 @@
 # Words for the changes of scenarios. They run in the target's root, so that its paths are relative.
 
 LIB=usr/lib/x86_64-linux-gnu
-SITE=usr/local/lib/python3.11/dist-packages
+# shellcheck source=tests/roots/lib.sh
+PYTHON=$(bash -c '. "$0/lib.sh"; suite_python "${KVPATH_SUITE:-bookworm}"' "$ROOTS")
+SITE=usr/local/lib/python$PYTHON/dist-packages
 NIXL=$SITE/.nixl_cu13.mesonpy.libs
 API=$SITE/nixl_cu13/_api.py
 
@@ -65,7 +67,7 @@ psm2() {
 
 # wheel NAME VERSION [MACHINE]: a wheel beside NIXL, as pip unpacks it.
 wheel() {
-	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$@")" -d "$SITE"
+	unzip -qo "$(bash -c '. "$0/lib.sh"; wheel "$@"' "$ROOTS" "$1" "$2" "${3:-x86_64}" "$PYTHON")" -d "$SITE"
 }
 
 # install NAME VERSION CUDA: a NIXL in a root that has none, as tests/roots/container does it.
@@ -104,10 +106,10 @@ torch_brings() {
 	# shellcheck disable=SC2034 # by its other name
 	who=("-Wl,--no-as-needed,$lib/libcudart.so.13,-rpath,/$lib")
 	library libtorch_global_deps.so "$SITE/torch/lib/libtorch_global_deps.so" /dev/null "${global[@]}"
-	library _C.so "$SITE/torch/_C.cpython-311-x86_64-linux-gnu.so" /dev/null "${extension[@]}"
+	library _C.so "$SITE/torch/_C.cpython-${PYTHON/./}-x86_64-linux-gnu.so" /dev/null "${extension[@]}"
 	printf '%s\n' 'import ctypes, os' 'here = os.path.dirname(__file__)' \
 		'ctypes.CDLL(here + "/lib/libtorch_global_deps.so", ctypes.RTLD_GLOBAL)' \
-		'extension = ctypes.CDLL(here + "/_C.cpython-311-x86_64-linux-gnu.so")' >>"$SITE/torch/__init__.py"
+		"extension = ctypes.CDLL(here + '/_C.cpython-${PYTHON/./}-x86_64-linux-gnu.so')" >>"$SITE/torch/__init__.py"
 }
 
 # nccl_net FILE: a stand-in of aws-ofi-nccl, linked to the system's libfabric; the torch of torch_brings opens it as NCCL does.

@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, plugins_of, same  # noqa: E402
+from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, plugins_of, same, served  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F1h", "F2", "F2h", "D13")
@@ -90,7 +90,7 @@ class Roots:
     def source(self, name):
         with self.lock:
             if name not in self.sources:
-                self.sources[name] = build("fabric", name)
+                self.sources[name] = build("fabric", served(name))
             return self.sources[name] + "/opt/amazon/efa"
 
     def layers(self, version, fabric, fix):
