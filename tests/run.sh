@@ -12,10 +12,11 @@ passed=0
 failed=0
 summary=()
 log=$(mktemp)
-trap 'rm -f "$log" "$log.cache"' EXIT
+trap 'rm -f "$log" "$log.cache" "$log.bad"' EXIT
 
 title() {
 	printf '\n===== %s =====\n' "$1"
+	: >"$log"
 	start=$SECONDS
 }
 
@@ -31,7 +32,16 @@ count() {
 	passed=$((passed + good))
 	failed=$((failed + bad))
 	summary+=("$(printf '%-46s %4d passed %4d failed %5d s' "$name" "$good" "$bad" $((SECONDS - start)))")
-	[ "$bad" -eq 0 ]
+	[ "$bad" -eq 0 ] && return
+	again "$name" >>"$log.bad"
+	return 1
+}
+
+# What a part that failed said of it, for the end of the output: who sees no more than that must see the cause.
+again() {
+	printf '\n===== again: %s =====\n' "$1"
+	grep -a -A 15 '^not ok \|FAIL' "$log" | head -n 60
+	tail -n 40 "$log"
 }
 
 # A part that is one test: it ends well or not.
@@ -179,6 +189,7 @@ elif single "build for aarch64" build build-gcc-aarch64 gcc --cross-file scripts
 	[ "${built:-}" = yes ] && arm64
 fi
 
+cat "$log.bad" 2>/dev/null
 printf '\n===== summary =====\n'
 printf '%s\n' "${summary[@]}"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

@@ -67,7 +67,7 @@ teardown() {
 # Each shape of small, many, few, large and odd blocks, both ways; all checked.
 raw() {
 	kv bench --json --engine "$1" --op both --shape 1x1 --shape 3000x257 --shape 64x65536 \
-		--shape 3x4099 --shape 2x5000001 --iters 6 "${@:2}"
+		--shape 3x4099 --shape 2x5000001 --iters 6 --deadline 120 "${@:2}"
 	ended 0
 	json '(.runs | length) == 10 and all(.runs[]; .intact and .iters > 0 and .notified == "timed")'
 	json '.engines[0].clean_end and .engines[0].provider != null'
