@@ -119,10 +119,38 @@ static int name_over(struct kv_newfile *f)
 	return 0;
 }
 
+/*
+ * A device that is taken away is missed by the whole machine, and /dev/stdout is a link that others
+ * follow: whoever names one wants its reader to have the bytes, and not a file in its place.
+ */
+static bool may_replace(int dir, const char *name)
+{
+	struct stat st;
+	char text[6];
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	if (!S_ISLNK(st.st_mode))
+		return S_ISREG(st.st_mode);
+	if (readlinkat(dir, name, text, sizeof(text)) == (ssize_t)sizeof(text) &&
+	    memcmp(text, "/proc/", sizeof(text)) == 0)
+		return false;
+	return fstatat(dir, name, &st, 0) < 0 || S_ISREG(st.st_mode);
+}
+
+int kv_newfile_check(const char *path, struct kv_err *err)
+{
+	return may_replace(AT_FDCWD, path)
+		       ? 0
+		       : kv_err(err, -EINVAL, "%s: is not a regular file", path);
+}
+
 int kv_newfile_commit(struct kv_newfile *f, bool replace, struct kv_err *err)
 {
 	int r = fsync(f->fd) < 0 ? -errno : 0;
 
+	if (r == 0 && replace && !may_replace(f->dir, f->name))
+		return kv_err(err, -EINVAL, "%s: is not a regular file", f->name);
 	if (r == 0)
 		r = replace ? name_over(f) : name_new(f);
 	/* Some file systems cannot sync a directory; there is none to wait for then. */

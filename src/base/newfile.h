@@ -20,6 +20,8 @@ extern struct kv_newfile_test {
 	bool no_tmpfile;
 } kv_newfile_test;
 
+/* -EINVAL where path has what must not be replaced: a device, a directory, /dev/stdout. */
+int kv_newfile_check(const char *path, struct kv_err *err);
 /* A new file that will be path, readable and writable, with mode 0666 less the umask. */
 int kv_newfile_open(struct kv_arena *a, const char *path, struct kv_newfile *ret,
 		    struct kv_err *err);

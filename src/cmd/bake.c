@@ -48,6 +48,7 @@ static int open_image(struct bake *b)
  */
 static int check_output(const struct bake *b)
 {
+	struct kv_err err = { 0 };
 	struct stat st;
 
 	if (stat(b->out, &st) == 0 && st.st_dev == b->st.st_dev && st.st_ino == b->st.st_ino)
@@ -57,8 +58,8 @@ static int check_output(const struct bake *b)
 		return KV_STATUS_OK;
 	if (!b->o->force)
 		return kv_fail(KV_STATUS_USAGE, "%s: exists already (--force replaces it)", b->out);
-	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-		return kv_fail(KV_STATUS_USAGE, "%s: is not a regular file", b->out);
+	if (kv_newfile_check(b->out, &err) < 0)
+		return kv_fail(KV_STATUS_USAGE, "%s", err.msg);
 	return KV_STATUS_OK;
 }
 

@@ -1,4 +1,5 @@
 /* kvpath check: examines a target and reports. Executes nothing of it, changes nothing. */
+#include "base/newfile.h"
 #include "cmd/cmd.h"
 #include "inspect/record.h"
 #include "report/sarif.h"
@@ -18,6 +19,10 @@ static int status_of(const struct kv_opts *o, const struct kv_findings *fi)
 /* Before any work is done: a recording needs a place of its own. */
 static int may_record(const struct kv_opts *o)
 {
+	struct kv_err err = { 0 };
+
+	if (o->record && o->force && kv_newfile_check(o->record, &err) < 0)
+		return kv_fail(KV_STATUS_USAGE, "--record %s", err.msg);
 	if (o->record && !o->force && access(o->record, F_OK) == 0)
 		return kv_fail(KV_STATUS_USAGE, "--record %s: File exists (--force replaces it)",
 			       o->record);

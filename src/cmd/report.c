@@ -1,5 +1,7 @@
 /* kvpath report: results of the other commands as one HTML file. Opens those files and nothing
  * else. */
+#include <sys/stat.h>
+
 #include "base/newfile.h"
 #include "cmd/cmd.h"
 #include "report/html.h"
@@ -23,6 +25,25 @@ static int write_file(const struct kv_opts *o, const struct kv_buf *page)
 	return r == 0 ? KV_STATUS_OK : kv_fail(KV_STATUS_UNKNOWN, "report: %s", err.msg);
 }
 
+/* Never a result itself, under whatever name; and no device. */
+static int check_output(const struct kv_opts *o)
+{
+	struct kv_err err = { 0 };
+	struct stat out, in;
+
+	if (!o->force)
+		return KV_STATUS_OK;
+	if (kv_newfile_check(o->output, &err) < 0)
+		return kv_fail(KV_STATUS_USAGE, "report: %s", err.msg);
+	for (size_t i = 0; stat(o->output, &out) == 0 && i < o->args.n; i++)
+		if (stat(o->args.v[i], &in) == 0 && in.st_dev == out.st_dev &&
+		    in.st_ino == out.st_ino)
+			return kv_fail(KV_STATUS_USAGE,
+				       "report: %s: is one of the results; name another file",
+				       o->output);
+	return KV_STATUS_OK;
+}
+
 static int read_all(const struct kv_opts *o, struct kv_docs *docs)
 {
 	for (size_t i = 0; i < o->args.n; i++) {
@@ -40,7 +61,7 @@ static int run(struct kv_opts *o)
 {
 	struct kv_docs docs = { .arena = o->arena, .backend = o->backend };
 	struct kv_html h = { .arena = o->arena };
-	int r;
+	int r = KV_STATUS_OK;
 
 	if (!o->args.n)
 		return kv_fail(KV_STATUS_USAGE,
@@ -48,7 +69,10 @@ static int run(struct kv_opts *o)
 			       "prints it");
 	if (!o->output && isatty(STDOUT_FILENO))
 		return kv_fail(KV_STATUS_USAGE, "report: -o FILE.html is expected");
-	r = read_all(o, &docs);
+	if (o->output)
+		r = check_output(o);
+	if (r == KV_STATUS_OK)
+		r = read_all(o, &docs);
 	if (r == KV_STATUS_OK) {
 		kv_html_report(&h, &docs);
 		if (o->output)

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/newfile.h"
 #include "cmd/cmd.h"
 #include "cmd/screen.h"
 #include "report/watch.h"
@@ -160,6 +161,8 @@ static int run(struct kv_opts *o)
 	if (o->args.n)
 		return kv_fail(KV_STATUS_USAGE, "watch: %s: no argument is expected", o->args.v[0]);
 	r = check_pids(o);
+	if (r == KV_STATUS_OK && o->prometheus && kv_newfile_check(o->prometheus, &err) < 0)
+		r = kv_fail(KV_STATUS_USAGE, "--prometheus %s", err.msg);
 	if (r != KV_STATUS_OK)
 		return r;
 	if (kv_root_open(o->arena, o->sysroot ? o->sysroot : "/", &root, &err) < 0)

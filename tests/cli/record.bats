@@ -84,6 +84,14 @@ recorded() {
 	rm -rf "$open"
 }
 
+@test "no device is replaced by a recording" {
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	kv check --quiet --force --record "$BATS_TEST_TMPDIR/pipe" "$container"
+	ended 2
+	one_line "$BATS_TEST_TMPDIR/pipe" "not a regular file"
+	[ -p "$BATS_TEST_TMPDIR/pipe" ]
+}
+
 @test "the target / of this machine" {
 	rm -f "$tar"
 	kv check --json --record "$tar" /

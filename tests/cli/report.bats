@@ -36,6 +36,26 @@ setup() {
 	grep -q 'Off the fabric' r.html
 }
 
+@test "force takes away no device, no pipe, no /dev/stdout and no result" {
+	mkfifo pipe
+	ln -s /proc/self/fd/1 stdout
+	ln -s pipe link
+	cp "$results/prove.json" own.json
+	ln -s own.json own.html
+	for name in pipe stdout link .; do
+		kv report --force own.json -o $name
+		ended 2
+		one_line "$name" "not a regular file"
+	done
+	[ -p pipe ] && [ "$(readlink stdout)" = /proc/self/fd/1 ] || fail "one of them was replaced"
+	for name in own.json ./own.json own.html; do
+		kv report --force "$results/check-after.json" own.json -o $name
+		ended 2
+		one_line "$name" "one of the results"
+	done
+	cmp own.json "$results/prove.json"
+}
+
 @test "what is no result is one line, and nothing is written" {
 	local text
 	while IFS='|' read -r text status word; do

@@ -454,4 +454,9 @@ os.kill(pid, signal.SIGTERM)' --sysroot "$host"
 	kv watch --once --interval 0.01 --quiet --prometheus /nonexistent/x.prom
 	ended 2
 	one_line "--prometheus /nonexistent/x.prom"
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	kv watch --once --interval 0.01 --quiet --prometheus "$BATS_TEST_TMPDIR/pipe"
+	ended 2
+	one_line "--prometheus $BATS_TEST_TMPDIR/pipe" "not a regular file"
+	[ -p "$BATS_TEST_TMPDIR/pipe" ]
 }

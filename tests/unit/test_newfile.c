@@ -81,6 +81,31 @@ static void test_ways(void **state)
 	each_way(ways);
 }
 
+/* Whoever reads there would miss it. */
+static void no_file(struct kv_arena *a)
+{
+	struct kv_err err = { 0 };
+	struct stat st;
+
+	assert_int_equal(kv_newfile_check(path, &err), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(kv_newfile_check(path, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, path));
+	assert_int_equal(put(a, "never", true, true), -EINVAL);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/proc/self/fd/1", path), 0);
+	assert_int_equal(put(a, "never", true, true), -EINVAL);
+	assert_int_equal(entries(), 1);
+}
+
+static void test_no_file(void **state)
+{
+	(void)state;
+	each_way(no_file);
+}
+
 static void end_by(struct kv_arena *a, int sig)
 {
 	struct kv_newfile f;
@@ -145,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_nowhere),
 	};
