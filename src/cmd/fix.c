@@ -84,8 +84,12 @@ static int plan(struct kv_opts *o, struct kv_target *t, struct kv_journal_view *
 
 	if (r != KV_STATUS_OK || (starting && !f->nixls.n))
 		return r;
-	if (kv_streq(o->how, "env"))
-		return kv_env_print(stdout, f);
+	if (kv_streq(o->how, "env")) {
+		r = kv_env_print(stdout, f);
+		if (r == KV_STATUS_OK)
+			kv_tell_variables(f);
+		return r;
+	}
 	kv_plan_make(f, o->fabrics.n > 0, &p);
 	r = kv_target_intact(t);
 	kv_journal_look_close(view);
@@ -150,6 +154,9 @@ int kv_fix(struct kv_opts *o, bool starting)
 
 static int run(struct kv_opts *o)
 {
+	if (o->json && kv_streq(o->how, "env"))
+		return kv_fail(KV_STATUS_USAGE, "fix: --how env prints what a shell takes, and no "
+						"JSON: leave --json away");
 	return kv_fix(o, false);
 }
 

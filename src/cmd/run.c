@@ -30,7 +30,10 @@ static int enter(struct kv_opts *o)
 	int r;
 
 	if (o->args.n < 2 || !kv_streq(o->args.v[1], "--"))
-		return KV_STATUS_OK;
+		return !o->mounts.n ? KV_STATUS_OK
+				    : kv_fail(KV_STATUS_USAGE, "run: --mount needs a TARGET in "
+							       "front of --: here nothing is "
+							       "mounted for the command");
 	if (o->args.n < 3)
 		return kv_fail(KV_STATUS_USAGE, "run: a command is expected behind --");
 	r = kv_target_open(o, o->args.v[0], &t);
@@ -154,6 +157,9 @@ static int repair(struct kv_opts *o)
 	if (!f->nixls.n)
 		fprintf(stderr, "kvpath: no NIXL here: the command starts as it is\n");
 	tell_mixture(f);
+	if (env.lack)
+		fprintf(stderr, "kvpath: also with what is set, %s\n",
+			kv_printable(o->arena, env.lack));
 	kv_tell_variables(f);
 	for (size_t i = 0; i < o->env.pairs.n; i++)
 		putenv(o->env.pairs.v[i]);

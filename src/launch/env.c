@@ -82,15 +82,18 @@ static void link_cudart(const struct kv_facts *f, const struct kv_facts *now, li
 	}
 }
 
-/* The links that make every active NIXL load; false where no candidate does. */
-static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
+/*
+ * The links of the first candidate with which every active NIXL loads and has efa, and CUDA where
+ * the job registers GPU memory; else of the one that comes nearest. NULL where none helps.
+ */
+static const struct kv_facts *choose_candidate(const struct kv_facts *f, const char *dir,
+					       links *ret)
 {
-	const struct kv_facts *now = f;
-	bool other = false;
+	unsigned best = kv_reach(f);
+	bool found = false;
 
-	for (size_t i = 0; i < f->nixls.n; i++)
-		other |= f->nixls.v[i].active && kv_needs_fabric(f, &f->nixls.v[i]);
-	for (size_t i = 0; other && i < f->fabrics.n; i++) {
+	for (size_t i = 0; i < f->fabrics.n; i++) {
+		const struct kv_facts *now;
 		links list = { 0 };
 
 		/* The host's own libraries are not where the job is. */
@@ -98,13 +101,32 @@ static bool choose_links(const struct kv_facts *f, const char *dir, links *ret)
 			continue;
 		link_fabric(f, &f->fabrics.v[i], &list);
 		now = facts_with(f, dir, &list);
-		if (kv_obstacle(now))
+		if (kv_reach(now) <= best)
 			continue;
 		*ret = list;
-		other = false;
+		found = true;
+		best = kv_reach(now);
+		if (best == KV_REACH_WHOLE)
+			return now;
 	}
-	if (other || kv_obstacle(now))
+	/* What the model says of one ends where it looks at the next. */
+	return found ? facts_with(f, dir, ret) : NULL;
+}
+
+/*
+ * The links that make every active NIXL load, and what is lacking then; false where none do. What
+ * loads is never refused: it may be meant as it is.
+ */
+static bool choose_links(const struct kv_facts *f, const char *dir, links *ret,
+			 const char **ret_lack)
+{
+	const struct kv_facts *now = kv_needs_other_fabric(f) ? choose_candidate(f, dir, ret) : f;
+
+	now = now ? now : f;
+	if (kv_obstacle(now))
 		return false;
+	/* The name libcudart.so is the next link, or none of ours to make. */
+	*ret_lack = kv_reach(now) < KV_REACH_WHOLE ? kv_lack(now) : NULL;
 	link_cudart(f, now, ret);
 	return true;
 }
@@ -243,7 +265,7 @@ int kv_env_make(const struct kv_facts *f, const char *base, struct kv_env_repair
 
 	*ret = (struct kv_env_repair){ 0 };
 	/* Where there is no NIXL there is nothing to repair; the knobs do no harm. */
-	if (f->nixls.n && !choose_links(f, kv_join(f->arena, base, "trial"), &list)) {
+	if (f->nixls.n && !choose_links(f, kv_join(f->arena, base, "trial"), &list, &ret->lack)) {
 		ret->reason = reason(f);
 		return 0;
 	}
@@ -266,44 +288,68 @@ static void put_export(FILE *out, struct kv_arena *a, const char *pair)
 		kv_shell_word(a, kv_pair_value(pair)));
 }
 
-/* The directory of a libfabric with which the plugin loads when it comes first; NULL where none is
- * needed. */
-static bool choose_dir(const struct kv_facts *f, const char **ret)
+/* The facts with the directory of a candidate in front; NULL where it can not be. */
+static const struct kv_facts *facts_with_fabric(const struct kv_facts *f,
+						const struct kv_fabric *fab, const char *dir)
 {
+	const struct kv_facts *ret;
+	size_t depth = kv_root_depth(f->root);
 	links none = { 0 };
 
+	if (fab->blocked)
+		return NULL;
+	/* A host's directory must be mounted at its own place for the job. */
+	if (fab->source == KV_SOURCE_FABRIC && kv_root_bind(f->root, dir, dir, NULL) < 0)
+		return NULL;
+	ret = facts_with(f, dir, &none);
+	kv_root_pop(f->root, depth);
+	return ret;
+}
+
+/*
+ * The directory of the libfabric that brings the plugin farthest when it comes first, NULL where
+ * none is needed; and what is lacking then. False where none helps.
+ */
+static bool choose_dir(const struct kv_facts *f, const char **ret, const char **ret_lack)
+{
+	unsigned best = kv_reach(f);
+
 	*ret = NULL;
-	if (!kv_obstacle(f))
+	*ret_lack = kv_lack(f);
+	if (best == KV_REACH_WHOLE)
 		return true;
-	for (size_t i = 0; i < f->fabrics.n; i++) {
+	for (size_t i = 0; best < KV_REACH_WHOLE && i < f->fabrics.n; i++) {
 		const struct kv_fabric *fab = &f->fabrics.v[i];
 		const char *dir = kv_dirname(f->arena, fab->path);
-		size_t depth = kv_root_depth(f->root);
-		bool ok;
+		const struct kv_facts *now = facts_with_fabric(f, fab, dir);
 
-		if (fab->blocked)
+		if (!now || kv_reach(now) <= best)
 			continue;
-		/* A host's directory must be mounted at its own place for the job. */
-		if (fab->source == KV_SOURCE_FABRIC && kv_root_bind(f->root, dir, dir, NULL) < 0)
-			continue;
-		ok = !kv_obstacle(facts_with(f, dir, &none));
-		kv_root_pop(f->root, depth);
-		if (ok) {
-			*ret = dir;
-			return true;
-		}
+		best = kv_reach(now);
+		*ret = dir;
+		*ret_lack = kv_lack(now);
 	}
-	return false;
+	return *ret != NULL;
+}
+
+/* Why no directory was found. */
+static void tell_no_dir(const struct kv_facts *f)
+{
+	if (kv_obstacle(f))
+		fprintf(stderr, "kvpath: no environment makes %s load here: see kvpath check\n",
+			f->backend);
+	else
+		fprintf(stderr, "kvpath: no environment brings %s on the fabric here: %s\n",
+			f->backend, kv_printable(f->arena, kv_lack(f)));
 }
 
 int kv_env_print(FILE *out, const struct kv_facts *f)
 {
 	struct kv_env env = { 0 };
-	const char *dir;
+	const char *dir, *lack;
 
-	if (!choose_dir(f, &dir)) {
-		fprintf(stderr, "kvpath: no environment makes %s load here: see kvpath check\n",
-			f->backend);
+	if (!choose_dir(f, &dir, &lack)) {
+		tell_no_dir(f);
 		return 1;
 	}
 	if (dir) {
@@ -319,6 +365,9 @@ int kv_env_print(FILE *out, const struct kv_facts *f)
 	fputs("# python's default is not the environment's to set: start the job with kvpath run "
 	      "-- CMD, or kvpath fix\n",
 	      out);
+	/* Who evaluates the text sees no comment in it. */
+	if (lack)
+		fprintf(stderr, "kvpath: with these variables, %s\n", kv_printable(f->arena, lack));
 	return 0;
 }
 

@@ -11,6 +11,7 @@ struct kv_env_repair {
 			       behind */
 	const char *dir;    /* private directory that was made; NULL where none was needed */
 	const char *reason; /* why the environment can not repair this target; NULL where it can */
+	const char *lack;   /* what keeps the job's memory off the fabric all the same; NULL */
 };
 
 /*

@@ -58,6 +58,14 @@ const char *kv_cudart_path(const struct kv_facts *f, const struct kv_nixl *n)
 	return NULL;
 }
 
+bool kv_needs_other_fabric(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && kv_needs_fabric(f, &f->nixls.v[i]))
+			return true;
+	return false;
+}
+
 const char *kv_obstacle(const struct kv_facts *f)
 {
 	const char *untold = NULL;
@@ -95,4 +103,53 @@ const char *kv_obstacle(const struct kv_facts *f)
 	if (untold && !told)
 		return untold;
 	return f->nixls.n ? NULL : "there is no NIXL in this target";
+}
+
+unsigned kv_reach(const struct kv_facts *f)
+{
+	unsigned worst = KV_REACH_WHOLE;
+
+	if (kv_obstacle(f))
+		return KV_REACH_NONE;
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+		unsigned r = KV_REACH_WHOLE;
+
+		if (!n->active || !n->stack.known)
+			continue;
+		if (!n->stack.efa)
+			r = KV_REACH_LOADS;
+		else if (f->vram && !n->stack.fabric->cuda)
+			r = KV_REACH_EFA;
+		worst = r < worst ? r : worst;
+	}
+	return worst;
+}
+
+const char *kv_lack(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++) {
+		const struct kv_nixl *n = &f->nixls.v[i];
+
+		if (!n->active || !n->stack.known)
+			continue;
+		if (!n->stack.efa)
+			return kv_strf(f->arena,
+				       "%s: its libfabric, %s, has no efa provider: it would run "
+				       "over tcp or sockets (KV307)",
+				       kv_nixl_label(f, n), n->stack.fabric->path);
+		if (f->vram && !n->stack.fabric->cuda)
+			return kv_strf(f->arena,
+				       "%s: its libfabric, %s, is built without CUDA: GPU memory "
+				       "can not be registered (KV404)",
+				       kv_nixl_label(f, n), n->stack.fabric->path);
+		if (kv_lacks_cudart(f, n))
+			return kv_strf(
+				f->arena,
+				"%s: libfabric opens CUDA as libcudart.so, which is not "
+				"found: GPU memory can not be registered (KV402); kvpath run "
+				"and kvpath fix link it",
+				kv_nixl_label(f, n));
+	}
+	return NULL;
 }

@@ -12,6 +12,13 @@
 
 /* Whether another libfabric is what would help this NIXL. */
 bool kv_needs_fabric(const struct kv_facts *f, const struct kv_nixl *n);
+/* Whether it would help one that the job may import. */
+bool kv_needs_other_fabric(const struct kv_facts *f);
+/* How far the bytes of the job come, of the NIXL that comes least far. */
+enum { KV_REACH_NONE, KV_REACH_LOADS, KV_REACH_EFA, KV_REACH_WHOLE };
+unsigned kv_reach(const struct kv_facts *f);
+/* What a backend that loads lacks to have the job's memory on the fabric; NULL for nothing. */
+const char *kv_lack(const struct kv_facts *f);
 /* What keeps the backend from loading in a NIXL that the job may import; NULL where nothing does.
  * One that can not be told stands in no other's way; alone it is the obstacle. */
 const char *kv_obstacle(const struct kv_facts *f);

@@ -220,8 +220,14 @@ enroot_hook() {
 		kv render --for "$dialect" --fabric "$fabric" --env FI_PROVIDER=tcp --env NIXL_BACKEND=UCX "$container"
 		ended 0
 		[[ $err == *'FI_PROVIDER=tcp: '*'KV313'* ]] || fail "$dialect does not: $err"
-		[ "$(wc -l <<<"$err")" = 1 ]
+		[ "$(grep -c FI_PROVIDER <<<"$err")" = 1 ]
 	done
+	kv fix --how env --fabric "$fabric" --env FI_PROVIDER=tcp "$container"
+	ended 0
+	[[ $err == *'FI_PROVIDER=tcp: '*'KV313'* ]] || fail "fix does not: $err"
+	kv fix --how env --json --fabric "$fabric" "$container"
+	ended 2
+	one_line --json
 }
 
 @test "render refuses what can not serve, and says why" {

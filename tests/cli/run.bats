@@ -263,6 +263,51 @@ END
 	[ ! -e "$base/written" ] || fail "the target was written to"
 }
 
+# F2 has no CUDA, and no efa where its provider's file is not beside it.
+@test "the environment brings the libfabric that has efa and CUDA, and says what is lacking" {
+	container
+	local f1 f2 bare
+	f1=$("$top/tests/roots/fabric" F1 2>/dev/null)/opt/amazon/efa
+	f2=$("$top/tests/roots/fabric" F2 2>/dev/null)/opt/amazon/efa
+	bare=$f2/lib/libfabric.so.1:/usr/lib/x86_64-linux-gnu/libfabric.so.1.20.0
+	# shellcheck disable=SC2016 # the container's shell shall expand it
+	set -- "$container" -- sh -c 'readlink "$LD_LIBRARY_PATH/libfabric.so.1"'
+	kv run --fabric "$f2" --fabric "$f1" "$@"
+	ended 0
+	[ "$out$err" = "$f1/lib/libfabric.so.1.29.0" ] || fail "not the one with CUDA"
+	kv run --fabric "$f2" "$@"
+	ended 0
+	[[ $out == "$f2"* && $err == *"without CUDA"*KV404* ]] || fail "GPU memory is passed over"
+	kv run --mem dram --fabric "$f2" "$@"
+	ended 0
+	[ -z "$err" ] || fail "host memory needs no CUDA"
+	for how in "render --for env" "fix --how env"; do
+		# shellcheck disable=SC2086 # two words
+		kv $how --fabric "$f2" --fabric "$f1" "$container"
+		ended 0
+		says "LD_LIBRARY_PATH=$f1/lib"
+		[[ $err == *KV402* && $err != *$'\n'* ]] || fail "libcudart.so is passed over"
+		# shellcheck disable=SC2086
+		kv $how --fabric "$f1" --mount "$bare" "$container"
+		ended 0
+		says "LD_LIBRARY_PATH=$f1/lib"
+		# shellcheck disable=SC2086
+		kv $how --mount "$bare" "$container"
+		ended 1
+		one_line "no efa provider" KV307
+		# shellcheck disable=SC2086
+		kv $how --mem dram --fabric "$f2" "$container"
+		ended 0
+		[ -z "$err" ] || fail "host memory needs no CUDA"
+	done
+}
+
+@test "run mounts nothing for a command that has no root of its own" {
+	kv run --mount /usr:/mnt -- true
+	ended 2
+	one_line --mount TARGET
+}
+
 @test "run TARGET without root says what it needs" {
 	into setpriv --reuid 65534 --clear-groups "$KVPATH" run /usr -- true
 	ended 2
