@@ -204,6 +204,15 @@ static int report(const struct bake *b, const struct kv_target *t, const struct 
 	return kv_plan_status(o, p);
 }
 
+/* Whose fault it is: the image is only read. */
+static const char *at_fault(const struct bake *b, int code)
+{
+	return code == -EEXIST || code == -ENOSPC || code == -EDQUOT || code == -EFBIG ||
+			       code == -EROFS || code == -ENOENT
+		       ? b->out
+		       : b->image;
+}
+
 static int bake_plan(struct bake *b, const struct kv_target *t, const struct kv_plan *p)
 {
 	struct kv_err err = { 0 };
@@ -212,7 +221,7 @@ static int bake_plan(struct bake *b, const struct kv_target *t, const struct kv_
 		return report(b, t, p, "nothing");
 	if (write_image(b, p, &err) < 0)
 		return kv_fail(err.code == -EEXIST ? KV_STATUS_USAGE : KV_STATUS_UNKNOWN, "%s: %s",
-			       err.code == -EEXIST ? b->out : b->image, err.msg);
+			       at_fault(b, err.code), err.msg);
 	return report(b, t, p, p->ops.n ? "written" : "copied");
 }
 

@@ -52,6 +52,15 @@ static int help_of(const char *name)
 	return KV_STATUS_OK;
 }
 
+/* The last of all: what nobody could read is no result. */
+static int end(int r)
+{
+	if (fflush(stdout) == EOF || ferror(stdout))
+		return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
+			       strerror(errno));
+	return r < 0 ? KV_STATUS_OK : r;
+}
+
 #define OUTPUT ((size_t)64 << 10)
 
 int main(int argc, char **argv)
@@ -65,10 +74,10 @@ int main(int argc, char **argv)
 		return KV_STATUS_USAGE;
 	}
 	if (kv_streq(argv[1], "--help") || kv_streq(argv[1], "-h") || kv_streq(argv[1], "help"))
-		return help_of(argv[2]);
+		return end(help_of(argv[2]));
 	if (kv_streq(argv[1], "--version")) {
 		puts("kvpath " KVPATH_VERSION);
-		return KV_STATUS_OK;
+		return end(KV_STATUS_OK);
 	}
 	c = command_of(argv[1]);
 	if (!c)
@@ -82,9 +91,6 @@ int main(int argc, char **argv)
 		kv_confine(o.fix && !o.diff ? KV_RIGHTS_CHANGE : c->rights, o.record || o.output);
 	if (r == KV_STATUS_OK)
 		r = c->run(&o);
-	if (fflush(stdout) == EOF || ferror(stdout))
-		return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
-			       strerror(errno));
 	/* The arena goes with the process. */
-	return r < 0 ? KV_STATUS_OK : r;
+	return end(r);
 }

@@ -87,10 +87,8 @@ static int put(struct watching *w, const struct kv_watch_delta *d)
 	} else {
 		r = print_text(w, d, &v);
 	}
-	if (fflush(stdout) == EOF || r != KV_STATUS_OK)
-		return kv_fail(KV_STATUS_UNKNOWN, "the result could not be written: %s",
-			       strerror(errno));
-	return KV_STATUS_OK;
+	/* main() tells of what could not be written. */
+	return fflush(stdout) == EOF ? KV_STATUS_UNKNOWN : r;
 }
 
 /* ---- the loop ---- */

@@ -344,7 +344,7 @@ nothing_left() {
 	fi
 	kv bake --fabric "$fabric" "$image" -o "$loop/baked.sqsh"
 	ended 3
-	one_line "No space left on device"
+	one_line "$loop/baked.sqsh: " "No space left on device"
 	[ -z "$(ls -A "$loop")" ] || fail "something is left"
 }
 

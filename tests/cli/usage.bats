@@ -171,7 +171,8 @@ commands="check why fix undo bake run prove bench log watch explain render hook 
 @test "results that cannot be written are an error" {
 	[ -e /dev/full ] || skip "no /dev/full"
 	local args
-	for args in "explain KV101" "why --json / libc.so.6"; do
+	for args in "explain KV101" "why --json / libc.so.6" help "help fix" --version \
+		"watch --once --interval 0.01" "watch --once --interval 0.01 --json"; do
 		status=0
 		# shellcheck disable=SC2086 # words of a command line
 		"$KVPATH" $args >/dev/full 2>"$BATS_TEST_TMPDIR/err" || status=$?
