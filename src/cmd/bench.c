@@ -85,6 +85,12 @@ static int choose_shapes(const struct kv_opts *o, struct kv_bench_request *req,
 	static const char *const usual[] = { "1x4096", "1x65536", "1x1048576", "64x65536",
 					     "64x1048576" };
 
+	/* A shape that its user takes for a model's would be measured in its place. */
+	if (!o->model && (o->tokens || o->dtype || o->layout))
+		return kv_fail(KV_STATUS_USAGE, "bench: --%s is about --model CONFIG.json",
+			       o->tokens  ? "tokens"
+			       : o->dtype ? "dtype"
+					  : "layout");
 	for (size_t i = 0; i < o->shapes.n; i++)
 		kv_vec_push(o->arena, &req->shapes, o->shapes.v[i]);
 	if (o->model)

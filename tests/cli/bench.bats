@@ -152,7 +152,8 @@ raw() {
 
 @test "wrong shapes and engines" {
 	for args in "--shape 4096" "--shape 0x1" "--shape 1x0" "--shape -1x1" "--engine mpi" \
-		"--engine nixl:" "--engine nixl:../x" "--op push" "--iters 0" "--model /nonexistent"; do
+		"--engine nixl:" "--engine nixl:../x" "--op push" "--iters 0" "--model /nonexistent" \
+		"--tokens 10" "--dtype fp8 --engine tcp" "--layout page"; do
 		# shellcheck disable=SC2086 # two words each
 		kv bench $args
 		ended 2
