@@ -50,6 +50,15 @@ static bool is_recipe_name(const char *name)
 	return false;
 }
 
+/* A recipe, or a link to one: all files of a ConfigMap that is mounted are such. */
+static bool leads_to_file(const char *path, const struct stat *st)
+{
+	struct stat to;
+
+	return S_ISREG(st->st_mode) ||
+	       (S_ISLNK(st->st_mode) && stat(path, &to) == 0 && S_ISREG(to.st_mode));
+}
+
 /* Links to directories are not followed; hidden names are left out, as .git and .venv are. */
 static void lint_tree(struct run *run, const char *path, unsigned depth)
 {
@@ -72,7 +81,7 @@ static void lint_tree(struct run *run, const char *path, unsigned depth)
 		    run->n_seen++ < MAX_FILES) {
 			if (S_ISDIR(st.st_mode))
 				lint_tree(run, sub, depth + 1);
-			else if (S_ISREG(st.st_mode) && is_recipe_name(sub))
+			else if (is_recipe_name(sub) && leads_to_file(sub, &st))
 				lint_file(run, sub, true);
 		}
 		free(list[i]);
@@ -82,12 +91,23 @@ static void lint_tree(struct run *run, const char *path, unsigned depth)
 
 static void lint_arg(struct run *run, const char *path)
 {
+	size_t before = run->files.list.n + run->files.failed.n;
+	struct kv_err err = { 0 };
 	struct stat st;
 
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		lint_tree(run, path, 0);
-	else
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		lint_file(run, path, false);
+		return;
+	}
+	lint_tree(run, path, 0);
+	/* Silence would be taken for praise. */
+	if (run->files.list.n + run->files.failed.n == before)
+		fail(run, path,
+		     kv_err(&err, -ENOTSUP,
+			    "%s: there is no recipe in this directory (.yaml, .yml, .sbatch, "
+			    ".slurm, .sh)",
+			    path),
+		     &err);
 }
 
 static int status_of(const struct run *run)

@@ -438,6 +438,24 @@ step() {
 	says KV703
 }
 
+@test "a directory of links is linted, and one without a recipe is no praise" {
+	mkdir -p map/..data empty/sub
+	printf '#!/bin/bash\n#SBATCH -N 1\nexport UCX_TLS=rc,tcp\n' >map/..data/job.sbatch
+	ln -s ..data/job.sbatch map/job.sbatch
+	ln -s nowhere.yaml map/gone.yaml
+	ln -s ../map map/round.yaml
+	kv lint --strict map
+	ended 1
+	says map/job.sbatch KV703
+	[ "$(wc -l <<<"$out")" -le 3 ] || fail "more than once"
+	printf 'a: 1\n' >empty/sub/other.yaml
+	kv lint empty
+	ended 3
+	one_line empty "no recipe"
+	kv lint --strict empty map
+	ended 1
+}
+
 # The real bash runs the script, its srun prints what a worker gets.
 worker_gets() {
 	mkdir -p bin
