@@ -128,10 +128,7 @@ static void lay_ops(struct kv_root *root, const kv_ops *ops)
 			break;
 		case KV_OP_FILE:
 			if (op->source_fd >= 0)
-				kv_root_lay_file(root,
-						 kv_strf(kv_root_arena(root), "/proc/self/fd/%d",
-							 op->source_fd),
-						 op->path);
+				kv_root_lay_file(root, op->source_fd, op->path);
 			else
 				kv_root_lay_bytes(root, op->path, op->content);
 			break;

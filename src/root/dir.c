@@ -266,6 +266,10 @@ static int dir_open_known(struct kv_tree *tree, const char *rel, const struct kv
 		/* What the tree itself is: a directory, or a single file that was mounted. */
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
 		fd = open(self, OPEN_FILE);
+		/* No /proc here. What is there to be read was opened for that; a path fd is none.
+		 */
+		if (fd < 0 && errno == ENOENT && !(fcntl(at, F_GETFL) & O_PATH))
+			fd = fcntl(at, F_DUPFD_CLOEXEC, 0);
 	}
 	return fd < 0 ? -errno : new_file(&fd, st, ret);
 }

@@ -42,6 +42,19 @@ static const char *future_path(struct kv_root *r, const char *guest)
 		       slash + 1);
 }
 
+/* The same file, opened to be read, in the place of *fd. */
+static void read_instead(int *fd, const char *host, const struct stat *st)
+{
+	_close_ int other = open(host, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat now;
+
+	if (other < 0 || fstat(other, &now) < 0 || now.st_dev != st->st_dev ||
+	    now.st_ino != st->st_ino)
+		return;
+	close(*fd);
+	*fd = kv_steal_fd(&other);
+}
+
 int kv_root_bind(struct kv_root *r, const char *host, const char *guest, struct kv_err *err)
 {
 	_close_ int fd = open(host, O_PATH | O_CLOEXEC);
@@ -54,6 +67,9 @@ int kv_root_bind(struct kv_root *r, const char *host, const char *guest, struct 
 	if (guest[0] != '/')
 		return kv_err(err, -EINVAL, "%s: a mount's place in the target must be absolute",
 			      guest);
+	/* Without /proc this one alone can be read. Who may not read it learns that later. */
+	if (S_ISREG(st.st_mode))
+		read_instead(&fd, host, &st);
 	lay(r, future_path(r, guest),
 	    (struct kv_overlay){ .tree = kv_tree_of_dir(r->arena, kv_steal_fd(&fd)),
 				 .mount = true });
@@ -65,9 +81,9 @@ void kv_root_lay_link(struct kv_root *r, const char *guest, const char *text)
 	lay(r, guest, (struct kv_overlay){ .link = kv_strdup(r->arena, text) });
 }
 
-int kv_root_lay_file(struct kv_root *r, const char *host, const char *guest)
+int kv_root_lay_file(struct kv_root *r, int host_fd, const char *guest)
 {
-	int fd = open(host, O_PATH | O_CLOEXEC);
+	int fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;

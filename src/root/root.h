@@ -79,8 +79,9 @@ void kv_root_note(struct kv_root *r, struct kv_notes *notes);
 int kv_root_bind(struct kv_root *r, const char *host, const char *guest, struct kv_err *err);
 /* Lays a symlink with this text over guest. */
 void kv_root_lay_link(struct kv_root *r, const char *guest, const char *text);
-/* Lays the host's file over guest as a copy of it would lie there: no mount. 0 or -errno. */
-int kv_root_lay_file(struct kv_root *r, const char *host, const char *guest);
+/* Lays the host's file, open for reading, over guest as a copy of it would lie there: no mount. The
+ * fd stays the caller's. 0 or -errno. */
+int kv_root_lay_file(struct kv_root *r, int host_fd, const char *guest);
 /* Takes away what lies at guest. */
 void kv_root_lay_absence(struct kv_root *r, const char *guest);
 /* Lays a regular file with these bytes over guest; the bytes stay the caller's and must outlive r.

@@ -314,3 +314,27 @@ refused() {
 	ended 0
 	[[ $out == *'done (kvpath undo takes them back)'* ]] || fail "nothing was done"
 }
+
+# no_proc ARG...: kvpath as in a chroot where nobody has mounted it.
+no_proc() {
+	# shellcheck disable=SC2016 # for the shell in the namespace
+	into unshare --mount sh -c 'mount -t tmpfs none /proc && exec "$@"' - "$KVPATH" "$@"
+}
+
+@test "a chroot without /proc: the same repair, and the same answer of a single file that is mounted" {
+	small
+	before
+	local new
+	new=$(realpath "$fabric/lib/libfabric.so.1")
+	no_proc check --quiet --mount "$new:/usr/lib/x86_64-linux-gnu/libfabric.so.1.20.0" "$root"
+	ended 1
+	[ "$out" = "off-fabric: KV402, KV201" ] || fail "the mount was not read"
+	no_proc fix --quiet --fabric "$fabric" "$root"
+	ended 0
+	says "operations done" ready
+	kv check --quiet "$root"
+	ended 0
+	no_proc undo "$root"
+	ended 0
+	untouched
+}
