@@ -71,9 +71,27 @@ static bool names_no_device(const struct kv_facts *f, const char *v)
 	return true;
 }
 
+/*
+ * Before 0.8.0 NIXL asks for libfabric's interface of 1.9. From 1.18 on the efa provider takes CUDA
+ * memory with and without the device's RDMA (efa_user_info_should_support_hmem).
+ */
+static bool asks_below_1_18(const struct kv_facts *f)
+{
+	for (size_t i = 0; i < f->nixls.n; i++)
+		if (f->nixls.v[i].active && *f->nixls.v[i].version &&
+		    kv_version_cmp(f->nixls.v[i].version, "0.8.0") < 0)
+			return true;
+	return false;
+}
+
+static bool turns_hmem_off(const struct kv_facts *f, const char *v)
+{
+	return f->vram && kv_fi_false(v) && asks_below_1_18(f);
+}
+
 static bool turns_rdma_off(const struct kv_facts *f, const char *v)
 {
-	return f->vram && kv_fi_false(v);
+	return f->vram && kv_fi_false(v) && !asks_below_1_18(f);
 }
 
 static bool asks_for_no_rdma(const struct kv_facts *f, const char *v)
@@ -248,8 +266,13 @@ static const struct {
 	  "libfabric's efa provider aborts the process where it is set", "unset it" },
 	{ "KV320", "FI_EFA_RX_IOV_LIMIT", "LIBFABRIC", any, KV_ERROR,
 	  "libfabric's efa provider aborts the process where it is set", "unset it" },
-	{ "KV405", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", turns_rdma_off, KV_ERROR,
-	  "without the device's RDMA libfabric takes no GPU memory", "unset it" },
+	{ "KV405", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", turns_hmem_off, KV_ERROR,
+	  "without the device's RDMA libfabric takes no GPU memory of a NIXL before 0.8.0",
+	  "unset it" },
+	{ "KV405", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", turns_rdma_off, KV_WARNING,
+	  "libfabric sends as messages what the device could write and read by RDMA, and GPU "
+	  "memory is copied on the way",
+	  "unset it" },
 	{ "KV406", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", asks_for_no_rdma, KV_ERROR,
 	  "this instance type's EFA has no RDMA read, and libfabric aborts the process",
 	  "unset it" },
