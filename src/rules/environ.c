@@ -89,14 +89,20 @@ static bool turns_hmem_off(const struct kv_facts *f, const char *v)
 	return f->vram && kv_fi_false(v) && asks_below_1_18(f);
 }
 
+static bool has_no_rdma(const struct kv_facts *f)
+{
+	return instance_of(f) && !instance_of(f)->rdma_read;
+}
+
+/* Where there is none, as on g5, it turns nothing off. */
 static bool turns_rdma_off(const struct kv_facts *f, const char *v)
 {
-	return f->vram && kv_fi_false(v) && !asks_below_1_18(f);
+	return f->vram && kv_fi_false(v) && !asks_below_1_18(f) && !has_no_rdma(f);
 }
 
 static bool asks_for_no_rdma(const struct kv_facts *f, const char *v)
 {
-	return fi_true(v) && instance_of(f) && !instance_of(f)->rdma_read;
+	return fi_true(v) && has_no_rdma(f);
 }
 
 static bool turns_p2p_off(const struct kv_facts *f, const char *v)
