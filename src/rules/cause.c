@@ -141,10 +141,34 @@ const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_
 	return NULL;
 }
 
+bool kv_fabric_serves_less(const struct kv_facts *f, const struct kv_fabric *fab,
+			   const struct kv_nixl *n)
+{
+	const struct kv_stack *s = &n->stack;
+
+	return s->known && ((s->efa && !fab->efa_built_in && !kv_fabric_efa_dso(fab)) ||
+			    (f->vram && s->fabric->cuda && !fab->cuda));
+}
+
+/* One other than that it gets, with efa, and with CUDA where the job registers GPU memory. */
+static const struct kv_fabric *fuller(const struct kv_facts *f, const struct kv_nixl *n)
+{
+	for (size_t i = 0; n->wanted->elf && i < f->fabrics.n; i++) {
+		const struct kv_fabric *fab = &f->fabrics.v[i];
+
+		if (!fab->blocked && fab->elf != n->stack.fabric->elf &&
+		    meets(fab, n->wanted->elf) && (fab->efa_built_in || kv_fabric_efa_dso(fab)) &&
+		    (!f->vram || fab->cuda))
+			return fab;
+	}
+	return NULL;
+}
+
 bool kv_mend_by_fabric(const struct kv_facts *f, struct kv_findings *out, struct kv_finding *fi,
 		       const struct kv_nixl *n)
 {
-	const struct kv_fabric *server = kv_server_for(f, n->wanted);
+	const struct kv_fabric *server =
+		n->stack.known ? fuller(f, n) : kv_server_for(f, n->wanted);
 
 	if (!server)
 		return false;

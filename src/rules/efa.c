@@ -17,9 +17,10 @@ void kv_rule_no_efa_provider(const struct kv_facts *f, struct kv_findings *out)
 		if (n->stack.efa_error)
 			kv_show(out, fi, n->stack.efa_from ? n->stack.efa_from : "libefa-fi.so",
 				"%s", n->stack.efa_error);
-		kv_mend(out, fi, kv_server_for(f, n->wanted) != NULL,
-			"use the libfabric of the EFA installer (kvpath fix --fabric "
-			"/opt/amazon/efa)");
+		if (!kv_mend_by_fabric(f, out, fi, n))
+			kv_mend(out, fi, false,
+				"use the libfabric of the EFA installer (kvpath fix --fabric "
+				"/opt/amazon/efa)");
 	}
 }
 

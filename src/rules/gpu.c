@@ -35,10 +35,10 @@ void kv_rule_no_cuda(const struct kv_facts *f, struct kv_findings *out)
 			     kv_nixl_label(f, n));
 		kv_show(out, fi, n->stack.fabric_path, "it names no libcudart; libfabric %s",
 			n->stack.fabric->release ? n->stack.fabric->release : "of unknown release");
-		kv_mend(out, fi, false,
-			"use a libfabric built with CUDA (the EFA installer's: on aarch64 since "
-			"1.40.0); for "
-			"host memory alone say --mem dram");
+		if (!kv_mend_by_fabric(f, out, fi, n))
+			kv_mend(out, fi, false,
+				"use a libfabric built with CUDA (the EFA installer's: on aarch64 "
+				"since 1.40.0); for host memory alone say --mem dram");
 	}
 }
 

@@ -259,13 +259,15 @@ void kv_rule_many_nixls(const struct kv_facts *f, struct kv_findings *out)
 }
 
 /* As it was in the process: of a plan the files are not there yet. */
-static const struct kv_elf *used_fabric(const struct kv_facts *f, const char **ret_path)
+static const struct kv_elf *used_fabric(const struct kv_facts *f, const char **ret_path,
+					const struct kv_nixl **ret_nixl)
 {
 	for (size_t i = 0; i < f->nixls.n; i++) {
 		const struct kv_nixl *n = &f->nixls.v[i];
 
 		if (!n->wanted || !n->active)
 			continue;
+		*ret_nixl = n;
 		if (n->stack.known) {
 			*ret_path = n->stack.fabric_path;
 			return n->stack.fabric->elf;
@@ -281,7 +283,8 @@ static const struct kv_elf *used_fabric(const struct kv_facts *f, const char **r
 void kv_rule_many_fabrics(const struct kv_facts *f, struct kv_findings *out)
 {
 	const char *used = NULL, *used_abi = NULL;
-	const struct kv_elf *elf = used_fabric(f, &used);
+	const struct kv_nixl *n = NULL;
+	const struct kv_elf *elf = used_fabric(f, &used, &n);
 	const struct kv_fabric *newer = NULL;
 	struct kv_finding *fi;
 
@@ -291,7 +294,9 @@ void kv_rule_many_fabrics(const struct kv_facts *f, struct kv_findings *out)
 	for (size_t i = 0; i < f->fabrics.n; i++) {
 		const struct kv_fabric *fab = &f->fabrics.v[i];
 
+		/* A newer one without efa or CUDA is passed over for good, by fix too. */
 		if (fab->source != KV_SOURCE_FABRIC && fab->elf != elf &&
+		    !kv_fabric_serves_less(f, fab, n) &&
 		    kv_version_cmp(fab->abi + strlen("FABRIC_"), used_abi + strlen("FABRIC_")) > 0)
 			newer = fab;
 	}

@@ -141,8 +141,11 @@ const char *kv_used_release(const struct kv_facts *f);
 const struct kv_nixl *kv_other_cuda(const struct kv_facts *f, const struct kv_nixl *n);
 /* The source or other copy of libfabric that could serve this plugin; NULL. */
 const struct kv_fabric *kv_server_for(const struct kv_facts *f, const struct kv_plugin *p);
-/* Says how fix repairs it with a libfabric that is there or was offered; false where none serves.
- */
+/* Whether this NIXL would lose efa, or the CUDA that the job needs, by that libfabric. */
+bool kv_fabric_serves_less(const struct kv_facts *f, const struct kv_fabric *fab,
+			   const struct kv_nixl *n);
+/* Says how fix repairs it with a libfabric that is there or was offered; false where none serves:
+ * of a plugin that loads, where none has more than the one that it gets. */
 bool kv_mend_by_fabric(const struct kv_facts *f, struct kv_findings *out, struct kv_finding *fi,
 		       const struct kv_nixl *n);
 /* What provides FABRIC_x, in words: "libfabric 2.7.0 or newer (EFA installer 1.51.0)". */

@@ -112,6 +112,25 @@ schema='
 	json '[.findings[] | select(.severity == "error") | .id] | index("KV101") and index("KV201")'
 }
 
+# F2 without the file of its efa provider beside it: it loads, and has neither efa nor CUDA.
+@test "a repair of KV307 and KV404 is promised where fix has one, and nowhere else" {
+	container
+	local f1 f2 automatic
+	f1=$("$top/tests/roots/fabric" F1 2>/dev/null)/opt/amazon/efa
+	f2=$("$top/tests/roots/fabric" F2 2>/dev/null)/opt/amazon/efa
+	set -- --mount "$f2/lib/libfabric.so.1:/usr/lib/x86_64-linux-gnu/libfabric.so.1.20.0"
+	automatic='[.findings[] | select(.id == "KV307" or .id == "KV404") | .repair.automatic]'
+	kv check --json "$@" "$container"
+	json "$automatic == [false, false]"
+	kv fix --dry-run "$@" "$container"
+	ended 1
+	kv check --json --fabric "$f1" "$@" "$container"
+	json "$automatic == [true, true]"
+	kv fix --dry-run --json --fabric "$f1" "$@" "$container"
+	ended 0
+	json '.verdict == "ready"'
+}
+
 @test "the container: no false alarm on what the binding has loaded" {
 	container
 	kv check "$container"
