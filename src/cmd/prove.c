@@ -47,9 +47,9 @@ static int print_result(const struct kv_opts *o, const struct kv_prove_result *r
 	json_t *doc;
 
 	if (!o->json) {
-		if (found)
+		if (found && !o->quiet)
 			kv_text_finding(stdout, o->arena, &fi, o->style);
-		if (is_as_asked(o, r))
+		if (is_as_asked(o, r) && !o->quiet)
 			printf("asked     %s: it carried the bytes; the fabric was not tried\n",
 			       o->provider);
 		kv_text_prove(stdout, o->arena, r, o->backend, mem, o->style);

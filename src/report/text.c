@@ -215,8 +215,6 @@ static void put_object(const struct tree *t, const struct kv_object *o, int inde
 	put_texts(t, indent + 4,
 		  (const char *const[]){ "by ", kv_rule_name[o->rule], " for ",
 					 kv_printable(a, o->request), NULL });
-	if (t->style.quiet)
-		return;
 	for (size_t i = 0; i < o->tried.n; i++) {
 		const struct kv_tried *d = &o->tried.v[i];
 
@@ -288,15 +286,19 @@ void kv_text_why(FILE *out, struct kv_arena *a, const char *file, const char *pr
 	fprintf(out, " in a %s process: ", process);
 	kv_put(out, st, tone_of_loads(l->loads), kv_loads_name[l->loads]);
 	fputc('\n', out);
+	if (st.quiet) {
+		if (l->error)
+			fprintf(out, "%s\n", kv_printable_text(a, l->error));
+		return;
+	}
 	plant(&t);
 	put_below(&t, 0, 2);
-	if (!st.quiet)
-		put_optionals(out, a, l);
+	put_optionals(out, a, l);
 	put_failure(out, a, l);
 }
 
-void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
-		   const char *backend, const char *mem, struct kv_style st)
+static void put_proof(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
+		      const char *backend, const char *mem)
 {
 	if (r->bytes)
 		fprintf(out,
@@ -316,6 +318,13 @@ void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *
 	fprintf(out, "not       %s\n", join(a, &r->not_proven, "-"));
 	if (r->error)
 		fprintf(out, "error     %s\n", kv_printable(a, r->error));
+}
+
+void kv_text_prove(FILE *out, struct kv_arena *a, const struct kv_prove_result *r,
+		   const char *backend, const char *mem, struct kv_style st)
+{
+	if (!st.quiet)
+		put_proof(out, a, r, backend, mem);
 	kv_put(out, st, kv_tone_of_verdict(r->verdict), r->verdict);
 	fputc('\n', out);
 }

@@ -234,6 +234,17 @@ END
 	[ -n "$out$err" ] || fail "no word"
 }
 
+@test "prove --quiet and why --quiet print their verdict alone" {
+	container
+	kv prove --quiet --mem dram "$container"
+	ended 1
+	[ "$out" = off-fabric ] || fail "more than that"
+	kv why --quiet "$container" /usr/local/lib/python3.11/dist-packages/.nixl_cu13.mesonpy.libs/plugins/libplugin_LIBFABRIC.so
+	ended 1
+	says "in a python process: no" FABRIC_1.7
+	[ "$(wc -l <<<"$out")" = 2 ] || fail "more than that"
+}
+
 @test "fix and undo where there is nothing to do" {
 	mkdir "$BATS_TEST_TMPDIR/empty"
 	kv fix "$BATS_TEST_TMPDIR/empty"
