@@ -92,6 +92,7 @@ static int run(struct kv_opts *o)
 {
 	const char *join = getenv(KV_SWEEP_JOIN), *index = getenv("JOB_COMPLETION_INDEX");
 	struct kv_sweep s = { 0 };
+	bool saved = true;
 	int r;
 
 	if (o->plan)
@@ -106,8 +107,10 @@ static int run(struct kv_opts *o)
 	if (r == KV_STATUS_OK && join && !(o->await && index && kv_streq(index, "0")))
 		return kv_sweep_worker_run(o, join);
 	if (r == KV_STATUS_OK)
-		r = kv_sweep_lead_run(o, &s);
-	return r == KV_STATUS_OK ? print(o, &s) : r;
+		r = kv_sweep_lead_run(o, &s, &saved);
+	if (r == KV_STATUS_OK)
+		r = print(o, &s);
+	return r == KV_STATUS_OK && !saved ? KV_STATUS_UNKNOWN : r;
 }
 
 const struct kv_command kv_cmd_sweep = {

@@ -22,8 +22,8 @@ struct kv_sweep_test kv_sweep_test_of(const struct kv_opts *o);
 
 /* As the worker that KV_SWEEP_JOIN asks for. */
 int kv_sweep_worker_run(const struct kv_opts *o, const char *join);
-/* As the lead, of the job's nodes or of hosts. */
-int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s);
+/* As the lead, of the job's nodes or of hosts. *ret_saved: whether the state file has all of it. */
+int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s, bool *ret_saved);
 /* The Job for Kubernetes that does it there. */
 int kv_sweep_k8s_run(struct kv_opts *o);
 

@@ -100,6 +100,14 @@ static int state_new(const struct kv_opts *o, const struct kv_sweep *s, FILE **r
 	return KV_STATUS_OK;
 }
 
+/* What could not be written on the way is known to the stream, and not to fclose(). */
+static bool close_state(FILE *f)
+{
+	bool whole = !ferror(f);
+
+	return fclose(f) != EOF && whole;
+}
+
 /* To go on behind the last whole line. */
 static int state_reopen(const char *path, FILE **ret)
 {
@@ -227,7 +235,7 @@ static int start_await(const struct kv_opts *o, struct kv_sweep_lead *l)
 		       : kv_fail(KV_STATUS_UNKNOWN, "sweep: fork: %s", strerror(errno));
 }
 
-int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s)
+int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s, bool *ret_saved)
 {
 	char token[KV_SWEEP_TOKEN_HEX + 1];
 	bool *here = NULL;
@@ -269,9 +277,12 @@ int kv_sweep_lead_run(struct kv_opts *o, struct kv_sweep *s)
 			       : start_srun(o, &names, &l);
 	if (r == KV_STATUS_OK && kv_sweep_lead(&l, &err) < 0)
 		r = kv_fail(KV_STATUS_UNKNOWN, "sweep: %s", err.msg);
-	if (l.state && fclose(l.state) == EOF && r == KV_STATUS_OK)
-		r = kv_fail(KV_STATUS_UNKNOWN, "sweep: the state file could not be written: %s",
-			    strerror(errno));
+	/* What was measured is told all the same. */
+	*ret_saved = !l.state || close_state(l.state);
+	if (!*ret_saved)
+		fprintf(stderr,
+			"kvpath: sweep: %s could not be written whole: nothing can go on from it\n",
+			kv_printable(o->arena, o->resume ? o->resume : o->state));
 	return r;
 }
 

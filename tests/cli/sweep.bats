@@ -106,6 +106,17 @@ setup() {
 	one_line "a: line"
 }
 
+@test "a state file on a full disk is told of, and what was found out is told all the same" {
+	[ -e /dev/full ] || skip "no /dev/full"
+	# shellcheck disable=SC2016 # for the shell that stands in for ssh
+	printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' >ssh
+	chmod +x ssh
+	kv sweep --hosts a,b --ssh "$PWD/ssh" --no-pairs --engine tcp --force --state /dev/full /
+	says "2 nodes"
+	[[ $err == *"/dev/full could not be written whole"* ]] || fail "nothing is said of it"
+	[ "$status" != 0 ] || fail "status 0"
+}
+
 @test "host lists: Slurm writes and reads them as kvpath does" {
 	command -v scontrol >/dev/null || skip "no scontrol"
 	local i list
