@@ -179,9 +179,12 @@ static bool layer_json(struct scan *sc)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(starts); i++) {
 		size_t n = like(sc, sc->at, starts[i]);
 
+		if (!n)
+			continue;
+		if (!sc->ret->json)
+			sc->ret->json = sc->at + 1;
 		sc->at += n;
-		if (n)
-			return true;
+		return true;
 	}
 	return false;
 }
@@ -420,6 +423,9 @@ void kv_log_head_parse(struct kv_span line, struct kv_log_date date, struct kv_l
 	*ret = (struct kv_log_head){ .time = -1 };
 	while (n < LAYERS && !sc.innermost && take_layer(&sc))
 		n++;
+	ret->end = sc.at;
+	if (!ret->json && like(&sc, sc.at, "{\""))
+		ret->json = sc.at + 1;
 }
 
 char *kv_log_time_text(struct kv_arena *a, int64_t time)

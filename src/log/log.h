@@ -82,6 +82,7 @@ struct kv_log_hit {
 	struct kv_span subject;       /* %w or %r */
 	uint64_t number;              /* %n */
 	struct kv_span line, message; /* both to the line's end */
+	const uint8_t *record;        /* where what its writer put before the message starts */
 	uint32_t writer;              /* process or thread that the message names; 0 */
 	bool is_pid;                  /* it is a process */
 };
@@ -89,6 +90,10 @@ struct kv_log_hit {
 /* The pattern whose message has word number `word` at `at` of the line; false where there is none,
  * and *ret is then of no use. */
 bool kv_log_match(struct kv_span line, size_t at, unsigned word, struct kv_log_hit *ret);
+
+/* Whether the line, from its start on, only speaks of such a message: in a prompt, in a sentence.
+ */
+bool kv_log_is_quoted(struct kv_span line, const struct kv_log_hit *hit);
 
 /* What stands before the message of a line: the layers that a record went through. */
 struct kv_log_head {
@@ -99,6 +104,8 @@ struct kv_log_head {
 	uint32_t pid;        /* of the tag; 0 */
 	int64_t time;        /* seconds since 1970 as the clock was printed; -1 */
 	char severity;       /* I, W, E, F of a line of NIXL's C++; 0 */
+	size_t end;          /* where the layers end */
+	size_t json;         /* behind the brace of a record of JSON; 0 */
 };
 
 /* year and month: of the file, for lines that print none. */

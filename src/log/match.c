@@ -251,6 +251,9 @@ static bool from_nixl(const uint8_t *p, size_t from, size_t at, const char *file
 	if (tid > from && p[tid - 1] == ' ')
 		ret->writer = number(p, tid, end);
 	ret->message.p = p + at;
+	/* The time, and the severity before it. */
+	name = back(p, from, tid, "0123456789:. ");
+	ret->record = p + name - (name > from && strchr("IWEF", p[name - 1]));
 	return true;
 }
 
@@ -270,6 +273,7 @@ static bool from_libfabric(const uint8_t *p, size_t from, size_t at, struct kv_l
 			;
 		ret->writer = number(p, i, digits);
 		ret->is_pid = ret->writer != 0;
+		ret->record = p + i - n;
 		return true;
 	}
 	return false;
@@ -329,6 +333,8 @@ bool kv_log_match(struct kv_span line, size_t at, unsigned word, struct kv_log_h
 			continue;
 		if (!ret->message.p)
 			ret->message.p = line.p + start;
+		if (!ret->record)
+			ret->record = line.p + start;
 		ret->message.n = line.n - (size_t)(ret->message.p - line.p);
 		return true;
 	}

@@ -82,6 +82,10 @@ static uint64_t search(struct kv_log_stream *s, size_t limit, size_t end)
 				  at - h.start, word, &hit) ||
 		    is_idle(&hit))
 			continue;
+		/* Of a long line that goes on, the start is not here. */
+		if ((h.start || !s->start_n) &&
+		    kv_log_is_quoted((struct kv_span){ s->buf + h.start, h.end - h.start }, &hit))
+			continue;
 		if (!h.has_head)
 			read_head(s, &h);
 		kv_log_store(s->log, (struct kv_log_place){ s->file, h.number, h.head.time },
