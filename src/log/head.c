@@ -6,150 +6,9 @@
 #include <ctype.h>
 #include <time.h>
 
-#include "log/log.h"
+#include "log/scan.h"
 
 #define LAYERS 12
-
-struct scan {
-	struct kv_span s;
-	size_t at;
-	struct kv_log_date date;
-	struct kv_log_head *ret;
-	bool innermost; /* what follows is the message */
-};
-
-/* Length of s at `at` where it has this shape: 9 a digit, X one of "T ", the rest itself; else 0.
- */
-static size_t like(const struct scan *sc, size_t at, const char *shape)
-{
-	size_t n = 0;
-
-	for (; shape[n]; n++) {
-		uint8_t c;
-
-		if (!kv_span_u8(sc->s, at + n, &c))
-			return 0;
-		if (shape[n] == '9'   ? !isdigit(c)
-		    : shape[n] == 'X' ? c != 'T' && c != ' '
-				      : c != (uint8_t)shape[n])
-			return 0;
-	}
-	return n;
-}
-
-static int digits(const struct scan *sc, size_t at, size_t n)
-{
-	int v = 0;
-
-	while (n--)
-		v = v * 10 + (sc->s.p[at++] - '0');
-	return v;
-}
-
-/* Whether byte `at` is one of the set; false past the end. */
-static bool is_one(const struct scan *sc, size_t at, const char *set)
-{
-	uint8_t c;
-
-	if (!kv_span_u8(sc->s, at, &c))
-		return false;
-	while (*set && (uint8_t)*set != c)
-		set++;
-	return *set;
-}
-
-/* The first of the set's bytes at or after `at`; SIZE_MAX. */
-static size_t find(const struct scan *sc, size_t at, const char *set)
-{
-	for (size_t i = at; i < sc->s.n; i++)
-		if (is_one(sc, i, set))
-			return i;
-	return SIZE_MAX;
-}
-
-static size_t skip_digits(const struct scan *sc, size_t at)
-{
-	while (at < sc->s.n && isdigit(sc->s.p[at]))
-		at++;
-	return at;
-}
-
-/* ---- times ---- */
-
-/* Days since 1970 of a date of the Gregorian calendar (as in C++'s chrono, days_from_civil). */
-static int64_t days(int year, int month, int day)
-{
-	int64_t y = year - (month <= 2), era = y / 400, of_era = y - era * 400;
-	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static int64_t civil(int year, int month, int day, const struct scan *sc, size_t clock)
-{
-	int h = digits(sc, clock, 2), m = digits(sc, clock + 3, 2), s = digits(sc, clock + 6, 2);
-
-	if (month < 1 || month > 12 || day < 1 || day > 31 || h > 23 || m > 59 || s > 60)
-		return -1;
-	/* A year that is not printed is the file's, or the one before for later months. */
-	if (year < 0)
-		year = sc->date.year - (month > sc->date.month);
-	return days(year, month, day) * 86400 + h * 3600 + m * 60 + s;
-}
-
-/* Fractions and a zone behind a time of day. The zone is dropped: clocks are taken as printed. */
-static size_t skip_zone(const struct scan *sc, size_t at)
-{
-	if (is_one(sc, at, ".,"))
-		at = skip_digits(sc, at + 1);
-	if (is_one(sc, at, "Z"))
-		return at + 1;
-	if (is_one(sc, at, "+-") && like(sc, at + 1, "99:99"))
-		return at + 6;
-	return at;
-}
-
-static const struct stamp {
-	const char *shape;
-	uint8_t year, month, day, clock; /* places; 0xff: no year */
-} stamps[] = {
-	{ "9999-99-99X99:99:99", 0, 5, 8, 11 },    /* ISO: CRI, NIXL's Python, SGLang, Dynamo */
-	{ "99-99 99:99:99", 0xff, 0, 3, 6 },       /* vLLM */
-	{ "99/99/9999-99:99:99", 6, 0, 3, 11 },    /* TensorRT-LLM, Python */
-	{ "99-99-9999 99:99:99", 6, 0, 3, 11 },    /* TensorRT-LLM, C++ */
-	{ "9999 99:99:99.999999", 0xff, 0, 2, 5 }, /* NIXL's C++, behind the severity */
-};
-
-static bool take_stamp(struct scan *sc, size_t at)
-{
-	for (size_t i = 0; i < KV_ARRAY_SIZE(stamps); i++) {
-		const struct stamp *t = &stamps[i];
-		size_t n = like(sc, at, t->shape);
-		int64_t time;
-
-		if (!n)
-			continue;
-		time = civil(t->year == 0xff ? -1 : digits(sc, at + t->year, 4),
-			     digits(sc, at + t->month, 2), digits(sc, at + t->day, 2), sc,
-			     at + t->clock);
-		if (time >= 0)
-			sc->ret->time = time;
-		sc->at = skip_zone(sc, at + n);
-		return true;
-	}
-	return false;
-}
-
-/* Seconds since 1970, as UCX and libfabric print. */
-static bool take_epoch(struct scan *sc, size_t at, size_t end)
-{
-	if (end - at < 9 || end - at > 11)
-		return false;
-	sc->ret->time = 0;
-	for (; at < end; at++)
-		sc->ret->time = sc->ret->time * 10 + (sc->s.p[at] - '0');
-	return true;
-}
 
 /* ---- layers: each takes what it knows at sc->at, or leaves it ---- */
 
@@ -166,6 +25,9 @@ static bool layer_ansi(struct scan *sc)
 		if (!n || !is_one(sc, end, "mK") || (i == 0 && end == sc->at + n))
 			continue;
 		sc->at = end + 1;
+		/* vLLM and Ray colour a tag, not the space behind it. */
+		while (is_one(sc, sc->at, " "))
+			sc->at++;
 		return true;
 	}
 	return false;
@@ -200,7 +62,7 @@ static bool layer_time(struct scan *sc)
 
 	if (severity && !like(sc, sc->at + 1, "9999 99:99:99"))
 		return false;
-	if (!take_stamp(sc, sc->at + severity))
+	if (!kv_log_take_stamp(sc, sc->at + severity))
 		return false;
 	if (severity)
 		sc->ret->severity = letter;
@@ -225,10 +87,10 @@ static bool layer_bracketed_time(struct scan *sc)
 	if (!is_one(sc, at, "["))
 		return false;
 	end = skip_digits(sc, at + 1);
-	if (is_one(sc, end, ".") && take_epoch(sc, at + 1, end)) {
+	if (is_one(sc, end, ".") && kv_log_take_epoch(sc, at + 1, end)) {
 		end = find(sc, end, "]");
 	} else {
-		if (!take_stamp(sc, at + 1))
+		if (!kv_log_take_stamp(sc, at + 1))
 			return false;
 		end = find(sc, sc->at, "]");
 		if (end != SIZE_MAX && end > sc->at + 1 && is_one(sc, sc->at, " "))
@@ -256,6 +118,57 @@ static bool take_label(struct scan *sc, size_t from, size_t to, size_t next)
 	h->label_n += sep + n;
 	sc->at = next;
 	return true;
+}
+
+/* "node-3 worker[4711]: " of journald and syslog, behind the time. */
+static bool layer_unit(struct scan *sc)
+{
+	size_t space = find(sc, sc->at, " "), open, end;
+
+	open = space == SIZE_MAX ? space : find(sc, space + 1, " [");
+	end = open == SIZE_MAX ? open : skip_digits(sc, open + 1);
+	if (end == SIZE_MAX || end == open + 1 || !is_one(sc, open, "[") || !like(sc, end, "]: "))
+		return false;
+	return take_label(sc, sc->at, end + 1, end + 3);
+}
+
+/* "Nov 22 18:40:10 " */
+static bool layer_journal(struct scan *sc)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	bool is_short = is_one(sc, sc->at + 4, " ");
+	size_t n = like(sc, sc->at + 3, is_short ? "  9 99:99:99 " : " 99 99:99:99 ");
+	size_t day = sc->at + 4 + is_short, clock = sc->at + 7;
+
+	for (size_t i = 0; n && i < sizeof(months) - 1; i += 3) {
+		int64_t time;
+
+		if (memcmp(sc->s.p + sc->at, months + i, 3) != 0)
+			continue;
+		time = kv_log_civil(-1, (int)i / 3 + 1, digits(sc, day, 2 - is_short), sc, clock);
+		if (time >= 0)
+			sc->ret->time = time;
+		sc->at += 3 + n;
+		return true;
+	}
+	return false;
+}
+
+/* "[1,0]<stderr>:" of mpirun --tag-output: the job and the rank. */
+static bool layer_mpirun(struct scan *sc)
+{
+	static const char *const streams[] = { "]<stdout>:", "]<stderr>:", "]<stddiag>:" };
+	size_t comma = skip_digits(sc, sc->at + 1), end, n;
+
+	if (comma == sc->at + 1 || !is_one(sc, comma, ","))
+		return false;
+	end = skip_digits(sc, comma + 1);
+	for (size_t i = 0; end != comma + 1 && i < KV_ARRAY_SIZE(streams); i++) {
+		n = like(sc, end, streams[i]);
+		if (n)
+			return take_label(sc, sc->at + 1, end, end + n);
+	}
+	return false;
 }
 
 /* "[pod/NAME/CONTAINER] " of kubectl, "[prefill 0] " of launchers. */
@@ -323,7 +236,9 @@ static bool layer_stern(struct scan *sc)
 		if (!is_one(sc, i, "bcdfghjklmnpqrstvwxz2456789"))
 			return false;
 	next = find(sc, space + 1, " ");
-	if (next == SIZE_MAX || !is_one(sc, next + 1, "([{ABCDEFGHIJKLMNOPQRSTUVWXYZ\033"))
+	if (next == SIZE_MAX ||
+	    (!is_one(sc, next + 1, "([{ABCDEFGHIJKLMNOPQRSTUVWXYZ\033") &&
+	     skip_digits(sc, next + 1) == next + 1 && !like(sc, next + 1, "libfabric:")))
 		return false;
 	return take_label(sc, sc->at, next, next + 1);
 }
@@ -331,7 +246,8 @@ static bool layer_stern(struct scan *sc)
 /* "(EngineCore_DP0 pid=304) " of vLLM, "(RayWorker pid=5, ip=10.0.0.1) " of Ray. */
 static bool layer_tag(struct scan *sc)
 {
-	size_t space = is_one(sc, sc->at, "(") ? find(sc, sc->at, " )") : SIZE_MAX, end;
+	size_t space = is_one(sc, sc->at, "(") ? find(sc, sc->at, " )") : SIZE_MAX;
+	size_t end, close, next, ip;
 	uint32_t pid = 0;
 
 	if (space == SIZE_MAX || !like(sc, space, " pid="))
@@ -346,10 +262,15 @@ static bool layer_tag(struct scan *sc)
 		pid = pid * 10 + (uint32_t)(sc->s.p[i] - '0');
 	sc->ret->tag = (struct kv_span){ sc->s.p + sc->at + 1, space - sc->at - 1 };
 	sc->ret->pid = pid;
-	end = find(sc, end, ")");
-	if (end == SIZE_MAX)
+	close = find(sc, end, ")");
+	if (close == SIZE_MAX)
 		return false;
-	sc->at = end + 1 + is_one(sc, end + 1, " ");
+	next = close + 1 + is_one(sc, close + 1, " ");
+	/* Containers of two nodes have the same pids. */
+	ip = end + like(sc, end, ", ip=");
+	if (ip != end)
+		return take_label(sc, ip, close, next);
+	sc->at = next;
 	return true;
 }
 
@@ -361,7 +282,7 @@ static bool layer_level(struct scan *sc)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(levels); i++) {
 		size_t n = like(sc, sc->at, levels[i]);
 
-		if (!n || !take_stamp(sc, sc->at + n))
+		if (!n || !kv_log_take_stamp(sc, sc->at + n))
 			continue;
 		sc->at += is_one(sc, sc->at, " ");
 		sc->innermost = true;
@@ -379,7 +300,7 @@ static bool layer_libfabric(struct scan *sc)
 		return false;
 	at = skip_digits(sc, pid);
 	if (is_one(sc, at, ":"))
-		(void)take_epoch(sc, at + 1, skip_digits(sc, at + 1));
+		(void)kv_log_take_epoch(sc, at + 1, skip_digits(sc, at + 1));
 	sc->innermost = true;
 	return true;
 }
@@ -395,6 +316,8 @@ static const struct {
 	{ "[", layer_bracketed_name }, { "{", layer_json },
 	{ "9A_.-", layer_compose },    { "9A", layer_stern },
 	{ "l", layer_libfabric },      { "-", layer_sflow },
+	{ "JFMASOND", layer_journal }, { "9A", layer_unit },
+	{ "[", layer_mpirun },
 };
 
 static bool take_layer(struct scan *sc)
