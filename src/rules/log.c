@@ -294,7 +294,12 @@ static void judge_process(struct kv_arena *a, const struct kv_log_process *p, co
 	for (size_t i = 0; i < p->events.n; i++) {
 		enum kv_log_kind kind = p->events.v[i].pattern->kind;
 
-		path->speaks |= kind != KV_LOG_FABRIC && kind != KV_LOG_WARNING;
+		/*
+		 * A frontend that imports NIXL prints its version; where an agent is made, more
+		 * is printed at that level.
+		 */
+		path->speaks |=
+			kind != KV_LOG_FABRIC && kind != KV_LOG_WARNING && kind != KV_LOG_VERSION;
 	}
 	kv_log_view(p, wanted, &v);
 	draw_verdict(a, &v, path);
