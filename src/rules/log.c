@@ -170,8 +170,12 @@ static const struct kv_log_event *failure(const struct kv_log_view *v)
 	for (size_t i = 0; i < KV_ARRAY_SIZE(list); i++)
 		if (list[i] && (!e || list[i]->last.line > e->last.line))
 			e = list[i];
-	/* The loader's reason says more than what follows from it. */
-	return e && v->not_loaded && e == v->refused ? v->not_loaded : e;
+	/* The loader's reason says more than what follows from it; not one of before it was there.
+	 */
+	if (e && v->not_loaded && e == v->refused &&
+	    !(v->made && v->made->last.line > v->not_loaded->last.line))
+		return v->not_loaded;
+	return e;
 }
 
 static bool draw_failed(struct kv_arena *a, const struct kv_log_view *v, struct kv_log_path *path)
