@@ -10,6 +10,9 @@
 #define MOST     160 /* patterns */
 #define LOOKBACK 160 /* bytes before a message in which its source is named */
 #define FIELD    600 /* longest %f */
+#define ESCAPED  6   /* bytes of "\u003c", where "<" stands in JSON that Go wrote */
+/* From the start of "\u003cwarn\u003e" to its last three bytes. */
+#define LEVEL (2 * ESCAPED + 4 - KV_LOG_WORD_LEN)
 
 #define NIXL_FILE "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
@@ -103,6 +106,12 @@ static bool choose_word(const char *text, unsigned *ret_word, uint8_t *ret_offse
 	return best != PTRDIFF_MAX;
 }
 
+/* The end of an escaped ">", behind which libfabric's messages go on. */
+static bool is_angle(unsigned word)
+{
+	return kv_streq(kv_log_word(word), "03e");
+}
+
 static void prepare(void)
 {
 	unsigned w;
@@ -110,6 +119,10 @@ static void prepare(void)
 	for (unsigned i = 0; kv_log_patterns[i].name; i++)
 		if (choose_word(kv_log_patterns[i].text, &w, &by_word.offset[i]))
 			by_word.list[w][by_word.n[w]++] = (uint8_t)i;
+	for (w = 0; kv_log_word(w); w++)
+		for (unsigned i = 0; is_angle(w) && kv_log_patterns[i].name; i++)
+			if (kv_log_patterns[i].text[0] == '<')
+				by_word.list[w][by_word.n[w]++] = (uint8_t)i;
 	by_word.ready = true;
 }
 
@@ -191,15 +204,27 @@ static bool take(struct cursor *c, const char **text, struct kv_log_hit *ret)
 	return (n || kind == 'r') && (kind != 'w' || *next || ends_word(c));
 }
 
+/* Docker's JSON, as all that Go encodes, has angles escaped. */
+static bool skip_char(struct cursor *c, char want)
+{
+	const char *escaped = want == '<' ? "\\u003c" : want == '>' ? "\\u003e" : NULL;
+
+	if (c->at < c->end && c->p[c->at] == (uint8_t)want) {
+		c->at++;
+		return true;
+	}
+	if (!escaped || c->end - c->at < ESCAPED || memcmp(c->p + c->at, escaped, ESCAPED) != 0)
+		return false;
+	c->at += ESCAPED;
+	return true;
+}
+
 static bool compare(struct cursor *c, const char *text, struct kv_log_hit *ret)
 {
 	while (*text) {
-		size_t n = strcspn(text, "%");
-
-		if (c->end - c->at < n || memcmp(c->p + c->at, text, n) != 0)
-			return false;
-		c->at += n;
-		text += n;
+		for (; *text && *text != '%'; text++)
+			if (!skip_char(c, *text))
+				return false;
 		if (*text && !take(c, &text, ret))
 			return false;
 	}
@@ -322,11 +347,11 @@ bool kv_log_match(struct kv_span line, size_t at, unsigned word, struct kv_log_h
 	for (unsigned i = 0; i < by_word.n[word]; i++) {
 		unsigned k = by_word.list[word][i];
 		const struct kv_log_pattern *pattern = &kv_log_patterns[k];
-		size_t start = at - by_word.offset[k];
+		size_t offset = is_angle(word) ? LEVEL : by_word.offset[k], start = at - offset;
 		struct cursor c = { line.p, start, line.n };
 
 		/* Most patterns of a word differ in their first byte. */
-		if (at < by_word.offset[k] || line.p[start] != (uint8_t)pattern->text[0])
+		if (at < offset || (line.p[start] != (uint8_t)pattern->text[0] && !is_angle(word)))
 			continue;
 		*ret = (struct kv_log_hit){ .pattern = pattern, .line = line };
 		if (!compare(&c, pattern->text, ret) || !written_by(line.p, 0, start, ret))

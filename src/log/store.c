@@ -179,6 +179,8 @@ static char *message_text(struct kv_arena *a, const struct kv_log_hit *hit)
 	/* libfabric's level is part of the pattern. */
 	if (s.n > 7 && s.p[0] == '<')
 		s = (struct kv_span){ s.p + 7, s.n - 7 };
+	else if (s.n > 17 && memcmp(s.p, "\\u003c", 6) == 0)
+		s = (struct kv_span){ s.p + 17, s.n - 17 };
 	text = text_of(a, s, KV_LOG_TEXT_MAX);
 	for (n = strlen(text); n && strchr("\r ", text[n - 1]); n--)
 		text[n - 1] = '\0';
