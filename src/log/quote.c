@@ -207,6 +207,7 @@ static bool is_spoken_of(struct kv_span s, bool bare, unsigned depth)
 bool kv_log_is_quoted(struct kv_span line, const struct kv_log_hit *hit)
 {
 	size_t n = (size_t)(hit->record - line.p);
+	struct kv_span before = { line.p, n };
 	enum kv_log_emitter emitter = hit->pattern->emitter;
 	enum kv_log_kind kind = hit->pattern->kind;
 	bool bare = emitter == KV_LOG_ANY && (kind == KV_LOG_MADE || kind == KV_LOG_REFUSED ||
@@ -214,9 +215,13 @@ bool kv_log_is_quoted(struct kv_span line, const struct kv_log_hit *hit)
 
 	if (!hit->pattern->id && kind > KV_LOG_NO_VRAM)
 		return false;
+	/* vLLM tries which modules there are that it may do without (vllm-project/vllm PR 50879).
+	 */
+	if (kind == KV_LOG_NO_PLUGIN && kv_span_find(before, 0, "[import_utils.py:", 17) < before.n)
+		return true;
 	/* Torn, unless it is the letter of an escape. */
 	if (n && isalnum(line.p[n - 1]) && !(n > 1 && line.p[n - 2] == '\\') &&
 	    emitter != KV_LOG_ANY)
 		return false;
-	return is_spoken_of((struct kv_span){ line.p, n }, bare, 0);
+	return is_spoken_of(before, bare, 0);
 }
