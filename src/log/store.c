@@ -113,10 +113,13 @@ static void note_rank(struct kv_arena *a, struct kv_log_process *p, struct kv_sp
 
 /* ---- events ---- */
 
-/* A name tells events apart by all of it, a text up to its first number: what follows differs. */
+/*
+ * A name tells events apart by all of it, as the loader's reason does, a text up to its first
+ * number: what follows differs.
+ */
 static bool same_subject(const struct kv_log_event *e, struct kv_span s)
 {
-	bool name = !strstr(e->pattern->text, "%r");
+	bool name = !strstr(e->pattern->text, "%r") || e->pattern->kind == KV_LOG_NOT_LOADED;
 
 	if (name)
 		return same_text(e->subject, s);
