@@ -89,12 +89,41 @@ static bool is_name_of_head(struct kv_span s, size_t end)
 	       ends_with(s, end, "INFO") || ends_with(s, end, "WARNING");
 }
 
-/* Whether what stands before a message could stand before any: a time, a level, a name. */
-static bool is_head(struct kv_span s)
+static bool ends_with_level(struct kv_span s, size_t end)
 {
 	static const char *const words[] = { "INFO",     "WARNING",  "WARN",   "ERROR",
 					     "DEBUG",    "NIXL",     "TRACE",  "CRITICAL",
 					     "stderr F", "stdout F", "stderr", "stdout" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(words); i++)
+		if (ends_with(s, end, words[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A message is not set in, and no line of a log is by much; the texts that kvpath explain prints
+ * are, and what stands in other listings. Dynamo has two blanks before a level.
+ */
+static bool is_set_in(struct kv_span s, const struct kv_log_head *head)
+{
+	size_t end = s.n, at = head->end, from = back(s, at, " \t"), blank;
+
+	/* "RuntimeError: " */
+	if (ends_with(s, end, "Error: "))
+		for (end -= 2; end && isalnum(s.p[end - 1]);)
+			end--;
+	blank = back(s, end, " \t");
+	while (at < s.n && strchr(" \t", s.p[at]))
+		at++;
+	/* Behind the time of NIXL's C++ stands the thread, to the right. */
+	return (!head->severity && at - from > 3) ||
+	       (end - blank > 1 && !ends_with_level(s, blank));
+}
+
+/* Whether what stands before a message could stand before any: a time, a level, a name. */
+static bool is_head(struct kv_span s)
+{
 	size_t end = back_ansi(s, back(s, s.n, " \t"));
 	uint8_t c;
 
@@ -108,12 +137,8 @@ static bool is_head(struct kv_span s)
 		return is_number_of_head(s, end);
 	if (c == ':')
 		return is_name_of_head(s, end - 1);
-	if (c == '-' || (c == 'Z' && end > 1 && isdigit(s.p[end - 2])))
-		return true;
-	for (size_t i = 0; i < KV_ARRAY_SIZE(words); i++)
-		if (ends_with(s, end, words[i]))
-			return true;
-	return false;
+	return c == '-' || (c == 'Z' && end > 1 && isdigit(s.p[end - 2])) ||
+	       ends_with_level(s, end);
 }
 
 /* ---- JSON ---- */
@@ -185,8 +210,13 @@ static size_t decode(struct kv_span s, uint8_t *to)
 
 /* ---- together ---- */
 
-/* s ends where the record starts; `bare`: nothing of the record's own names who wrote it. */
-static bool is_spoken_of(struct kv_span s, bool bare, unsigned depth)
+enum strictness { NAMED, BARE, ALONE };
+
+/*
+ * s ends where the record starts. NAMED: something of the record's own names who wrote it. BARE:
+ * nothing does. ALONE: and the message is all that its writer wrote.
+ */
+static bool is_spoken_of(struct kv_span s, enum strictness strict, unsigned depth)
 {
 	static const struct kv_log_date no_date = { 1970, 1 };
 	struct kv_log_head head;
@@ -194,14 +224,16 @@ static bool is_spoken_of(struct kv_span s, bool bare, unsigned depth)
 	struct string v;
 
 	kv_log_head_parse((struct kv_span){ s.p, s.n < HELD ? s.n : HELD }, no_date, &head);
+	if (strict != NAMED && is_set_in(s, &head))
+		return true;
 	if (!head.json && head.end == s.n)
 		return false;
 	if (!head.json || depth >= NESTED || !open_string(s, head.json - 1, &v))
-		return is_open(s) || (bare && !is_head(s));
+		return is_open(s) || (strict == ALONE && !is_head(s));
 	s = (struct kv_span){ s.p + v.from, s.n - v.from };
 	if (is_talk(&v) || s.n > HELD)
 		return true;
-	return is_spoken_of((struct kv_span){ text, decode(s, text) }, bare, depth + 1);
+	return is_spoken_of((struct kv_span){ text, decode(s, text) }, strict, depth + 1);
 }
 
 bool kv_log_is_quoted(struct kv_span line, const struct kv_log_hit *hit)
@@ -210,18 +242,17 @@ bool kv_log_is_quoted(struct kv_span line, const struct kv_log_hit *hit)
 	struct kv_span before = { line.p, n };
 	enum kv_log_emitter emitter = hit->pattern->emitter;
 	enum kv_log_kind kind = hit->pattern->kind;
-	bool bare = emitter == KV_LOG_ANY && (kind == KV_LOG_MADE || kind == KV_LOG_REFUSED ||
-					      kind == KV_LOG_NO_PLUGIN || kind == KV_LOG_UCX_TAKEN);
+	bool alone = kind == KV_LOG_MADE || kind == KV_LOG_REFUSED || kind == KV_LOG_NO_PLUGIN ||
+		     kind == KV_LOG_UCX_TAKEN;
 
 	if (!hit->pattern->id && kind > KV_LOG_NO_VRAM)
 		return false;
-	/* vLLM tries which modules there are that it may do without (vllm-project/vllm PR 50879).
-	 */
+	/* vLLM tries the modules that it may do without (vllm-project/vllm PR 50879). */
 	if (kind == KV_LOG_NO_PLUGIN && kv_span_find(before, 0, "[import_utils.py:", 17) < before.n)
 		return true;
 	/* Torn, unless it is the letter of an escape. */
 	if (n && isalnum(line.p[n - 1]) && !(n > 1 && line.p[n - 2] == '\\') &&
 	    emitter != KV_LOG_ANY)
 		return false;
-	return is_spoken_of(before, bare, 0);
+	return is_spoken_of(before, emitter != KV_LOG_ANY ? NAMED : alone ? ALONE : BARE, 0);
 }
