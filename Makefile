@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-recipes oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-recipes oracle-logs oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -46,6 +46,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle-suites' 'the real NIXL in Ubuntu 22.04, 24.04, 26.04 and Debian 13 (root)'
 	@printf '%-38s %s\n' 'make oracle-targets N=300' 'that many containers changed by chance: check, fix, undo, run and what launchers bring beside the real NIXL (root)'
 	@printf '%-38s %s\n' 'make oracle-recipes N=1000' 'that many batch scripts made by chance: lint beside the real bash'
+	@printf '%-38s %s\n' 'make oracle-logs N=1000' 'that many jobs made by chance of the real NIXL'"'"'s logs: what log says of each worker'
 	@printf '%-38s %s\n' 'make oracle-releases' 'each release of NIXL that is on the index, the same; 3 GB of downloads (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
@@ -90,6 +91,9 @@ oracle-targets: build
 
 oracle-recipes: build
 	@tests/oracle/recipes.py --n $(or $(N),1000) --seed $(or $(SEED),1)
+
+oracle-logs: build
+	@tests/oracle/worker_logs.py --n $(or $(N),1000) --seed $(or $(SEED),1)
 
 oracle-releases: build
 	@tests/oracle/releases.py
