@@ -13,10 +13,11 @@
 
 /* ---- text ---- */
 
-/* Whether a quotation that started in s is open at its end. */
-static bool is_open(struct kv_span s)
+/* Behind the quote of a quotation that started in s and is open at its end; 0. */
+static size_t open_at(struct kv_span s)
 {
 	uint8_t open = 0;
+	size_t at = 0;
 
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t c = s.p[i];
@@ -30,10 +31,12 @@ static bool is_open(struct kv_span s)
 		else if (open && (c == open || (open == '`' && c == '\'')) && !inner)
 			open = 0;
 		else if (!open && (c == '"' || c == '\'' || c == '`') &&
-			 !(i && isalnum(s.p[i - 1])))
+			 !(i && isalnum(s.p[i - 1]))) {
 			open = c;
+			at = i + 1;
+		}
 	}
-	return open;
+	return open ? at : 0;
 }
 
 static size_t back(struct kv_span s, size_t at, const char *set)
@@ -114,7 +117,7 @@ static bool is_set_in(struct kv_span s, const struct kv_log_head *head)
 		for (end -= 2; end && isalnum(s.p[end - 1]);)
 			end--;
 	blank = back(s, end, " \t");
-	while (at < s.n && strchr(" \t", s.p[at]))
+	while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\t'))
 		at++;
 	/* Behind the time of NIXL's C++ stands the thread, to the right. */
 	return (!head->severity && at - from > 3) ||
@@ -131,7 +134,7 @@ static bool is_head(struct kv_span s)
 	if (!end)
 		return true;
 	c = s.p[end - 1];
-	if (strchr("])|}>/\n\r", c) || ends_with(s, end, "\\n"))
+	if (!c || strchr("])|}>/\n\r", c) || ends_with(s, end, "\\n"))
 		return true;
 	if (isdigit(c))
 		return is_number_of_head(s, end);
@@ -208,6 +211,17 @@ static size_t decode(struct kv_span s, uint8_t *to)
 	return n;
 }
 
+/* The quote before `at` is of logfmt's message, as Go's loggers write: msg="..." */
+static bool is_logfmt(struct kv_span s, size_t at)
+{
+	static const char *const keys[] = { " msg=\"", " message=\"", " log=\"", " line=\"" };
+
+	for (size_t i = 0; i < KV_ARRAY_SIZE(keys); i++)
+		if (ends_with(s, at, keys[i]))
+			return true;
+	return false;
+}
+
 /* ---- together ---- */
 
 enum strictness { NAMED, BARE, ALONE };
@@ -228,8 +242,15 @@ static bool is_spoken_of(struct kv_span s, enum strictness strict, unsigned dept
 		return true;
 	if (!head.json && head.end == s.n)
 		return false;
-	if (!head.json || depth >= NESTED || !open_string(s, head.json - 1, &v))
-		return is_open(s) || (strict == ALONE && !is_head(s));
+	if (depth >= NESTED)
+		return true;
+	if (!head.json || !open_string(s, head.json - 1, &v)) {
+		v = (struct string){ .from = open_at(s) };
+		if (!v.from)
+			return strict == ALONE && !is_head(s);
+		if (!is_logfmt(s, v.from))
+			return true;
+	}
 	s = (struct kv_span){ s.p + v.from, s.n - v.from };
 	if (is_talk(&v) || s.n > HELD)
 		return true;

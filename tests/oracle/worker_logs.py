@@ -237,6 +237,7 @@ CARRIERS = {
     "Vector": (lambda line, n, rng: json.dumps({"file": "/var/log/x", "kubernetes": {"pod_name": f"decode-{n}"}, "message": line, "stream": "stderr"}), None),
     "Dynamo": (dynamo, None),
     "docker of Dynamo": (lambda line, n, rng: go_json({"log": dynamo(line, n, rng) + "\n", "stream": "stderr", "time": timed(rng)[:-1]}), None),
+    "logfmt": (lambda line, n, rng: f'time="2026-11-22T18:40:10Z" level=info msg={json.dumps(line)} pod=decode-{n}', None),
     "CRLF": (lambda line, n, rng: line + "\r", None),
     "colours": (lambda line, n, rng: f"\x1b[32m{line}\x1b[0m", None),
     "mpirun": (lambda line, n, rng: f"[1,{n}]<stderr>:{line}", lambda n: f"1,{n}"),
