@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -392,7 +393,7 @@ def some_entry(r, made, whiteouts):
     elif kind == "opaque":
         info.name += "/.wh..wh..opq"
     else:
-        data = r.randbytes(r.randint(0, 20))
+        data = r.randbytes(r.randint(0, 20)) * r.choice([1, 1, 1, 5000, 20000])
         info.size = len(data)
         made[name] = info
     return name, info, data
@@ -413,13 +414,23 @@ def some_layer(r, whiteouts):
     return out.getvalue()
 
 
-def for_podman(top, layers):
+def packed(r, layer):
+    """As registries have layers, the end of its media type with it."""
+    how = r.choice(["", "+gzip", "+gzip", "+zstd"])
+    if how == "+gzip":
+        # Of several members, as pigz and estargz make them.
+        cut = r.choice([0, len(layer) // 2])
+        return how, gzip.compress(layer[:cut]) * bool(cut) + gzip.compress(layer[cut:])
+    return how, subprocess.run(["zstd", "-qc"], input=layer, stdout=subprocess.PIPE, check=True).stdout if how else layer
+
+
+def for_podman(top, layers, r):
     """The layout of an image with what podman insists on."""
     digests = ["sha256:" + hashlib.sha256(x).hexdigest() for x in layers]
     config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": digests}}
     kind = "application/vnd.oci.image."
     manifest = {"schemaVersion": 2, "config": {"mediaType": kind + "config.v1+json", **blob(top, json.dumps(config).encode())},
-                "layers": [{"mediaType": kind + "layer.v1.tar", **blob(top, x)} for x in layers]}
+                "layers": [{"mediaType": kind + "layer.v1.tar" + how, **blob(top, x)} for how, x in [packed(r, x) for x in layers]]}
     return layout(top, [{"mediaType": kind + "manifest.v1+json", **blob(top, json.dumps(manifest).encode())}])
 
 
@@ -444,11 +455,19 @@ def layers_by_chance(top):
     try:
         for number in range(int(os.environ.get("LAYERS", "30"))):
             r = random.Random(number)
-            made = for_podman(f"{top}/{number}", [some_layer(r, whiteouts=i > 0) for i in range(r.randint(1, 4))])
+            made = for_podman(f"{top}/{number}", [some_layer(r, whiteouts=i > 0) for i in range(r.randint(1, 4))], r)
             image = Done([*podman, "pull", "-q", "oci:" + made]).ended(0).out.strip()
             theirs = tree(Done([*podman, "image", "mount", image]).ended(0).out.strip())
             ours = tree(made)
             expect(ours == theirs, f"image {number} differs", f"kvpath alone: {sorted(ours - theirs)}", f"podman alone: {sorted(theirs - ours)}")
+            for form in ["docker-archive", "oci-archive"]:
+                archive = f"{top}/{number}.{form}"
+                copied = Done(["skopeo", "copy", "-q", "oci:" + made, f"{form}:{archive}"])
+                if "zstd compression is not supported for docker" in copied.err:
+                    continue
+                copied.ended(0)
+                same(f"image {number} as {form}", tree(archive), ours)
+                os.unlink(archive)
             Done([*podman, "image", "umount", image]).ended(0)
             shutil.rmtree(made)
     finally:
