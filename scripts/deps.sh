@@ -14,7 +14,7 @@ packages=(
 	# tests
 	libcmocka-dev bats binutils jq strace libtree zstd procps iproute2
 	libfabric-bin iperf3 ucx-utils time # bench/'s peers
-	squashfs-tools patch liblzo2-dev
+	squashfs-tools squashfs-tools-ng patch liblzo2-dev
 	podman crun runc skopeo # images, as the tests make them, and containers that are started
 	python3-yaml python3-jsonschema # what render writes, held against schemas
 	chromium fonts-dejavu-core poppler-utils # the HTML report, as browsers show and print it
