@@ -14,7 +14,8 @@ struct reader {
 	const char *path;
 	struct kv_err *err;
 	struct fy_parser *parser;
-	bool failed; /* err is filled */
+	struct kv_map *anchors; /* of the document: the nodes that are read to their ends */
+	bool failed;            /* err is filled */
 };
 
 /* The names of a map: a list while they are few. */
@@ -93,6 +94,9 @@ static void append(struct kv_yaml *parent, struct kv_yaml **last, struct kv_yaml
 {
 	*(*last ? &(*last)->next : &parent->first) = child;
 	*last = child;
+	parent->weight += child->weight;
+	if (parent->weight < child->weight)
+		parent->weight = SIZE_MAX;
 }
 
 static void end_at(struct kv_yaml *y, const struct kv_yaml *last, size_t end)
@@ -145,11 +149,37 @@ static void read_scalar(struct reader *c, struct kv_yaml *ret, struct fy_event *
 	ret->end = end_of(e, ret->end);
 }
 
+static const char *text_of(struct reader *c, struct fy_token *t)
+{
+	size_t n = 0;
+	const char *text = t ? fy_token_get_text(t, &n) : NULL;
+
+	return text ? kv_strndup(c->arena, text, n) : "";
+}
+
+static void read_alias(struct reader *c, struct kv_yaml *ret, struct fy_event *e)
+{
+	ret->kind = KV_YAML_ALIAS;
+	ret->end = end_of(e, ret->end);
+	ret->of = kv_map_get(c->anchors, text_of(c, e->alias.anchor));
+	if (ret->of)
+		ret->weight = ret->of->weight;
+}
+
+static struct fy_token *anchor_of(const struct fy_event *e)
+{
+	return e->type == FYET_MAPPING_START    ? e->mapping_start.anchor
+	       : e->type == FYET_SEQUENCE_START ? e->sequence_start.anchor
+	       : e->type == FYET_SCALAR         ? e->scalar.anchor
+						: NULL;
+}
+
 static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth)
 {
 	struct kv_yaml *y = kv_new(c->arena, struct kv_yaml);
 
 	y->text = y->key = "";
+	y->weight = 1;
 	set_start(y, fy_event_start_mark(e));
 	if (depth > MAX_DEPTH) {
 		kv_err(c->err, -EINVAL, "%s: nested more than %d deep", c->path, MAX_DEPTH);
@@ -159,8 +189,7 @@ static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth
 	y->flow = fy_event_get_node_style(e) == FYNS_FLOW;
 	switch (e->type) {
 	case FYET_ALIAS:
-		y->kind = KV_YAML_ALIAS;
-		y->end = end_of(e, y->end);
+		read_alias(c, y, e);
 		break;
 	case FYET_MAPPING_START:
 		y->kind = KV_YAML_MAP;
@@ -173,6 +202,8 @@ static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth
 	default:
 		read_scalar(c, y, e);
 	}
+	if (anchor_of(e))
+		*kv_map_slot(c->anchors, text_of(c, anchor_of(e))) = y;
 	return c->failed ? NULL : y;
 }
 
@@ -196,6 +227,7 @@ static int read_stream(struct reader *c, struct fy_diag *diag, kv_yamls *ret)
 	while (!c->failed && (e = fy_parser_parse(c->parser))) {
 		if (e->type == FYET_SCALAR || e->type == FYET_MAPPING_START ||
 		    e->type == FYET_SEQUENCE_START || e->type == FYET_ALIAS) {
+			c->anchors = kv_map_new(c->arena);
 			y = read_node(c, e, 0);
 			if (y)
 				kv_vec_push(c->arena, ret, y);
@@ -268,6 +300,75 @@ int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_
 	fy_parser_destroy(c.parser);
 	fy_diag_destroy(diag);
 	return r;
+}
+
+/* ---- aliases ---- */
+
+/* The keys of a map that are not among `names`, behind those of `into`. */
+static void merge(struct kv_arena *a, struct kv_map *names, struct kv_yaml *into,
+		  const struct kv_yaml *map)
+{
+	struct kv_yaml *last = into->first;
+
+	while (last && last->next)
+		last = last->next;
+	for (const struct kv_yaml *c = map->kind == KV_YAML_MAP ? map->first : NULL; c;
+	     c = c->next) {
+		void **known = kv_map_slot(names, c->key);
+		struct kv_yaml *copy;
+
+		if (*known)
+			continue;
+		copy = kv_new(a, struct kv_yaml);
+		*copy = *c;
+		copy->next = NULL;
+		*known = copy;
+		last = last->next = copy;
+	}
+}
+
+static void merge_all(struct kv_arena *a, struct kv_yaml *y, struct kv_yaml *merged)
+{
+	struct kv_map *names = kv_map_new(a);
+
+	for (struct kv_yaml *c = y->first; c; c = c->next)
+		*kv_map_slot(names, c->key) = c;
+	if (merged->kind == KV_YAML_MAP)
+		merge(a, names, y, merged);
+	for (const struct kv_yaml *c = merged->kind == KV_YAML_LIST ? merged->first : NULL; c;
+	     c = c->next)
+		merge(a, names, y, c);
+	merged->first = NULL; /* it is nowhere twice */
+}
+
+static void follow(struct kv_arena *a, struct kv_yaml *y)
+{
+	struct kv_yaml *merged = NULL;
+
+	if (y->kind == KV_YAML_ALIAS && y->of) {
+		y->kind = y->of->kind;
+		y->flow = y->of->flow;
+		y->text = y->of->text;
+		y->value_line = y->of->value_line;
+		y->value_column = y->of->value_column;
+		y->start = y->of->start;
+		y->end = y->of->end;
+		y->first = y->of->first; /* of a node in front, which was gone through */
+		return;
+	}
+	for (struct kv_yaml *c = y->first; c; c = c->next) {
+		follow(a, c);
+		if (y->kind == KV_YAML_MAP && kv_streq(c->key, "<<"))
+			merged = c;
+	}
+	if (merged)
+		merge_all(a, y, merged);
+}
+
+void kv_yaml_follow(struct kv_arena *a, struct kv_yaml *root, size_t most)
+{
+	if (root->weight <= most)
+		follow(a, root);
 }
 
 const struct kv_yaml *kv_yaml_get(const struct kv_yaml *map, const char *key)

@@ -18,6 +18,8 @@ struct kv_yaml {
 	 * inside of its quotes; those of a list or map end behind its last item or bracket. */
 	size_t at, start, end;
 	struct kv_yaml *first, *next; /* its children; the one behind it */
+	const struct kv_yaml *of;     /* an alias' node; NULL */
+	size_t weight;                /* how many nodes it is, with those of its aliases */
 };
 
 typedef KV_VEC(struct kv_yaml *) kv_yamls;
@@ -25,6 +27,11 @@ typedef KV_VEC(struct kv_yaml *) kv_yamls;
 /* The documents of a text. 0, or -EINVAL with err: "path:line:column: why". */
 int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_yamls *ret,
 		  struct kv_err *err);
+/*
+ * Puts the nodes of aliases, and the keys that `<<` merges, in their places: the children are those
+ * of the anchor, not copies. Nothing where the tree would have more than `most` nodes.
+ */
+void kv_yaml_follow(struct kv_arena *a, struct kv_yaml *root, size_t most);
 /* The child of a map; NULL. */
 const struct kv_yaml *kv_yaml_get(const struct kv_yaml *map, const char *key);
 
