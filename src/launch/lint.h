@@ -25,7 +25,7 @@ struct kv_job_var {
 struct kv_job_shell {
 	const char *what;           /* "bash_preamble" */
 	const struct kv_yaml *node; /* whose text it is */
-	bool errexit;               /* it begins with set -e in effect */
+	bool errexit, pipefail;     /* it begins with set -e, set -o pipefail in effect */
 	bool on_host;
 	bool flows; /* what it exports, the worker behind it gets */
 	bool readable;

@@ -221,8 +221,27 @@ static struct kv_job_shell *add_shell(struct kv_job *j, const char *what, const 
 
 /* bash -c TEXT, as a list of words: command, or command and args. */
 struct argv {
-	bool shell, wants_text, errexit;
+	bool shell, wants_text, wants_name, errexit, pipefail;
 };
+
+/* An option of the shell's own: -c, -lc, -euo pipefail, +x, --norc. False for anything else. */
+static bool take_option(struct argv *v, const char *s)
+{
+	if (v->wants_name) {
+		v->errexit |= kv_streq(s, "errexit");
+		v->pipefail |= kv_streq(s, "pipefail");
+		v->wants_name = false;
+		return true;
+	}
+	if (s[0] != '-' && s[0] != '+')
+		return false;
+	if (s[1] == '-')
+		return true;
+	v->errexit |= s[0] == '-' && strchr(s, 'e') != NULL;
+	v->wants_text |= s[0] == '-' && strchr(s, 'c') != NULL;
+	v->wants_name = strpbrk(s, "oO") != NULL;
+	return true;
+}
 
 static void take_argv(struct kv_job *j, const struct kv_yaml *list, struct argv *v)
 {
@@ -231,16 +250,16 @@ static void take_argv(struct kv_job *j, const struct kv_yaml *list, struct argv 
 
 		if (e->kind != KV_YAML_SCALAR)
 			return;
-		if (v->wants_text) {
-			add_shell(j, list->key, e, v->errexit);
+		if (v->shell && take_option(v, e->text))
+			continue;
+		if (v->shell && v->wants_text) {
+			struct kv_job_shell *shell = add_shell(j, list->key, e, v->errexit);
+
+			shell->pipefail = v->pipefail;
 			*v = (struct argv){ 0 };
-		} else if (kv_streq(base, "bash") || kv_streq(base, "sh")) {
-			*v = (struct argv){ .shell = true };
-		} else if (v->shell && e->text[0] == '-' && e->text[1] != '-') {
-			v->errexit |= strchr(e->text, 'e') != NULL;
-			v->wants_text = strchr(e->text, 'c') != NULL;
 		} else {
-			v->shell = false;
+			*v = (struct argv){ .shell = kv_streq(base, "bash") ||
+						     kv_streq(base, "sh") };
 		}
 	}
 }

@@ -226,7 +226,7 @@ static const char *passed_over(const struct kv_shell *s, const char *text, size_
 
 static void lint_one(struct kv_job *j, const struct kv_job_shell *s)
 {
-	struct modes mode = { .errexit = s->errexit };
+	struct modes mode = { .errexit = s->errexit, .pipefail = s->pipefail };
 	unsigned number = 0;
 
 	for (size_t i = 0; i < s->shell.cmds.n; i++) {
