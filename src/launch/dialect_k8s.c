@@ -18,4 +18,5 @@ const struct kv_dialect kv_dialect_k8s = {
 	.env_keys = env_keys,
 	.literal = true,
 	.asks_for_devices = true,
+	.has_pods = true,
 };

@@ -6,6 +6,8 @@
 #include "launch/lint.h"
 
 #define MAX_RECIPE ((size_t)8 << 20)
+/* Of a document whose aliases are followed. */
+#define MOST_NODES 200000
 
 static const struct kv_dialect *const dialects[] = { &kv_dialect_sbatch, &kv_dialect_k8s,
 						     &kv_dialect_dynamo, &kv_dialect_srtctl,
@@ -43,20 +45,49 @@ static int by_place(const void *a, const void *b)
 	return strcmp(x->id, y->id) ? strcmp(x->id, y->id) : strcmp(x->text, y->text);
 }
 
-static void lint_document(struct kv_lints *l, const struct kv_dialect *d,
-			  const struct kv_yaml *root, const struct kv_lint_options *o)
+/* One container, or the whole document. */
+static void lint_part(struct kv_job *j, const struct kv_lint_options *o)
 {
-	struct kv_job j = { .arena = l->arena, .lints = l, .dialect = d, .root = root };
+	kv_lint_collect(j);
+	kv_lint_vars(j);
+	kv_lint_shells(j);
+	kv_lint_whole(j);
+	kv_lint_images(j, o->closed);
+}
+
+static void lint_document(struct kv_lints *l, const struct kv_dialect *d, struct kv_yaml *root,
+			  const struct kv_lint_options *o)
+{
+	struct kv_job all = { .arena = l->arena, .lints = l, .dialect = d, .root = root };
+	kv_parts parts = { 0 };
 
 	if (!l->dialect)
 		l->dialect = d;
-	kv_lint_collect(&j);
-	kv_lint_keys(&j);
-	kv_lint_vars(&j);
-	kv_lint_secrets(&j, root);
-	kv_lint_shells(&j);
-	kv_lint_whole(&j);
-	kv_lint_images(&j, o->closed);
+	kv_lint_keys(&all);
+	kv_lint_secrets(&all, root);
+	if (d->has_pods) {
+		kv_yaml_follow(l->arena, root, MOST_NODES);
+		kv_lint_parts(l->arena, root, &parts);
+	}
+	for (size_t i = 0; i < parts.n; i++) {
+		struct kv_job j = all;
+
+		j.part = &parts.v[i];
+		lint_part(&j, o);
+	}
+	if (!parts.n)
+		lint_part(&all, o);
+}
+
+/* What stands around several containers is told once. */
+static void drop_same(struct kv_lints *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->list.n; i++)
+		if (!n || by_place(&l->list.v[n - 1], &l->list.v[i]) != 0)
+			l->list.v[n++] = l->list.v[i];
+	l->list.n = n;
 }
 
 static int lint_yaml(struct kv_lints *l, const struct kv_lint_options *o, struct kv_err *err)
@@ -94,6 +125,7 @@ int kv_recipe_lint_text(struct kv_arena *a, const char *path, struct kv_span tex
 			      path);
 	if (ret->list.n)
 		qsort(ret->list.v, ret->list.n, sizeof(*ret->list.v), by_place);
+	drop_same(ret);
 	return 0;
 }
 

@@ -18,6 +18,8 @@ struct kv_job_var {
 	bool is_default;             /* ${NAME:-VALUE}: where there is none before */
 	bool looked_at, reached;     /* see kv_lint_reaches() */
 	bool on_host;                /* set outside of the container */
+	bool hidden;                 /* another entry takes its place */
+	unsigned rank;               /* of a container's: how deep its list is, see lint_pods.c */
 	const struct kv_yaml *scope; /* the map or list that it is in; NULL */
 };
 
@@ -28,6 +30,7 @@ struct kv_job_shell {
 	bool errexit, pipefail;     /* it begins with set -e, set -o pipefail in effect */
 	bool on_host;
 	bool flows; /* what it exports, the worker behind it gets */
+	bool apart; /* of a process beside the container's own: a probe, a hook */
 	bool readable;
 	size_t first_var, end_var; /* its own, of j->vars */
 	struct kv_shell shell;
@@ -44,20 +47,35 @@ struct kv_job_image {
 	unsigned line, column;
 };
 
+/* A container of a pod. */
+struct kv_part {
+	const struct kv_yaml *node;         /* its map */
+	KV_VEC(const struct kv_yaml *) way; /* from the document to that */
+	bool serves;                        /* it is none that ends before the others start */
+	bool sorts; /* its variables are put in the order of their names (Dynamo, MergeEnvs) */
+	bool aside; /* what Dynamo gives its workers, it does not get */
+};
+
+typedef KV_VEC(struct kv_part) kv_parts;
+
 struct kv_job {
 	struct kv_arena *arena;
 	struct kv_lints *lints;
 	const struct kv_dialect *dialect;
 	const struct kv_yaml *root;
+	const struct kv_part *part; /* the container that is looked at; NULL: all of the document */
 	KV_VEC(struct kv_job_var) vars;
 	KV_VEC(struct kv_job_shell) shells;
 	KV_VEC(struct kv_job_mount) mounts;
 	KV_VEC(struct kv_job_image) images;
+	unsigned depth;          /* of the node that is walked over */
+	bool is_apart;           /* it is of a probe or a hook */
 	struct kv_map *outside;  /* the names that are set elsewhere than in texts for bash */
 	struct kv_map *outlives; /* by name: see kv_lint_reaches() */
 	bool mounts_unknown;     /* some are known only when a shell runs */
 	bool keeps_ld_path;      /* --container-env names LD_LIBRARY_PATH */
 	bool has_device;         /* a pod gets an EFA device, or can see all */
+	bool has_env_from;       /* variables come that are not written here */
 	bool has_knob;           /* something names NIXL's backend */
 	struct {
 		const char *name, *mend, *variable; /* "SGLang"; what to add */
@@ -84,6 +102,17 @@ bool kv_lint_is_secret(const char *name);
 
 /* Whether a worker may get that value, as far as the texts for bash tell. */
 bool kv_lint_reaches(struct kv_job *j, const struct kv_job_var *v);
+
+/* The containers of a document; none where it has none, or very many. */
+void kv_lint_parts(struct kv_arena *a, const struct kv_yaml *root, kv_parts *ret);
+/* Whether a container has to do with this child of `parent`. */
+bool kv_lint_concerns(const struct kv_part *p, const struct kv_yaml *parent,
+		      const struct kv_yaml *child, bool inside);
+/* What each variable of a container is in the end: of entries of one name, and of $(NAME). */
+void kv_lint_settle_env(struct kv_job *j);
+/* Whether one that stands before it in its list is set before it, too. */
+bool kv_lint_sees(const struct kv_job *j, const struct kv_job_var *v,
+		  const struct kv_job_var *before);
 
 void kv_lint_collect(struct kv_job *j);
 void kv_lint_keys(struct kv_job *j);

@@ -34,7 +34,8 @@ static void add_var(struct kv_job *j, const char *name, const struct kv_yaml *va
 				  .raw = value->text,
 				  .line = value->value_line ? value->value_line : value->line,
 				  .column = value->value_line ? value->value_column : value->column,
-				  .scope = scope };
+				  .scope = scope,
+				  .rank = j->depth };
 	if (kv_lint_exact(j, value->start, value->text, &v->end) && v->end == value->end)
 		v->start = value->start;
 	else
@@ -59,6 +60,12 @@ static void take_env(struct kv_job *j, const struct kv_yaml *env)
 			   value->kind == KV_YAML_SCALAR) {
 			add_var(j, name->text, value, env);
 			note_secret(j, name->text, value);
+		} else if (env->kind == KV_YAML_LIST && name && j->part) {
+			/* valueFrom, and what a template makes */
+			add_var(j, name->text, name, env);
+			j->vars.v[j->vars.n - 1].value = NULL;
+			j->vars.v[j->vars.n - 1].start = j->vars.v[j->vars.n - 1].end = 0;
+			j->vars.v[j->vars.n - 1].raw = "";
 		}
 	}
 }
@@ -256,6 +263,7 @@ static void take_argv(struct kv_job *j, const struct kv_yaml *list, struct argv 
 			struct kv_job_shell *shell = add_shell(j, list->key, e, v->errexit);
 
 			shell->pipefail = v->pipefail;
+			shell->apart = j->is_apart;
 			*v = (struct argv){ 0 };
 		} else {
 			*v = (struct argv){ .shell = kv_streq(base, "bash") ||
@@ -420,9 +428,9 @@ static void note(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml
 
 	note_framework(j, y, parent);
 	if (kv_starts(y->key, "/opt/amazon/efa") || kv_starts(y->text, "/opt/amazon/efa") ||
-	    kv_streq(y->key, "vpc.amazonaws.com/efa"))
+	    (kv_streq(y->key, "vpc.amazonaws.com/efa") && !kv_streq(y->text, "0")))
 		note_efa(j, y->line, y->column);
-	j->has_device |= kv_lint_listed(devices, y->key) ||
+	j->has_device |= (kv_lint_listed(devices, y->key) && !kv_streq(y->text, "0")) ||
 			 (kv_streq(y->key, "privileged") && kv_streq(y->text, "true")) ||
 			 kv_starts(y->text, "/dev/infiniband") || kv_streq(y->text, "/dev");
 	/* A preamble that edits NIXL, or kvpath itself, sets the default in its own way. */
@@ -430,7 +438,7 @@ static void note(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml
 		       strstr(y->text, "NIXL_BACKEND");
 }
 
-static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent)
+static void take_node(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent)
 {
 	const struct kv_dialect *d = j->dialect;
 
@@ -451,8 +459,24 @@ static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml
 		take_image(j, y);
 	if (y->kind == KV_YAML_MAP)
 		take_commands(j, y);
+}
+
+/* inside: of the container that is looked at. */
+static void walk(struct kv_job *j, const struct kv_yaml *y, const struct kv_yaml *parent,
+		 bool inside)
+{
+	static const char *const aside[] = { "lifecycle", "livenessProbe", "readinessProbe",
+					     "startupProbe", NULL };
+	bool was_apart = j->is_apart;
+
+	j->is_apart |= j->part && kv_lint_listed(aside, y->key);
+	take_node(j, y, parent);
+	j->depth++;
 	for (const struct kv_yaml *c = y->first; c; c = c->next)
-		walk(j, c, y);
+		if (!j->part || kv_lint_concerns(j->part, y, c, inside))
+			walk(j, c, y, inside || c == (j->part ? j->part->node : NULL));
+	j->depth--;
+	j->is_apart = was_apart;
 }
 
 void kv_lint_collect(struct kv_job *j)
@@ -460,7 +484,9 @@ void kv_lint_collect(struct kv_job *j)
 	const struct kv_yaml *env = kv_yaml_get(j->root, "environment");
 
 	j->env = env && env->kind == KV_YAML_MAP ? env : NULL;
-	walk(j, j->root, NULL);
+	walk(j, j->root, NULL, !j->part);
+	if (j->part)
+		kv_lint_settle_env(j);
 	j->outside = kv_map_new(j->arena);
 	for (size_t i = 0; i < j->vars.n; i++)
 		*kv_map_slot(j->outside, j->vars.v[i].name) = j;
@@ -475,6 +501,8 @@ void kv_lint_collect(struct kv_job *j)
 						     "NIXL_BACKEND", "TRTLLM_NIXL_KVCACHE_BACKEND",
 						     "LMCACHE_NIXL_BACKENDS", NULL };
 
+		if (v->hidden)
+			continue;
 		j->has_knob |= kv_lint_listed(knobs, v->name);
 		if (kv_streq(v->name, "FI_PROVIDER") && v->value && kv_starts(v->value, "efa"))
 			note_efa(j, v->line, v->column);

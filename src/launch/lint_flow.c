@@ -321,7 +321,11 @@ bool kv_lint_reaches(struct kv_job *j, const struct kv_job_var *v)
 	bool all = true;
 	void **known;
 
+	if (v->hidden || (j->part && !j->part->serves))
+		return false;
 	if (v->in_shell) {
+		if (j->shells.v[v->shell].apart)
+			return false;
 		if (!v->looked_at)
 			look_at(j, &j->shells.v[v->shell], v->name);
 		return v->reached;
@@ -331,7 +335,8 @@ bool kv_lint_reaches(struct kv_job *j, const struct kv_job_var *v)
 	known = kv_map_slot(j->outlives, v->name);
 	if (!*known) {
 		for (size_t i = 0; all && i < j->shells.n; i++)
-			all = !j->shells.v[i].readable || outlives(j, &j->shells.v[i], v->name);
+			all = j->shells.v[i].apart || !j->shells.v[i].readable ||
+			      outlives(j, &j->shells.v[i], v->name);
 		*known = (void *)(uintptr_t)(all ? yes : no);
 	}
 	return *known == yes;

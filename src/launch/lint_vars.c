@@ -25,13 +25,16 @@ static size_t reference(const char *s, const char **ret)
 }
 
 /* The value as the kubelet expands it, where all that it refers to was set before in its list. */
-static const char *kubelet_form(struct kv_arena *a, const char *value, const struct kv_map *before)
+static const char *kubelet_form(const struct kv_job *j, const struct kv_job_var *v,
+				const struct kv_map *before)
 {
+	struct kv_arena *a = j->arena;
 	_buf_ struct kv_buf b = { 0 };
 	const char *ref;
 	size_t n;
 
-	for (const char *s = value;; s = ref + n) {
+	for (const char *s = v->raw;; s = ref + n) {
+		const struct kv_job_var *other;
 		const char *name;
 
 		n = reference(s, &ref);
@@ -41,7 +44,9 @@ static const char *kubelet_form(struct kv_arena *a, const char *value, const str
 		}
 		name = kv_strndup(a, ref + 1 + (ref[1] == '{'),
 				  strspn(ref + 1 + (ref[1] == '{'), letters));
-		if (!before || !kv_map_get(before, name) || (ref[1] == '{' && ref[n - 1] != '}'))
+		other = before ? kv_map_get(before, name) : NULL;
+		if (!other || (j->part && !kv_lint_sees(j, v, other)) ||
+		    (ref[1] == '{' && ref[n - 1] != '}'))
 			return NULL;
 		kv_buf_add(&b, s, (size_t)(ref - s));
 		kv_buf_fmt(&b, "$(%s)", name);
@@ -54,7 +59,7 @@ static void lint_literal(struct kv_job *j, const struct kv_job_var *v, const str
 					     "NIXL_PLUGIN_DIR", NULL };
 	struct kv_arena *a = j->arena;
 	const char *ref, *form;
-	size_t n = j->dialect->literal && !v->in_shell ? reference(v->value, &ref) : 0;
+	size_t n = j->dialect->literal && !v->in_shell && !v->hidden ? reference(v->raw, &ref) : 0;
 	struct kv_lint *l;
 
 	if (!n)
@@ -68,7 +73,7 @@ static void lint_literal(struct kv_job *j, const struct kv_job_var *v, const str
 				"starts the worker",
 				v->name));
 	form = v->end > v->start && v->scope && v->scope->kind == KV_YAML_LIST
-		       ? kubelet_form(a, v->value, before)
+		       ? kubelet_form(j, v, before)
 		       : NULL;
 	if (!form)
 		return;
@@ -118,7 +123,7 @@ static void lint_ucx_tls(struct kv_job *j, const struct kv_job_var *v)
 			"says nothing",
 			"leave tcp out, so that the start fails instead; or use LIBFABRIC");
 	/* With nothing left that reaches another node, UCX could not start at all. */
-	if (rdma && v->end > v->start)
+	if (rdma && v->end > v->start && (v->in_shell || kv_streq(v->raw, v->value)))
 		l->edit = (struct kv_edit){ v->start, v->end, kv_strdup(j->arena, rest.text) };
 }
 
@@ -132,7 +137,8 @@ static bool wants_libfabric(const struct kv_job *j)
 	for (size_t i = 0; i < j->vars.n; i++) {
 		const struct kv_job_var *v = &j->vars.v[i];
 
-		if (!v->value || !strstr(v->name, "NIXL") || !strstr(v->name, "BACKEND"))
+		if (!v->value || v->hidden || !strstr(v->name, "NIXL") ||
+		    !strstr(v->name, "BACKEND"))
 			continue;
 		if (strstr(v->value, "LIBFABRIC"))
 			return true;
@@ -145,7 +151,8 @@ static void lint_value(struct kv_job *j, const struct kv_job_var *v)
 {
 	struct kv_variable_fault fault;
 
-	if (!v->value || strchr(v->value, '$') || !kv_variable_fault(v->name, v->value, &fault) ||
+	if (!v->value || strchr(v->value, '$') || strstr(v->value, "{{") ||
+	    !kv_variable_fault(v->name, v->value, &fault) ||
 	    (fault.backend && !wants_libfabric(j)) || !kv_lint_reaches(j, v))
 		return;
 	/* A shell may leave the line out. */
@@ -201,7 +208,7 @@ void kv_lint_vars(struct kv_job *j)
 	struct kv_map *before = NULL;
 
 	for (size_t i = 0; i < j->vars.n; i++) {
-		const struct kv_job_var *v = &j->vars.v[i];
+		struct kv_job_var *v = &j->vars.v[i];
 
 		if (v->scope != scope)
 			before = NULL;
@@ -214,7 +221,7 @@ void kv_lint_vars(struct kv_job *j)
 		if (v->in_shell || (v->scope && v->scope->kind == KV_YAML_LIST))
 			lint_secret(j, v->name, v->value, v->line, v->column);
 		if (scope)
-			*kv_map_slot(before, v->name) = before;
+			*kv_map_slot(before, v->name) = v;
 	}
 }
 

@@ -82,21 +82,27 @@ static void lint_knob(struct kv_job *j)
 
 /* ---- KV709 ---- */
 
-static const struct kv_job_var *asks_for_efa(const struct kv_job *j)
+static const struct kv_job_var *asks_for_efa(struct kv_job *j)
 {
-	for (size_t i = 0; i < j->vars.n; i++)
-		if (kv_streq(j->vars.v[i].name, "FI_PROVIDER") && j->vars.v[i].value &&
-		    kv_streq(j->vars.v[i].value, "efa"))
-			return &j->vars.v[i];
+	for (size_t i = 0; i < j->vars.n; i++) {
+		const struct kv_job_var *v = &j->vars.v[i];
+
+		if (kv_streq(v->name, "FI_PROVIDER") && v->value && kv_streq(v->value, "efa") &&
+		    kv_lint_reaches(j, v))
+			return v;
+	}
 	return NULL;
 }
 
 static void lint_device(struct kv_job *j)
 {
-	const struct kv_job_var *v = asks_for_efa(j);
+	const struct kv_job_var *v;
 
 	/* Under Slurm all of /dev is in the container. */
-	if (!j->dialect->asks_for_devices || !v || j->has_device)
+	if (!j->dialect->asks_for_devices || j->has_device)
+		return;
+	v = asks_for_efa(j);
+	if (!v)
 		return;
 	kv_lint_add(j, "KV709", KV_WARNING, v->line, v->column,
 		    "FI_PROVIDER asks for efa, and nothing here gives a pod an EFA device",
@@ -105,6 +111,8 @@ static void lint_device(struct kv_job *j)
 
 void kv_lint_whole(struct kv_job *j)
 {
+	if (j->part && !j->part->serves)
+		return;
 	lint_knob(j);
 	lint_device(j);
 }

@@ -36,6 +36,8 @@ struct kv_dialect {
 	bool may_mount;        /* the site can add mounts that the recipe does not show */
 	bool abbreviates;      /* keys may be cut short */
 	bool asks_for_devices; /* a container has those alone that the recipe asks for */
+	/* Kubernetes' objects: containers with an environment each (lint_pods.c). */
+	bool has_pods;
 };
 
 extern const struct kv_dialect kv_dialect_dynamo, kv_dialect_srtctl, kv_dialect_srtslurm,

@@ -116,7 +116,7 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	found
 }
 
-@test "several documents and files; anchors are not followed" {
+@test "several documents and files; anchors of anchors end" {
 	printf 'a: 1\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{env: [{name: PATH, value: $PATH}]}]}\n---\n' >r.yaml
 	found KV702
 	{
