@@ -3,7 +3,7 @@ CROSS ?=
 BUILD ?= $(if $(CROSS),build-$(CROSS),build)
 cross := $(if $(CROSS),--cross-file scripts/cross/$(CROSS).ini)
 
-.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-recipes oracle-logs oracle-images oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
+.PHONY: build install dist dist-test clean-room help deps test demo oracle oracle-objects oracle-suites oracle-targets oracle-recipes oracle-manifests oracle-logs oracle-images oracle-releases frameworks real-torch real-frameworks cli bench peers kill-test hostile crowd soak fuzz docs screenshots lint coverage clean
 
 build: $(BUILD)/build.ninja
 	@meson compile -C $(BUILD)
@@ -48,6 +48,7 @@ help:
 	@printf '%-38s %s\n' 'make oracle-recipes N=1000' 'that many batch scripts made by chance: lint beside the real bash'
 	@printf '%-38s %s\n' 'make oracle-logs N=1000' 'that many jobs made by chance of the real NIXL'"'"'s logs: what log says of each worker'
 	@printf '%-38s %s\n' 'make oracle-images N=40' 'that many squashfs images made by chance: check, fix --dry-run and bake beside Linux and unsquashfs (root)'
+	@printf '%-38s %s\n' 'make oracle-manifests N=1000' 'that many objects of Kubernetes made by chance: lint beside a model of the kubelet'
 	@printf '%-38s %s\n' 'make oracle-releases' 'each release of NIXL that is on the index, the same; 3 GB of downloads (root)'
 	@printf '%-38s %s\n' 'make oracle N=20000' 'the model of ld.so on that many random trees, against eight real ones (root)'
 	@printf '%-38s %s\n' 'make frameworks' 'whether check knows vLLM, SGLang, LMCache and kvbm in their newest wheels (root)'
@@ -98,6 +99,9 @@ oracle-logs: build
 
 oracle-images: build
 	@tests/oracle/images.py --n $(or $(N),20) --seed $(or $(SEED),1)
+
+oracle-manifests: build
+	@tests/oracle/manifests.py --n $(or $(N),1000) --seed $(or $(SEED),1)
 
 oracle-releases: build
 	@tests/oracle/releases.py
