@@ -447,6 +447,7 @@ static void take_node(struct kv_job *j, const struct kv_yaml *y, const struct kv
 	if (kv_streq(y->key, "container_env"))
 		j->keeps_ld_path |= strstr(y->text, "LD_LIBRARY_PATH") != NULL;
 	note_secret(j, y->key, y);
+	j->has_env_from |= kv_starts(y->key, "envFrom");
 	if (kv_streq(y->key, "directives"))
 		take_directives(j, y);
 	if (y->kind != KV_YAML_SCALAR && is_env(d, y->key))

@@ -53,10 +53,33 @@ static const char *kubelet_form(const struct kv_job *j, const struct kv_job_var 
 	}
 }
 
+/* What the image sets is lost where the value does not arrive. */
+static const char *const paths[] = { "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "LD_PRELOAD",
+				     "NIXL_PLUGIN_DIR", NULL };
+
+/* $(NAME) in NAME's own value: the kubelet knows the image's variables not. Other names, a webhook
+ * or an operator may add. */
+static void lint_itself(struct kv_job *j, const struct kv_job_var *v, const struct kv_map *before)
+{
+	struct kv_arena *a = j->arena;
+
+	if (!j->part || v->in_shell || v->hidden || j->has_env_from || !before ||
+	    !kv_lint_listed(paths, v->name) || kv_map_get(before, v->name) ||
+	    !strstr(v->raw, kv_strf(a, "$(%s)", v->name)) || strstr(v->raw, "$$"))
+		return;
+	kv_lint_add(j, "KV702", KV_ERROR, v->line, v->column,
+		    kv_strf(a,
+			    "%s: $(%s) arrives as it is written; the kubelet puts in what is set "
+			    "before in the list, and nothing of the image",
+			    v->name, v->name),
+		    kv_strf(a,
+			    "write the whole value of %s out, or set it in the command that "
+			    "starts the worker",
+			    v->name));
+}
+
 static void lint_literal(struct kv_job *j, const struct kv_job_var *v, const struct kv_map *before)
 {
-	static const char *const paths[] = { "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "LD_PRELOAD",
-					     "NIXL_PLUGIN_DIR", NULL };
 	struct kv_arena *a = j->arena;
 	const char *ref, *form;
 	size_t n = j->dialect->literal && !v->in_shell && !v->hidden ? reference(v->raw, &ref) : 0;
@@ -216,6 +239,7 @@ void kv_lint_vars(struct kv_job *j)
 		if (scope && !before)
 			before = kv_map_new(j->arena);
 		lint_literal(j, v, before);
+		lint_itself(j, v, before);
 		lint_ucx_tls(j, v);
 		lint_value(j, v);
 		if (v->in_shell || (v->scope && v->scope->kind == KV_YAML_LIST))
