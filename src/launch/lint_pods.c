@@ -41,7 +41,9 @@ static void add_part(struct finder *f, const struct kv_yaml *y, bool serves, boo
 {
 	struct kv_part *p = kv_vec_add(f->arena, f->parts);
 
-	*p = (struct kv_part){ .node = y, .serves = serves, .aside = aside, .sorts = f->is_dynamo };
+	*p = (struct kv_part){
+		.node = y, .serves = serves, .aside = aside, .sorts = f->is_dynamo && !aside
+	};
 	for (size_t i = 0; i < f->way.n; i++)
 		kv_vec_push(f->arena, &p->way, f->way.v[i]);
 }
