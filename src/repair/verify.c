@@ -55,6 +55,14 @@ static bool can_force(const struct kv_step *st, const struct kv_snap *now)
 	       (st->post.type == KV_SNAP_DIR ? now->type == KV_SNAP_DIR : one_name);
 }
 
+/* What kvpath made and somebody removed is as the undo leaves it. */
+static const char *differs(const struct kv_step *st, const struct kv_snap *now)
+{
+	bool undone = st->pre.type == KV_SNAP_ABSENT && now->type == KV_SNAP_ABSENT;
+
+	return undone ? NULL : kv_snap_diff(&st->post, now);
+}
+
 static int check_step(struct kv_state *s, const struct kv_gen *g, const struct kv_step *st,
 		      struct kv_map *later, struct kv_err *err)
 {
@@ -70,7 +78,7 @@ static int check_step(struct kv_state *s, const struct kv_gen *g, const struct k
 			return r;
 		now = &live;
 	}
-	diff = kv_snap_diff(&st->post, now);
+	diff = differs(st, now);
 	if (diff && (!kv_strv_has(&s->forced, st->path) || !can_force(st, now)))
 		return kv_err(err, -ESTALE,
 			      "%s: no longer what kvpath left there: %s; nothing was changed (%s)",
@@ -91,6 +99,8 @@ static int check_dir(struct kv_state *s, const char *path, struct kv_map *later,
 	DIR *d;
 	int r = kv_tree_dir(s->root, path, &dir, err);
 
+	if (r == -ENOENT)
+		return 0;
 	if (r < 0)
 		return r;
 	d = kv_tree_list(dir);

@@ -182,6 +182,25 @@ without_rdma() {
 	one_line "$api"
 }
 
+@test "what fix made and somebody removed does not stop undo, also where fix made it anew" {
+	small
+	before
+	kv fix --fabric "$fabric" "$root"
+	ended 0
+	rm "$root/opt/kvpath/fabric/"libfabric.so.1.*
+	kv fix --fabric "$fabric" "$root"
+	ended 0
+	kv undo "$root"
+	ended 0
+	untouched
+	kv fix --fabric "$fabric" "$root"
+	ended 0
+	rm -r "$root/opt/kvpath"
+	kv undo "$root"
+	ended 0
+	untouched
+}
+
 @test "killed before there was a state directory: undo, and fix, leave no trace of that" {
 	small
 	before

@@ -80,7 +80,8 @@ def hook(target, path, fabric):
     before = target.manifest(path)
     ran = kvpath("hook", *options(target, fabric), path)
     expect(ran.status in (0, 1, 3), "hook ended badly", ran)
-    if ran.status == 1:
+    # As fix, it repairs what it can where a variable of the job is what is left.
+    if ran.status == 1 and "operations done" not in ran.out + ran.err:
         expect(target.manifest(path) == before, "hook refuses and has changed something", ran)
     after = None if ran.status else started(target, path, [], [], backend=target.asks)
     if target.manifest(path) != before:
