@@ -167,8 +167,9 @@ if [ "${built:-}" = yes ]; then
 	counted "scenarios" tests/scenarios/scenarios.py
 	# A share; `make oracle-targets N=...` takes any number.
 	counted "containers changed by chance" tests/oracle/targets.py --n 12 --launchers all
-	counted "squashfs images made by chance" tests/oracle/images.py --n 3
+	counted "squashfs images made by chance" tests/oracle/images.py --n 2
 	counted "batch scripts made by chance and the real bash" tests/oracle/recipes.py --n 100
+	counted "Kubernetes' objects made by chance" tests/oracle/manifests.py --n 60
 	counted "hosts that can not be read" tests/hosts/unreadable.py
 	counted "real objects and the real loader" tests/oracle/objects.py
 	# A share of the points; `make kill-test` takes every one.
