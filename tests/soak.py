@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""soak.py [--n TRANSFERS] [--seconds S] [--seed N] [--kvpath FILE] [--verbose]
+"""soak.py [--n TRANSFERS] [--seconds S] [--seed N] [--kind KIND] [--kvpath FILE] [--verbose]
 
 kvpath bench between two network namespaces, again and again, with faults: sides killed and stopped at a random moment,
 5 % of all packets lost, the port flooded by strangers, bits flipped in what a side receives; over plain sockets,
@@ -254,7 +254,7 @@ def soak(s, args):
     end = time.monotonic() + args.seconds
     order, loss = [], None
     while time.monotonic() < end and (s.transfers < args.n or s.rounds < len(KINDS)):
-        order = order or s.random.sample(KINDS, len(KINDS))
+        order = order or ([args.kind] if args.kind else s.random.sample(KINDS, len(KINDS)))
         kind = order.pop()
         loss = s.net.lose() if kind == "loss" else loss
         r = Round(s, kind)
@@ -291,6 +291,7 @@ def main():
     p.add_argument("--n", type=int, default=1000000)
     p.add_argument("--seconds", type=float, default=3600)
     p.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    p.add_argument("--kind", choices=KINDS, help="rounds of this kind alone")
     p.add_argument("--kvpath", default=os.environ.get("KVPATH", os.path.join(TOP, "build/bin/kvpath")))
     p.add_argument("--verbose", action="store_true")
     args = p.parse_args()
