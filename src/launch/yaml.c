@@ -12,6 +12,7 @@
 struct reader {
 	struct kv_arena *arena;
 	const char *path;
+	struct kv_span text;
 	struct kv_err *err;
 	struct fy_parser *parser;
 	struct kv_map *anchors; /* of the document: the nodes that are read to their ends */
@@ -207,16 +208,32 @@ static struct kv_yaml *read_node(struct reader *c, struct fy_event *e, int depth
 	return c->failed ? NULL : y;
 }
 
+/* A line of control, as templates of Helm and Jinja have them: {{- if ... }}, {% for ... %}. */
+static bool is_template(struct kv_span text)
+{
+	bool first = true;
+
+	for (size_t i = 0; i + 1 < text.n; i++) {
+		if (first && text.p[i] == '{' && (text.p[i + 1] == '{' || text.p[i + 1] == '%'))
+			return true;
+		first = text.p[i] == '\n' || (first && text.p[i] == ' ');
+	}
+	return false;
+}
+
 /* What the parser collected, as one line. */
 static int syntax_error(const struct reader *c, struct fy_diag *diag)
 {
+	const char *template = is_template(c->text) ? "; it is a template: lint what comes of it "
+						      "(helm template CHART >FILE)"
+						    : "";
 	void *iter = NULL;
 	struct fy_diag_error *e = fy_diag_errors_iterate(diag, &iter);
 
 	if (!e)
-		return kv_err(c->err, -EINVAL, "%s: no YAML", c->path);
-	return kv_err(c->err, -EINVAL, "%s:%d:%d: no YAML: %s", c->path, e->line, e->column,
-		      e->msg ? e->msg : "");
+		return kv_err(c->err, -EINVAL, "%s: no YAML%s", c->path, template);
+	return kv_err(c->err, -EINVAL, "%s:%d:%d: no YAML: %s%s", c->path, e->line, e->column,
+		      e->msg ? e->msg : "", template);
 }
 
 static int read_stream(struct reader *c, struct fy_diag *diag, kv_yamls *ret)
@@ -283,7 +300,7 @@ int kv_yaml_parse(struct kv_arena *a, const char *path, struct kv_span text, kv_
 {
 	struct fy_diag *diag = fy_diag_create(NULL);
 	struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag };
-	struct reader c = { .arena = a, .path = path, .err = err };
+	struct reader c = { .arena = a, .path = path, .text = text, .err = err };
 	unsigned wrong = wrong_line(text);
 	int r;
 

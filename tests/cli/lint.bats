@@ -142,6 +142,11 @@ backend: {shared_config: {disaggregation_transfer_backend: nixl}}'
 	kv lint r.yaml
 	ended 2
 	one_line r.yaml: "no YAML"
+	[[ $err != *template* ]]
+	printf 'env:\n  {{- if .Values.x }}\n  - name: A\n  {{- end }}\n' >r.yaml
+	kv lint r.yaml
+	ended 2
+	one_line r.yaml: "no YAML" "helm template"
 	printf 'a: 1\n' >r.yaml
 	kv lint r.yaml
 	ended 3
