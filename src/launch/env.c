@@ -154,9 +154,11 @@ int kv_env_base(struct kv_arena *a, const char **ret, struct kv_err *err)
 				   : kv_strf(a, "/tmp/kvpath-%u", (unsigned)geteuid());
 	int r = own_dir(path, err);
 
-	if (r == 0)
-		*ret = path;
-	return r;
+	if (r < 0)
+		return kv_err(err, r, "%s (for links; XDG_RUNTIME_DIR names another place)",
+			      kv_strdup(a, err->msg));
+	*ret = path;
+	return 0;
 }
 
 static bool has_text(const char *path, const char *text)
