@@ -57,8 +57,8 @@ class File:
         r = self.r
         lines = [r.choice([
             f"export FI_PROVIDER={self.value()}", f"export FI_PROVIDER={self.value()}", f"FI_PROVIDER={self.value()}", "unset FI_PROVIDER", "ulimit -c 0",
-            f"( export FI_PROVIDER={self.value()} )", f'if [ -n "$C" ]; then export FI_PROVIDER={self.value()}; fi', "echo start", "# export FI_PROVIDER=tcp",
-        ]) for _ in range(r.randint(0, 3))]
+            f"( export FI_PROVIDER={self.value()} )", f'if [ -n "$C{i}" ]; then export FI_PROVIDER={self.value()}; fi', "echo start", "# export FI_PROVIDER=tcp",
+        ]) for i in range(r.randint(0, 3))]
         return "\n".join([*lines, r.choice([WORKER, f"exec {WORKER}", f"FI_PROVIDER={self.value()} {WORKER}", f"{WORKER} &\nwait"])]) + r.choice(["", "\n"])
 
     def command(self):
@@ -204,10 +204,11 @@ class Trial:
         """What the worker may have for FI_PROVIDER, by what can not be known."""
         words = container.get("command", WORKER.split()) + container.get("args", [])
         provider = env.get("FI_PROVIDER", "")
-        for guess, cond in itertools.product(["tcp", "efa", ""] if provider is UNKNOWN else [provider], ["", "yes"]):
+        names = sorted(set(re.findall(r"\bC\d\b", " ".join(words))))
+        for guess, *holds in itertools.product(["tcp", "efa", ""] if provider is UNKNOWN else [provider], *[["", "yes"]] * len(names)):
             trace = self.work + "/trace"
             open(trace, "w", encoding="utf-8").close()
-            given = {"PATH": self.work + "/bin:/usr/bin:/bin", "TRACE": trace, "C": cond, **({"FI_PROVIDER": guess} if guess else {})}
+            given = {"PATH": self.work + "/bin:/usr/bin:/bin", "TRACE": trace, **dict(zip(names, holds)), **({"FI_PROVIDER": guess} if guess else {})}
             subprocess.run(words, env=given, cwd=self.work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=20)
             with open(trace, encoding="utf-8") as f:
                 yield from f.read().split()
