@@ -6,24 +6,24 @@ JSON. PyYAML reads it back, a model of the kubelet makes each container's enviro
 and bash runs its command, with a program of our own in place of python3. What lint says of the file (KV313, KV709) must be so of a container
 that serves, and what is so of one must be said. Prints `N passed, N failed`.
 """
-import argparse
-import collections
 import itertools
 import json
 import os
 import random
 import re
 import subprocess
-import sys
-import tempfile
 
 import yaml
+
+from bychance import Differ, compare_all
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KVPATH = os.path.abspath(os.environ.get("KVPATH", os.path.join(HERE, "..", "..", "build", "bin", "kvpath")))
 EFA = "vpc.amazonaws.com/efa"
 BAD = {"tcp", "^efa", "shm"}
 WORKER = "python3 -m sglang.launch_server"
+# Says what a worker gets.
+STAND_IN = '[[ $* != *sglang* ]] || echo "${FI_PROVIDER-unset}" >>"$TRACE"\n'
 UNKNOWN = None  # a value that is not written in the file
 
 
@@ -191,10 +191,6 @@ def serving(y):
                 yield from serving(item)
 
 
-class Differ(Exception):
-    pass
-
-
 class Trial:
     def __init__(self, work, file, counts):
         self.work, self.counts = work, counts
@@ -238,32 +234,5 @@ class Trial:
                 raise Differ(f"lint does not say {rule}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=200)
-    parser.add_argument("--seed", default="1")
-    parser.add_argument("--only", type=int, help="this file alone")
-    args = parser.parse_args()
-    counts, failed = collections.Counter(), 0
-    numbers = [args.only] if args.only is not None else range(args.n)
-    with tempfile.TemporaryDirectory(prefix="kvpath-manifests-") as work:
-        os.mkdir(work + "/bin")
-        with open(work + "/bin/python3", "w", encoding="utf-8") as f:
-            f.write('#!/bin/bash\n[[ $* != *sglang* ]] || echo "${FI_PROVIDER-unset}" >>"$TRACE"\n')
-        os.chmod(work + "/bin/python3", 0o755)
-        os.environ["PATH"] = work + "/bin:" + os.environ["PATH"]
-        for number in numbers:
-            trial = Trial(work, File(args.seed, number), counts)
-            try:
-                trial.compare()
-            except Differ as e:
-                failed += 1
-                print(f"not ok  file {number} of seed {args.seed}: {e}")
-                print("\n".join("    | " + line for line in trial.body.splitlines()), flush=True)
-    print(", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
-    print(f"{len(numbers) - failed} passed, {failed} failed")
-    sys.exit(bool(failed) or not numbers)
-
-
 if __name__ == "__main__":
-    main()
+    compare_all(__doc__, "file", lambda work, seed, number, counts: Trial(work, File(seed, number), counts), {"python3": STAND_IN})

@@ -28,7 +28,7 @@ SOURCES = ["F1", "F1b", "F2"]
 # Releases that base and container are made of, with the NIXL whose wheels wheels.lock has for their python.
 SUITES = {"bookworm": VERSIONS, **dict.fromkeys(["jammy", "noble", "trixie", "resolute"], VERSIONS[1:])}
 SUITE = os.environ.get("KVPATH_SUITE", "bookworm")
-PYTHON = {"jammy": "3.10", "bookworm": "3.11", "noble": "3.12", "trixie": "3.13", "resolute": "3.14"}[SUITE]
+PYTHON = subprocess.check_output(["bash", "-c", '. "$0/lib.sh"; suite_python "$1"', ROOTS, SUITE], text=True).strip()
 # Where Debian 13's libfabric finds too old a glibc.
 OLD_GLIBC = ("bookworm", "jammy")
 # 1.5.1 needs FABRIC_1.10, which none of the sources has.

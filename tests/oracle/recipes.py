@@ -7,16 +7,14 @@ with each step failing, and with each condition holding or not. A step is passed
 it failed; a variable is wrong where workers get it. What lint says (KV708, KV313) must be so, and what it does not
 say of plain lines must not. Prints `N passed, N failed`.
 """
-import argparse
-import collections
 import itertools
 import json
 import os
 import random
 import re
 import subprocess
-import sys
-import tempfile
+
+from bychance import Differ, compare_all
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -203,10 +201,6 @@ class Script:
         return recipe, f"{lines}\n[ $? -eq 0 ] && {WORKER}\n", env
 
 
-class Differ(Exception):
-    pass
-
-
 class Trial:
     def __init__(self, work, script, counts):
         self.work, self.script, self.counts = work, script, counts
@@ -273,32 +267,5 @@ class Trial:
                 raise Differ(f"workers get {values}, and lint does not say so")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=200)
-    parser.add_argument("--seed", default="1")
-    parser.add_argument("--only", type=int, help="this script alone")
-    args = parser.parse_args()
-    counts, failed = collections.Counter(), 0
-    numbers = [args.only] if args.only is not None else range(args.n)
-    with tempfile.TemporaryDirectory(prefix="kvpath-recipes-") as work:
-        os.mkdir(work + "/bin")
-        for name, text in TOOLS.items():
-            with open(f"{work}/bin/{name}", "w", encoding="utf-8") as f:
-                f.write("#!/bin/bash\n" + text)
-            os.chmod(f"{work}/bin/{name}", 0o755)
-        for number in numbers:
-            trial = Trial(work, Script(args.seed, number), counts)
-            try:
-                trial.compare()
-            except Differ as e:
-                failed += 1
-                print(f"not ok  script {number} of seed {args.seed}: {e}")
-                print("\n".join("    | " + line for line in trial.body.splitlines()), flush=True)
-    print(", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
-    print(f"{len(numbers) - failed} passed, {failed} failed")
-    sys.exit(bool(failed) or not numbers)
-
-
 if __name__ == "__main__":
-    main()
+    compare_all(__doc__, "script", lambda work, seed, number, counts: Trial(work, Script(seed, number), counts), TOOLS)

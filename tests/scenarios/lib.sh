@@ -1,9 +1,7 @@
 # shellcheck shell=bash disable=SC2034
-# Words for the changes of scenarios. They run in the target's root, so that its paths are relative.
+# Words for the changes of scenarios. They run in the target's root, so that its paths are relative. $PYTHON is its python's version.
 
 LIB=usr/lib/x86_64-linux-gnu
-# shellcheck source=tests/roots/lib.sh
-PYTHON=$(bash -c '. "$0/lib.sh"; suite_python "${KVPATH_SUITE:-bookworm}"' "$ROOTS")
 SITE=usr/local/lib/python$PYTHON/dist-packages
 NIXL=$SITE/.nixl_cu13.mesonpy.libs
 API=$SITE/nixl_cu13/_api.py

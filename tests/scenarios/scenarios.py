@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "tests", "oracle"), os.path.join(TOP, "tests", "hosts")]
 
-from oracle import KVPATH, MODULE, ROOTS, Agent, Failure, build, expect, inside, kvpath, plugins_of, same, served  # noqa: E402
+from oracle import KVPATH, MODULE, PYTHON, ROOTS, Agent, Failure, build, expect, inside, kvpath, plugins_of, same, served  # noqa: E402
 import hosts  # noqa: E402
 
 SOURCES = ("F1", "F1b", "F1h", "F2", "F2h", "D13")
@@ -148,7 +148,7 @@ class Trial:
 
     def shell(self, path, script):
         """The fault's script, with the words of lib.sh, in the target's root."""
-        env = {**os.environ, "KVPATH": KVPATH, "ROOTS": ROOTS, "LC_ALL": "C",
+        env = {**os.environ, "KVPATH": KVPATH, "ROOTS": ROOTS, "PYTHON": PYTHON, "LC_ALL": "C",
                **{f"EFA_{n}": self.roots.source(n) for n in SOURCES if n in script}}
         p = subprocess.run(["bash", "-euc", f". {shlex.quote(HERE)}/lib.sh\n{script}"], cwd=path, env=env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
