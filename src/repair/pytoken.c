@@ -314,3 +314,11 @@ bool kv_pytok_is(const struct kv_pytokens *t, const struct kv_pytok *tok, const 
 	return (tok->kind == KV_PYTOK_NAME || tok->kind == KV_PYTOK_OP) &&
 	       tok->end - tok->start == n && memcmp(t->src.p + tok->start, text, n) == 0;
 }
+
+const char *kv_pytok_body(struct kv_arena *a, const struct kv_pytokens *t,
+			  const struct kv_pytok *tok)
+{
+	if (tok->kind != KV_PYTOK_STRING || !tok->plain)
+		return NULL;
+	return kv_strndup(a, (const char *)t->src.p + tok->body, tok->body_end - tok->body);
+}

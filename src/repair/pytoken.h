@@ -50,4 +50,9 @@ void kv_pytokens_next(struct kv_pytokens *t, struct kv_pytok *ret);
 /* Whether tok is a name or an operator that reads text. */
 bool kv_pytok_is(const struct kv_pytokens *t, const struct kv_pytok *tok, const char *text);
 
+/* The text between the quotes of a plain string, escapes as written: no text that is looked for
+ * holds a backslash. NULL of anything else. Memory from a. */
+const char *kv_pytok_body(struct kv_arena *a, const struct kv_pytokens *t,
+			  const struct kv_pytok *tok);
+
 #endif
