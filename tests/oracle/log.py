@@ -21,6 +21,7 @@ from oracle import MODULE, VERSIONS, Agent, Failure, build, expect, inside, kvpa
 EFA = "LD_LIBRARY_PATH=/opt/amazon/efa/lib"
 LEVELS = ["default", "WARN", "INFO", "DEBUG", "TRACE"]
 FABRIC_LEVELS = [None, "warn", "debug"]
+STRANGERS = ["0.9.0", "0.10.1", "1.0.1"]
 
 
 def log(path, *options):
@@ -189,6 +190,23 @@ def transfer(work, root, **how):
          and "instantiated" not in ran.err else {"KV301"})
 
 
+def stranger(work, root, version, peer, **how):
+    """NIXL up to 0.10.1 cannot read what a newer one says of itself; a newer one reads what they say. At WARN, as what a peer
+    has is not told where the provider is known to be tcp."""
+    shared = os.path.join(os.path.dirname(work), "metadata")
+    how = {"env": [*how["env"], "NIXL_LOG_LEVEL=WARN"], "binds": [*how["binds"], shared + ":/opt/metadata"]}
+    ran = inside(root, "python3", "-", MODULE, "LIBFABRIC", "/opt/metadata", peer, script="metadata.py", **how)
+    path = os.path.join(work, "stranger.log")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(ran.err)
+    same("the warnings", "KV602" in ids(log(path), "warning"), ran.json()["error"] is not None)
+    same("what the agent did", ran.json()["error"] is not None, old(version) and not old(peer))
+
+
+def old(version):
+    return [int(part) for part in version.split(".")] < [1, 0]
+
+
 def run_version(run, version, efa, work):
     root = build("container", version)
     works = {"env": [EFA], "binds": [efa + ":/opt/amazon"]}
@@ -201,6 +219,9 @@ def run_version(run, version, efa, work):
     run.case(f"{version}: FI_PROVIDER=efa without a device", agent, work, root, "LIBFABRIC", "INFO",
              env=[EFA, "FI_PROVIDER=efa"], binds=works["binds"])
     run.case(f"{version}: two processes, one log", transfer, work, root, **works)
+    # From 1.4.0 on an agent waits for the one that it hears of, which is gone here.
+    for peer in STRANGERS if version in STRANGERS else []:
+        run.case(f"{version}: a peer of {peer}", stranger, work, root, version, peer, **works)
     for what, how in (("as found", {}), ("with a libfabric", works)):
         case = run.case(f"{version}: {what}, at INFO", agent, work, root, "LIBFABRIC", "INFO", **how)
         if case:
@@ -221,6 +242,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kvpath-log-") as work:
         for version in versions:
             os.mkdir(os.path.join(work, version))
+        os.mkdir(os.path.join(work, "metadata"))
+        for version in STRANGERS if set(STRANGERS) & set(versions) else []:
+            inside(build("container", version), "python3", "-", MODULE, "LIBFABRIC", "/opt/metadata", script="metadata.py",
+                   env=[EFA], binds=[efa + ":/opt/amazon", f"{work}/metadata:/opt/metadata"])
         with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
             jobs = [pool.submit(run_version, run, v, efa, os.path.join(work, v)) for v in versions]
             for job in jobs:
