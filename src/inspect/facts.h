@@ -207,6 +207,7 @@ struct kv_framework {
 	const char *set;   /* what to set, for people; NULL: it takes UCX alone */
 	bool may_idle;     /* often there without sending anything by NIXL */
 	bool chooses;      /* it names a backend; else NIXL's default counts */
+	const char *other; /* the file of another agent of its own, which takes UCX alone; NULL */
 	/* Of vLLM, whose knob is NULL; of SGLang what its knob is where it is unset. */
 	KV_VEC(struct kv_named_default) defaults;
 	struct kv_needs needs;

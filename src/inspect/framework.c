@@ -21,6 +21,7 @@ static const struct known {
 	bool has_setting; /* what the knob is unset, its one source says: KNOB = F("UCX") */
 	const char *importers[2]; /* of which one imports nixl, by that name alone */
 	const char *extension;    /* is linked to libnixl, and loaded right after; NULL */
+	const char *other;        /* another agent, which may take UCX alone; NULL */
 } known[] = {
 	/* sglang: srt/environ.py defines the knob, srt/disaggregation/nixl/conn.py uses it; default
 	   UCX */
@@ -37,7 +38,8 @@ static const struct known {
 	  .package = "tensorrt_llm",
 	  .sources = { "libs/libtensorrt_llm_nixl_wrapper.so" },
 	  .text = "getEnvNixlBackend",
-	  .knob = "TRTLLM_NIXL_KVCACHE_BACKEND" },
+	  .knob = "TRTLLM_NIXL_KVCACHE_BACKEND",
+	  .other = "_torch/disaggregation/nixl/_agent_py.py" },
 	/* LMCache: pd_backend.py and p2p_backend.py hand nixl_backends to the channel; default UCX.
 	   Its other stores need no NIXL, and vLLM's images bring it along. */
 	{ .name = "LMCache",
@@ -244,11 +246,16 @@ static void find_framework(struct kv_facts *f, const char *site, const char *dir
 		.may_idle = k->may_idle,
 		.needs = { .site = site },
 	};
+	struct kv_span source;
 
 	if (by_argument)
 		read_defaults(f, dir, k, &w);
 	w.chooses = by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k);
 	w.value = w.chooses && k->knob ? kv_env_get(f->env, k->knob) : NULL;
+	if (k->other)
+		w.other = kv_join(f->arena, dir, k->other);
+	if (w.other && !reads(f, w.other, "backends = [ \"UCX\" ]", &source))
+		w.other = NULL;
 	if (w.chooses && k->has_setting)
 		read_setting(f, dir, k, &w);
 	read_needs(f, dir, k, &w.needs);

@@ -230,6 +230,16 @@ static bool is_another_backend(const struct kv_facts *f, const char *v)
 	return !kv_streq(v, f->backend);
 }
 
+/* tensorrt_llm/_torch/disaggregation/base/agent.py, _force_py_nixl_kv_transfer(): "1", nothing
+ * else. */
+static bool takes_ucx_alone(const struct kv_facts *f, const char *v)
+{
+	for (size_t i = 0; kv_streq(v, "1") && i < f->frameworks.n; i++)
+		if (f->frameworks.v[i].other)
+			return true;
+	return false;
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -248,6 +258,10 @@ static const struct {
 	{ "KV209", "TRTLLM_NIXL_KVCACHE_BACKEND", NULL, is_another_backend, KV_WARNING,
 	  "TensorRT-LLM takes the backend of this name, or UCX where it knows none",
 	  "set it to the backend that is wanted, spelled in capitals" },
+	{ "KV209", "TRTLLM_USE_PY_NIXL_KVCACHE", "LIBFABRIC", takes_ucx_alone, KV_WARNING,
+	  "TensorRT-LLM's agent in Python takes the place of the one that reads "
+	  "TRTLLM_NIXL_KVCACHE_BACKEND, and takes UCX alone",
+	  "unset it" },
 	{ "KV216", "UCX_TLS", "UCX", has_tcp_alone, KV_WARNING,
 	  "of the transports that it allows, only TCP reaches another node",
 	  "unset it, or name the transport of the card (rc, dc, ud, srd)" },
@@ -350,6 +364,8 @@ void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
 			continue;
 		fi = kv_find(out, table[i].severity, "%s=%s: %s", table[i].variable, v,
 			     table[i].says);
+		/* Its configuration, which is not seen, decides whether it is taken. */
+		fi->cannot_tell = table[i].wrong == takes_ucx_alone;
 		kv_show(out, fi, table[i].variable, "%s", v);
 		kv_mend(out, fi, false, "%s", table[i].mend);
 	}
