@@ -45,6 +45,7 @@ static const char *const variables[] = {
 	"LD_",
 	"SGLANG_DISAGGREGATION_",
 	"TRTLLM_NIXL_",
+	"TRTLLM_USE_PY_NIXL_KVCACHE=",
 	"VLLM_NIXL_",
 	"DYN_KVBM_NIXL_",
 	"LMCACHE_NIXL_",

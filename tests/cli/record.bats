@@ -53,6 +53,18 @@ recorded() {
 	json '.host.instance_type == "p5.48xlarge"'
 }
 
+@test "every variable that a rule looks at is kept" {
+	local options=() name
+	for name in $(grep -oP '^\t\{ "KV\d+", "\K\w+' "$top/src/rules/environ.c" | sort -u); do
+		options+=(--env "$name=1")
+	done
+	[ "${#options[@]}" -gt 30 ]
+	recorded "${options[@]}" "$container"
+	for name in "${options[@]}"; do
+		[ "$name" = --env ] || tar -xOf "$tar" kvpath-host | grep -qx "env.$name" || fail "$name is not there"
+	done
+}
+
 @test "the repaired container, its image, and one with mounts and variables" {
 	kv fix --quiet --fabric "$efa/opt/amazon/efa" "$container"
 	ended 0
