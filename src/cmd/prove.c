@@ -1,5 +1,6 @@
 /* kvpath prove: moves real bytes between two agents inside the target and says over what they went.
  */
+#include "base/provider.h"
 #include "cmd/cmd.h"
 
 static const struct kv_nixl *choose(const struct kv_facts *f)
@@ -31,7 +32,7 @@ static bool find_provider(const struct kv_opts *o, const struct kv_prove_result 
 	*ret = (struct kv_finding){ .id = "KV301",
 				    .title = kv_rule_title("KV301"),
 				    .severity = KV_ERROR };
-	if (!r->provider || kv_streq(r->provider, "efa") || is_as_asked(o, r))
+	if (!r->provider || kv_carrier_of(r->provider) != KV_CARRIER_HOST || is_as_asked(o, r))
 		return false;
 	ret->detail = kv_strf(o->arena, "the bytes went over libfabric's %s provider, not over efa",
 			      r->provider);

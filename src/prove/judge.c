@@ -3,6 +3,7 @@
  * efa, and the device's counters moved by the payload. Whatever is missing is listed, never
  * assumed.
  */
+#include "base/provider.h"
 #include "prove/parts.h"
 
 /* Both agents are on this host, so the payload leaves and enters its devices: both directions
@@ -21,11 +22,6 @@ static bool counters_moved(const struct kv_prove_result *ret, uint64_t bytes)
 			rx += (uint64_t)c->delta;
 	}
 	return tx >= bytes && rx >= bytes;
-}
-
-static bool provider_is_efa(const char *provider)
-{
-	return provider && (kv_streq(provider, "efa") || kv_streq(provider, "efa-direct"));
 }
 
 static const char *one_line(struct kv_arena *a, const char *s)
@@ -88,7 +84,8 @@ static void judge_failed(struct kv_arena *a, const struct kv_prove_request *req,
 static void judge_moved(struct kv_arena *a, const struct kv_prove_request *req,
 			const struct kv_prove_report *rep, struct kv_prove_result *ret)
 {
-	bool counted = counters_moved(ret, rep->bytes), efa = provider_is_efa(ret->provider);
+	enum kv_carrier carrier = ret->provider ? kv_carrier_of(ret->provider) : KV_CARRIER_UNKNOWN;
+	bool counted = counters_moved(ret, rep->bytes), efa = carrier == KV_CARRIER_EFA;
 
 	ret->verdict = "unknown";
 	if (efa && counted)
@@ -102,6 +99,11 @@ static void judge_moved(struct kv_arena *a, const struct kv_prove_request *req,
 			"the provider is efa, but tx_bytes and rx_bytes did not both move by %llu "
 			"bytes: not proven",
 			(unsigned long long)rep->bytes);
+	else if (carrier == KV_CARRIER_OTHER)
+		ret->error = kv_strf(a,
+				     "the provider is %s: RDMA of another fabric than EFA, which "
+				     "kvpath does not judge",
+				     ret->provider);
 	else if (ret->provider)
 		ret->verdict = "off-fabric";
 	else if (kv_streq(req->backend, "LIBFABRIC"))

@@ -4,6 +4,7 @@
  * only with NIXL's prefix, "I1122 19:51:46.679286 16945 libfabric_rail_manager.cpp:232] ".
  */
 #include "log/log.h"
+#include "base/provider.h"
 #include "prove/parts.h"
 
 struct scan {
@@ -20,7 +21,7 @@ static char *text_of(struct kv_arena *a, struct kv_span s)
 
 static bool is_efa(const char *provider)
 {
-	return kv_starts(provider, "efa");
+	return kv_carrier_of(provider) == KV_CARRIER_EFA;
 }
 
 /*

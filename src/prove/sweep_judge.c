@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "base/provider.h"
 #include "prove/sweep.h"
 
 static const struct {
@@ -80,9 +81,14 @@ const char *kv_sweep_pair_verdict(const struct kv_sweep *s, const char *provider
 {
 	if (!kv_streq(s->test.engine, "nixl:LIBFABRIC") && !kv_starts(s->test.engine, "ofi:"))
 		return "unknown";
-	if (kv_streq(provider, "efa"))
+	switch (kv_carrier_of(provider)) {
+	case KV_CARRIER_EFA:
 		return "on-fabric";
-	return *provider ? "off-fabric" : "unknown";
+	case KV_CARRIER_HOST:
+		return "off-fabric";
+	default:
+		return "unknown";
+	}
 }
 
 /* ---- counts, and the middle of each round ---- */

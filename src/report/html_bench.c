@@ -2,6 +2,7 @@
  * Measurements: what was gained, as bars; time and rate by size, as curves; every run in a table.
  * Runs whose data did not arrive as sent are in the table only, and marked.
  */
+#include "base/provider.h"
 #include "prove/rates.h"
 #include "report/html_parts.h"
 #include "report/svg.h"
@@ -46,7 +47,7 @@ static void add_run(struct kv_arena *a, const struct kv_docs *docs, const json_t
 	if (kv_streq(kv_json_str(o, "progress"), "none"))
 		r.name = kv_strf(a, "%s, no progress thread", r.name);
 	r.main = (backend && strcasecmp(backend + 1, docs->backend) == 0) ||
-		 kv_streq(r.provider, "efa");
+		 kv_carrier_of(r.provider) == KV_CARRIER_EFA;
 	kv_vec_push(a, list, r);
 }
 

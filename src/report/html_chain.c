@@ -2,6 +2,7 @@
  * The chain NIXL, plugin, libfabric, provider, device: what is known of each link, and which one is
  * broken. A link is broken by an error that lies in it; it is sound only where something shows it.
  */
+#include "base/provider.h"
 #include "report/html_parts.h"
 #include "rules/rules.h"
 
@@ -192,7 +193,11 @@ static void add_provider(struct chain *c, const char *provider, const char *more
 {
 	if (!*provider)
 		return;
-	set(c, KV_AT_PROVIDER, kv_streq(provider, "efa") ? SOUND : BROKEN, provider, more);
+	set(c, KV_AT_PROVIDER,
+	    kv_carrier_of(provider) == KV_CARRIER_EFA    ? SOUND
+	    : kv_carrier_of(provider) == KV_CARRIER_HOST ? BROKEN
+							 : OPEN,
+	    provider, more);
 }
 
 static void chain_of_prove(struct kv_arena *a, struct chain *c, const struct kv_doc *d)

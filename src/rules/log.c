@@ -4,6 +4,7 @@
  * Anything else is unknown, with what would have to be logged.
  */
 #include "rules/log.h"
+#include "base/provider.h"
 #include "rules/log_view.h"
 
 #define LOG_INFO                                                                                   \
@@ -22,11 +23,6 @@ static bool is_storage(const char *backend)
 		if (kv_streq(names[i], backend))
 			return true;
 	return false;
-}
-
-static bool is_efa(const char *provider)
-{
-	return kv_starts(provider, "efa");
 }
 
 /* The file is "/x/plugins/libplugin_UCX.so". */
@@ -57,9 +53,13 @@ static void view_provider(struct kv_log_view *v, const struct kv_log_event *e)
 
 	if (!name)
 		return; /* torn, or not known: no proof of anything */
-	if (!is_efa(name)) {
-		if (!v->other_provider || e->pattern->kind > v->other_provider->pattern->kind)
-			v->other_provider = e;
+	if (kv_carrier_of(name) != KV_CARRIER_EFA) {
+		const struct kv_log_event **to = kv_carrier_of(name) == KV_CARRIER_OTHER
+							 ? &v->other_fabric
+							 : &v->other_provider;
+
+		if (!*to || e->pattern->kind > (*to)->pattern->kind)
+			*to = e;
 		return;
 	}
 	if (!v->efa || e->pattern->kind > v->efa->pattern->kind)
@@ -228,7 +228,14 @@ static bool draw_off(struct kv_arena *a, const struct kv_log_view *v, struct kv_
 static void draw_made(struct kv_arena *a, const struct kv_log_view *v, struct kv_log_path *path)
 {
 	path->setting = LOG_INFO;
-	if (v->other_made) {
+	if (v->other_fabric) {
+		path->setting = NULL;
+		draw(path, KV_VERDICT_UNKNOWN, v->other_fabric,
+		     kv_strf(a,
+			     "%s runs over libfabric's %s provider: RDMA of another fabric than "
+			     "EFA, which kvpath does not judge",
+			     v->wanted, kv_log_provider(v->other_fabric->subject)));
+	} else if (v->other_made) {
 		draw(path, KV_VERDICT_UNKNOWN, v->other_made,
 		     kv_strf(a, "%s and %s are both there: a transfer takes either",
 			     v->other_made->subject, v->wanted));
@@ -307,7 +314,7 @@ static void judge_process(struct kv_arena *a, const struct kv_log_process *p, co
 	}
 	kv_log_view(p, wanted, &v);
 	draw_verdict(a, &v, path);
-	provider = v.other_provider ? v.other_provider : v.efa;
+	provider = v.other_provider ? v.other_provider : v.other_fabric ? v.other_fabric : v.efa;
 	path->provider = provider ? kv_log_provider(provider->subject) : NULL;
 	path->version = v.version ? v.version->subject : NULL;
 	path->hmem = v.no_hmem ? "no" : v.hmem ? "yes" : NULL;

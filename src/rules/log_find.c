@@ -125,6 +125,12 @@ static void report_both(const struct kv_log *l, const struct kv_log_view *v,
 		fi->severity = KV_ERROR;
 }
 
+/* For all that is known. */
+static bool is_efa(const struct kv_log_view *v)
+{
+	return !v->other_provider && !v->other_fabric;
+}
+
 /* A line of the table that is a finding by itself, unless another one says more of the same. */
 static bool stands_alone(const struct kv_log_view *v, const struct kv_log_event *e)
 {
@@ -132,12 +138,12 @@ static bool stands_alone(const struct kv_log_view *v, const struct kv_log_event 
 	case KV_LOG_REFUSED:
 		return kv_streq(e->subject, v->wanted) && !v->not_loaded;
 	case KV_LOG_NO_HMEM:
-		return !v->other_provider; /* only efa has it */
+		return is_efa(v); /* only efa has it */
 	case KV_LOG_NO_VRAM:
 		return v->made || !v->other_made; /* else it was that one which refused */
 	case KV_LOG_ERROR:
 		/* The numbers and the limits are efa's; only the handshake is the plugin's own. */
-		return !v->other_provider || kv_streq(e->pattern->id, "KV604");
+		return is_efa(v) || kv_streq(e->pattern->id, "KV604");
 	case KV_LOG_VERSION:
 	case KV_LOG_NOT_LOADED:
 		return false;

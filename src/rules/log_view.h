@@ -11,7 +11,8 @@ struct kv_log_view {
 	const struct kv_log_event *asked, *made;                /* the wanted backend */
 	const struct kv_log_event *other_made, *other_selected; /* another one that is no storage */
 	const struct kv_log_event *refused, *not_loaded, *no_plugin;
-	const struct kv_log_event *ucx_taken, *efa, *other_provider;
+	const struct kv_log_event *ucx_taken;
+	const struct kv_log_event *efa, *other_provider, *other_fabric; /* of providers */
 	const struct kv_log_event *hmem, *no_hmem, *no_vram, *no_register, *mismatch;
 	uint64_t n_made, n_efa; /* times that the wanted one was instantiated, and efa named */
 };

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/base.h"
+#include "base/provider.h"
 
 #include <cmocka.h>
 
@@ -202,6 +203,17 @@ static void test_hashes(void **state)
 	assert_int_equal(kv_crc32c(0, "123456789", 9), 0xe3069283);
 }
 
+static void test_carriers(void **state)
+{
+	(void)state;
+	assert_int_equal(kv_carrier_of("efa"), KV_CARRIER_EFA);
+	assert_int_equal(kv_carrier_of("EFA-direct"), KV_CARRIER_EFA);
+	assert_int_equal(kv_carrier_of("verbs;ofi_rxm"), KV_CARRIER_OTHER);
+	assert_int_equal(kv_carrier_of("tcp;ofi_rxm"), KV_CARRIER_HOST);
+	assert_int_equal(kv_carrier_of("efa2"), KV_CARRIER_UNKNOWN);
+	assert_int_equal(kv_carrier_of(""), KV_CARRIER_UNKNOWN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,7 +221,7 @@ int main(void)
 		cmocka_unit_test(test_printable),   cmocka_unit_test(test_map_grows),
 		cmocka_unit_test(test_paths),       cmocka_unit_test(test_env_later_wins),
 		cmocka_unit_test(test_hashes),      cmocka_unit_test(test_ranges_of_fds),
-		cmocka_unit_test(test_vec_drop),
+		cmocka_unit_test(test_vec_drop),    cmocka_unit_test(test_carriers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,6 +345,8 @@ static void test_verdict_moved(void **state)
 		{ "LIBFABRIC", "efa", -1, -1, "unknown", true },
 		{ "LIBFABRIC", "tcp", 9999, 9999, "off-fabric", false },
 		{ "LIBFABRIC", "tcp", -1, -1, "off-fabric", false },
+		{ "LIBFABRIC", "cxi", -1, -1, "unknown", true },
+		{ "LIBFABRIC", "cxi", 9999, 9999, "unknown", true },
 		{ "LIBFABRIC", NULL, 9999, 9999, "unknown", true },
 		{ "UCX", NULL, 0, 0, "off-fabric", false },
 		{ "UCX", NULL, 9999, 9999, "unknown", true },
