@@ -25,6 +25,25 @@ bool kv_fi_false(const char *v)
 	return is_one_of(v, (const char *const[4]){ "0", "false", "no", "off" });
 }
 
+static bool is_no_bool(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	return !fi_true(v) && !kv_fi_false(v);
+}
+
+/* As libfabric reads a number: 0 where there is none (src/var.c, fi_param_get()). */
+static bool is_not_positive(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	return (int)strtol(v, NULL, 0) <= 0;
+}
+
+static bool is_empty(const struct kv_facts *f, const char *v)
+{
+	(void)f;
+	return !*v;
+}
+
 /* Whether a list, separated by any of seps, has the name. */
 static bool lists(const char *list, const char *seps, const char *name)
 {
@@ -57,16 +76,26 @@ static bool leaves_efa_out(const struct kv_facts *f, const char *v)
 	return !lists(v, ",", "efa");
 }
 
-/* Names that no usable device of this host has. Without a host nothing is known. */
+/* Whether the list has the name, as it is written (efa: efa_env_allows_nic()). */
+static bool lists_device(const char *list, const char *name)
+{
+	for (const char *p = list; *p; p += strcspn(p, ","), p += *p != '\0')
+		if (strcspn(p, ",") == strlen(name) && kv_starts(p, name))
+			return true;
+	return false;
+}
+
+/* Names that no usable device of this host has. Without a host nothing is known. What begins with
+ * "all" means all, and with nothing in it the process ends. */
 static bool names_no_device(const struct kv_facts *f, const char *v)
 {
-	if (!f->host || !kv_host_usable_efas(f->host) || kv_streq(v, "all") ||
+	if (!f->host || !kv_host_usable_efas(f->host) || !*v || kv_starts(v, "all") ||
 	    kv_host_hides_devices(f->host))
 		return false;
 	for (size_t i = 0; i < f->host->verbs.n; i++)
 		if (kv_verbs_is_efa(&f->host->verbs.v[i]) &&
 		    kv_verbs_usable(&f->host->verbs.v[i]) &&
-		    lists(v, ",", f->host->verbs.v[i].name))
+		    lists_device(v, f->host->verbs.v[i].name))
 			return false;
 	return true;
 }
@@ -286,6 +315,16 @@ static const struct {
 	  "libfabric's efa provider aborts the process where it is set", "unset it" },
 	{ "KV320", "FI_EFA_RX_IOV_LIMIT", "LIBFABRIC", any, KV_ERROR,
 	  "libfabric's efa provider aborts the process where it is set", "unset it" },
+	{ "KV320", "FI_EFA_IFACE", "LIBFABRIC", is_empty, KV_ERROR,
+	  "libfabric's efa provider aborts the process where it names nothing",
+	  "unset it, or set it to all" },
+	{ "KV320", "FI_EFA_TX_MIN_CREDITS", "LIBFABRIC", is_not_positive, KV_ERROR,
+	  "libfabric's efa provider aborts the process where it is no positive number",
+	  "unset it" },
+	{ "KV320", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", is_no_bool, KV_ERROR,
+	  "with an EFA device libfabric aborts the process: it takes 1, true, yes, on, 0, false, "
+	  "no, off",
+	  "unset it" },
 	{ "KV405", "FI_EFA_USE_DEVICE_RDMA", "LIBFABRIC", turns_hmem_off, KV_ERROR,
 	  "without the device's RDMA libfabric takes no GPU memory of a NIXL before 0.8.0",
 	  "unset it" },
