@@ -20,7 +20,7 @@ enum kv_log_kind {
 	KV_LOG_MADE,         /* a backend was instantiated */
 	KV_LOG_REFUSED,      /* a backend could not be instantiated */
 	KV_LOG_NOT_LOADED,   /* a plugin's file did not load, and why */
-	KV_LOG_NO_PLUGIN,    /* NIXL found no plugin at all */
+	KV_LOG_NO_PLUGIN,    /* no backend at all: NIXL found no plugin, or made no agent */
 	KV_LOG_SELECTED,     /* a transfer takes this backend */
 	KV_LOG_UCX_TAKEN,    /* UCX was configured, or fallen back to */
 	KV_LOG_SIMPLIFIED,   /* the provider, by NIXL's topology; the weakest of four */

@@ -41,6 +41,8 @@ static const struct mend {
 	{ "KV301", DECIDES, "kvpath check on the host and the container that wrote this" },
 	{ "KV310", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
 	{ "KV312", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
+	{ "KV320", DECIDES, "unset the variable in the job: kvpath explain KV320" },
+	{ "KV406", DECIDES, "unset FI_EFA_USE_DEVICE_RDMA in the job" },
 	{ "KV606", WARNS, "NIXL 1.3.2, or 1.4.0 and newer" },
 	{ "KV317", WARNS, "start the job with unlimited locked memory" },
 };

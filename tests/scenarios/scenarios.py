@@ -245,6 +245,8 @@ class Trial:
         agent = Agent(path, module=s.module, env=s.env or ())
         if s.agent == "dies":
             expect(agent.ran.status == -signal.SIGABRT, "the real agent does not abort", agent.ran)
+            if s.logged is not None:
+                self.judge(self.read_log(agent.ran.err), s.logged)
             return
         if s.agent == "ends":
             expect(agent.ran.status == 1 and not agent.ran.out, "the real agent's process does not end", agent.ran)
