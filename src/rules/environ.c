@@ -4,7 +4,7 @@
  */
 #include <strings.h>
 
-#include "rules/rules.h"
+#include "rules/environ.h"
 
 /* libfabric src/var.c, fi_parse_bool(). */
 static bool is_one_of(const char *v, const char *const words[4])
@@ -163,97 +163,6 @@ static bool clashes_with_fork(const struct kv_facts *f, const char *v)
 	       kv_env_get(f->env, "IBV_FORK_SAFE");
 }
 
-/* An empty list is an error of UCX (ucp_context.c), and so is more behind "all" (parser.c); behind
- * another name "all" is a transport that nobody has. Of empty parts releases think differently. */
-static bool is_no_ucx_list(const char *v)
-{
-	v += *v == '^';
-	return !*v || (kv_starts(v, "all,") && v[strspn(v + 3, ",") + 3]);
-}
-
-/* Whether a NIXL of that release or a newer one makes agents that have UCX: as the backend that is
- * wanted, or beside it. */
-static bool has_ucx(const struct kv_facts *f, const char *since)
-{
-	for (size_t i = 0; i < f->nixls.n; i++) {
-		const struct kv_nixl *n = &f->nixls.v[i];
-
-		if (n->active && (!*since || kv_version_cmp(n->version, since) >= 0) &&
-		    (kv_streq(f->backend, "UCX") ||
-		     (kv_strv_has(&n->default_backends, "UCX") &&
-		      kv_strv_has(&n->default_backends, f->backend))))
-			return true;
-	}
-	return false;
-}
-
-static bool ends_ucx(const struct kv_facts *f, const char *v)
-{
-	return is_no_ucx_list(v) && (has_ucx(f, "") || kv_streq(f->backend, "UCX"));
-}
-
-/* Only transports that reach no memory of a GPU, and the machine has GPUs, as NIXL counts them
- * (src/plugins/ucx/config.cpp, validateTlsCudaSupport; src/utils/common/hw_info.cpp). What a list
- * with others comes to, or one that excludes, is the machine's affair. */
-static bool leaves_gpus_out(const struct kv_facts *f, const char *v)
-{
-	static const char *const names[] = { "tcp",   "self", "sm",  "shm",  "mm",
-					     "posix", "sysv", "cma", "knem", "xpmem" };
-
-	if (!f->host || !f->host->gpus.n || !*v || !has_ucx(f, "1.5.0"))
-		return false;
-	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',') {
-		size_t i = 0, n;
-
-		p += *p == '\\';
-		n = strcspn(p, ",");
-		while (i < KV_ARRAY_SIZE(names) &&
-		       (strlen(names[i]) != n || strncmp(p, names[i], n) != 0))
-			i++;
-		if (i == KV_ARRAY_SIZE(names))
-			return false;
-	}
-	return true;
-}
-
-/* Transports of UCX that are RDMA, by the beginning of their names, and groups of them. */
-static bool has_rdma(const char *v)
-{
-	static const char *const names[] = { "rc", "dc", "ud", "ib", "srd", "gga" };
-
-	for (const char *p = v; *p; p += strcspn(p, ","), p += *p == ',')
-		for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
-			if (!strncmp(p + (*p == '\\'), names[i], strlen(names[i])))
-				return true;
-	return false;
-}
-
-/* UCX tells capitals from small letters; "\\tcp" is the transport alone, without what helps it. */
-static bool has_tcp(const char *v)
-{
-	for (const char *p = v; v[0] != '^' && *p; p += strcspn(p, ","), p += *p == ',') {
-		size_t n;
-
-		p += *p == '\\';
-		n = strcspn(p, ",");
-		if (n == 3 && !strncmp(p, "tcp", n))
-			return true;
-	}
-	return false;
-}
-
-static bool has_tcp_alone(const struct kv_facts *f, const char *v)
-{
-	(void)f;
-	return !is_no_ucx_list(v) && has_tcp(v) && !has_rdma(v);
-}
-
-static bool has_tcp_too(const struct kv_facts *f, const char *v)
-{
-	(void)f;
-	return !is_no_ucx_list(v) && has_tcp(v) && has_rdma(v);
-}
-
 static bool is_another_backend(const struct kv_facts *f, const char *v)
 {
 	return !kv_streq(v, f->backend);
@@ -291,19 +200,27 @@ static const struct {
 	  "TensorRT-LLM's agent in Python takes the place of the one that reads "
 	  "TRTLLM_NIXL_KVCACHE_BACKEND, and takes UCX alone",
 	  "unset it" },
-	{ "KV216", "UCX_TLS", "UCX", has_tcp_alone, KV_WARNING,
+	{ "KV216", "UCX_TLS", "UCX", kv_has_tcp_alone, KV_WARNING,
 	  "of the transports that it allows, only TCP reaches another node",
 	  "unset it, or name the transport of the card (rc, dc, ud, srd)" },
-	{ "KV216", "UCX_TLS", "UCX", has_tcp_too, KV_INFO,
+	{ "KV216", "UCX_TLS", "UCX", kv_has_tcp_too, KV_INFO,
 	  "it allows TCP, which UCX takes without a word where the card can not be used",
 	  "leave tcp out, so that it fails instead" },
-	{ "KV217", "UCX_TLS", NULL, ends_ucx, KV_ERROR,
+	{ "KV217", "UCX_TLS", NULL, kv_ends_ucx, KV_ERROR,
 	  "UCX takes no such list, and an agent that has the UCX backend is not made",
 	  "unset it, or name transports without \"all\"" },
-	{ "KV218", "UCX_TLS", NULL, leaves_gpus_out, KV_ERROR,
+	{ "KV218", "UCX_TLS", NULL, kv_leaves_gpus_out, KV_ERROR,
 	  "no transport on it takes GPU memory, and on this machine, which has GPUs, NIXL makes no "
 	  "UCX backend then",
 	  "unset it, or add cuda_copy" },
+	{ "KV220", "NIXL_TELEMETRY_ENABLE", NULL, kv_is_no_nixl_bool, KV_ERROR,
+	  "NIXL makes no agent: it takes y, yes, on, 1, true, enable, n, no, off, 0, false, "
+	  "disable",
+	  "unset it, or set it to n" },
+	{ "KV220", "NIXL_ETCD_ENDPOINTS", NULL, kv_is_no_endpoint_list, KV_ERROR,
+	  "NIXL makes no agent where it is set to nothing", "unset it" },
+	{ "KV220", "NIXL_TCPSTORE_ENDPOINT", NULL, kv_is_no_endpoint, KV_ERROR,
+	  "NIXL makes no agent where it is not HOST:PORT", "unset it, or give both" },
 	{ "KV313", "FI_PROVIDER", "LIBFABRIC", leaves_efa_out, KV_ERROR,
 	  "libfabric leaves its efa provider out", "unset it or set it to efa" },
 	{ "KV313", "FI_EFA_IFACE", "LIBFABRIC", names_no_device, KV_ERROR,

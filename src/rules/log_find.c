@@ -38,6 +38,7 @@ static const struct mend {
 	{ "KV205", DECIDES, "unset NIXL_PLUGIN_DIR, or let it name NIXL's plugins directory" },
 	{ "KV213", WARNS, "name LIBFABRIC alone" },
 	{ "KV219", DECIDES, "kvpath check on the container that wrote this" },
+	{ "KV220", DECIDES, "unset the variable in the job: kvpath explain KV220" },
 	{ "KV301", DECIDES, "kvpath check on the host and the container that wrote this" },
 	{ "KV310", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
 	{ "KV312", DECIDES, "install libibverbs, its providers and libefa of one rdma-core" },
