@@ -25,6 +25,7 @@ struct cuda {
 #define X(name, args) int(*name) args;
 	CUDA_FUNCTIONS(X)
 #undef X
+	unsigned ordinal;
 	int device;
 	bool retained;
 };
@@ -74,7 +75,7 @@ static int cuda_symbols(struct cuda *cu, void *lib, struct probe_report *rep)
 	return 0;
 }
 
-struct cuda *cuda_open(unsigned gpu, struct probe_report *rep)
+struct cuda *cuda_open(unsigned gpu, bool or_another, struct probe_report *rep)
 {
 	struct cuda *cu = calloc(1, sizeof(*cu));
 	void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL), *ctx = NULL;
@@ -88,11 +89,14 @@ struct cuda *cuda_open(unsigned gpu, struct probe_report *rep)
 	if (cuda_symbols(cu, lib, rep) < 0 || CUDA(cu, rep, cuInit, 0) < 0 ||
 	    CUDA(cu, rep, cuDeviceGetCount, &count) < 0)
 		goto fail;
+	if (or_another && count > 0)
+		gpu %= (unsigned)count;
 	if (count <= 0 || gpu >= (unsigned)count) {
 		probe_fail(rep, PROBE_CAUSE_ENVIRONMENT,
 			   "GPU %u was asked for, %d are visible here", gpu, count);
 		goto fail;
 	}
+	cu->ordinal = gpu;
 	if (CUDA(cu, rep, cuDeviceGet, &cu->device, (int)gpu) < 0 ||
 	    CUDA(cu, rep, cuDevicePrimaryCtxRetain, &ctx, cu->device) < 0)
 		goto fail;
@@ -103,6 +107,11 @@ struct cuda *cuda_open(unsigned gpu, struct probe_report *rep)
 fail:
 	free(cu); /* the library stays: unloading a driver is asking for trouble */
 	return NULL;
+}
+
+unsigned cuda_ordinal(const struct cuda *cu)
+{
+	return cu->ordinal;
 }
 
 int cuda_alloc(struct cuda *cu, size_t n, uint64_t *ret_addr, struct probe_report *rep)

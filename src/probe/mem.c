@@ -123,7 +123,7 @@ int probe_mem_open(struct probe_mem *mem, const struct probe_plan *plan, struct 
 	mem->addr = (uint64_t)(uintptr_t)mem->host;
 	if (!plan->vram)
 		return 0;
-	mem->gpu = cuda_open(plan->gpu, rep);
+	mem->gpu = cuda_open(plan->gpu, /* or_another= */ false, rep);
 	mem->dev = plan->gpu;
 	mem->addr = 0;
 	return mem->gpu ? cuda_alloc(mem->gpu, mem->lay.total, &mem->addr, rep) : -1;

@@ -36,7 +36,9 @@ int probe_mem_check(struct probe_mem *mem, const struct probe_plan *plan, struct
 void probe_mem_close(struct probe_mem *mem);
 
 /* ---- the CUDA driver, by dlopen (cuda.c) ---- */
-struct cuda *cuda_open(unsigned gpu, struct probe_report *rep);
+struct cuda *cuda_open(unsigned gpu, bool or_another, struct probe_report *rep);
+/* The one that it is. */
+unsigned cuda_ordinal(const struct cuda *cu);
 int cuda_alloc(struct cuda *cu, size_t n, uint64_t *ret_addr, struct probe_report *rep);
 int cuda_write(struct cuda *cu, uint64_t addr, const void *from, size_t n,
 	       struct probe_report *rep);

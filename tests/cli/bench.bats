@@ -150,6 +150,19 @@ raw() {
 	says libcuda.so.1
 }
 
+@test "GPU memory: the second GPU receives, or the first where there is no other" {
+	gcc -Wall -Wextra -Werror -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$BATS_TEST_TMPDIR/libcuda.so.1" "$top/tests/tools/gpus.c"
+	for gpus in 1 2; do
+		rm -f "$BATS_TEST_TMPDIR/gpus"
+		GPUS=$gpus GPU_LOG=$BATS_TEST_TMPDIR/gpus LD_LIBRARY_PATH=$BATS_TEST_TMPDIR kv bench --engine tcp --mem vram --shape 4x4096 --iters 20
+		ended 0
+		[ "$(sort "$BATS_TEST_TMPDIR/gpus" | xargs)" = "0 $((gpus - 1))" ] || fail "$(cat "$BATS_TEST_TMPDIR/gpus")"
+	done
+	GPUS=0 LD_LIBRARY_PATH=$BATS_TEST_TMPDIR kv bench --engine tcp --mem vram --shape 1x4096
+	ended 3
+	says '0 are visible'
+}
+
 @test "wrong shapes and engines" {
 	for args in "--shape 4096" "--shape 0x1" "--shape 1x0" "--shape -1x1" "--engine mpi" \
 		"--engine nixl:" "--engine nixl:../x" "--op push" "--iters 0" "--model /nonexistent" \

@@ -21,8 +21,9 @@ int bench_mem_open(struct bench_side *s)
 	s->addr = (uint64_t)(uintptr_t)p;
 	if (!s->spec.vram)
 		return 0;
-	s->gpu = cuda_open(s->plan.gpu, s->rep);
-	s->dev = s->plan.gpu;
+	/* A pod often has a single one. */
+	s->gpu = cuda_open(s->plan.gpu, /* or_another= */ true, s->rep);
+	s->dev = s->gpu ? cuda_ordinal(s->gpu) : 0;
 	s->addr = 0;
 	return s->gpu ? cuda_alloc(s->gpu, n, &s->addr, s->rep) : -1;
 }
