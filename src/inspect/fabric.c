@@ -7,6 +7,8 @@
 
 #include "inspect/internal.h"
 
+#define MAX_CONF ((size_t)1 << 16)
+
 const char *const kv_source_name[_KV_SOURCE_COUNT] = { "target", "mount", "fabric" };
 
 /*
@@ -30,7 +32,7 @@ struct strings {
 	bool begins[UINT8_MAX + 1]; /* first bytes of what is sought */
 	bool marker[KV_ARRAY_SIZE(markers)];
 	bool cuda, driver_plain, driver_numbered;
-	const char *release, *provdir;
+	const char *release, *provdir, *conf;
 };
 
 /* "1.17.0", "2.3.0amzn2.0": PACKAGE_VERSION of libfabric, not an address ("127.0.0.1"). */
@@ -60,6 +62,8 @@ static void take_string(struct kv_arena *a, const char *s, size_t n, struct stri
 	if (s[0] == '/' && !ret->provdir && n > strlen("/libfabric") && kv_ends(s, "/libfabric") &&
 	    !strpbrk(s, ": "))
 		ret->provdir = kv_strdup(a, s);
+	if (s[0] == '/' && !ret->conf && kv_ends(s, "/libfabric.conf") && !strpbrk(s, ": "))
+		ret->conf = kv_strdup(a, s);
 }
 
 static void set_begins(struct strings *ret)
@@ -168,6 +172,7 @@ bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, con
 	read_strings(a, e, &strings);
 	ret->release = strings.release;
 	ret->provdir = strings.provdir;
+	ret->conf = strings.conf;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(markers); i++)
 		if (strings.marker[i])
 			kv_vec_push(a, &ret->providers, kv_strdup(a, markers[i].provider));
@@ -211,4 +216,25 @@ const char *kv_fabric_efa_dso(const struct kv_fabric *fab)
 		if (kv_streq(kv_basename(fab->dsos.v[i]), "libefa-fi.so"))
 			return fab->dsos.v[i];
 	return NULL;
+}
+
+/*
+ * A variable's name up to the first '=', blanks and all, and its value up to the end of the line;
+ * the first of one name counts (libfabric src/var.c, load_conf()).
+ */
+void kv_fabric_settings(struct kv_facts *f, struct kv_fabric *fab)
+{
+	struct kv_span s;
+	const char *text;
+
+	if (!fab->conf || fab->settings.pairs.n ||
+	    kv_root_slurp(f->root, fab->conf, MAX_CONF, &s) < 0)
+		return;
+	for (text = (const char *)s.p; *text; text += *text == '\n') {
+		size_t n = strcspn(text, "\n"), name = strcspn(text, "=\n");
+
+		if (name < n && !kv_env_get(&fab->settings, kv_strndup(f->arena, text, name)))
+			kv_env_put(f->arena, &fab->settings, kv_strndup(f->arena, text, n));
+		text += n;
+	}
 }

@@ -51,6 +51,8 @@ struct kv_fabric {
 	bool unread;         /* of a brief look: its texts were not read, what follows is empty */
 	kv_strv providers;   /* built in, and DSOs that lie where it looks */
 	const char *provdir; /* where it looks for provider DSOs; NULL */
+	const char *conf;    /* the file of settings that it reads (since 2.0); NULL */
+	struct kv_env settings; /* in that file, where a process has it mapped */
 	bool efa_built_in, cuda, distro;
 	bool plain_cuda; /* it opens the driver as libcuda.so (before 2.1.0) */
 	kv_strv dsos;    /* KV_SOURCE_FABRIC: provider DSOs that came along (host paths) */

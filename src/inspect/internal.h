@@ -24,6 +24,8 @@ void kv_find_imported(struct kv_facts *f);
 /* Facts of the libfabric at path of root r; false where the file is none. */
 bool kv_fabric_read(struct kv_arena *a, struct kv_root *r, const char *path, const struct kv_elf *e,
 		    struct kv_fabric *ret);
+/* What its file of settings says. */
+void kv_fabric_settings(struct kv_facts *f, struct kv_fabric *fab);
 /* Fills n->stack from the process in which the plugin is loaded. */
 void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_load *plugin,
 		   struct kv_stack *ret);

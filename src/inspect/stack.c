@@ -139,6 +139,7 @@ void kv_stack_read(struct kv_facts *f, struct kv_process *p, const struct kv_loa
 	if (!ret->fabric)
 		return;
 	ret->known = true;
+	kv_fabric_settings(f, ret->fabric);
 	if (ret->fabric->efa_built_in) {
 		ret->efa = true;
 		ret->efa_from = "built in";

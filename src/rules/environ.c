@@ -275,17 +275,48 @@ static bool holds(const struct kv_facts *f, size_t i, const char *value)
 	       table[i].wrong(f, value);
 }
 
+/*
+ * What is in effect: the environment's, or of libfabric's file of settings what that does not have,
+ * or all of it where the file goes first (libfabric src/var.c, fi_param_get(), fi_param_init()).
+ * What counts whatever its value is asked of the environment alone. *ret_file: NULL, or the file.
+ */
+static const char *value_of(const struct kv_facts *f, size_t i, const char **ret_file)
+{
+	const char *v = kv_env_get(f->env, table[i].variable),
+		   *prefers = kv_env_get(f->env, "FI_PREFER_SYSCONFIG");
+
+	*ret_file = NULL;
+	if (!kv_starts(table[i].variable, "FI_") || table[i].wrong == any)
+		return v;
+	for (size_t k = 0; k < f->nixls.n; k++) {
+		const struct kv_nixl *n = &f->nixls.v[k];
+		const struct kv_fabric *fab = n->active ? n->stack.fabric : NULL;
+		const char *in_file = fab ? kv_env_get(&fab->settings, table[i].variable) : NULL;
+
+		if (!in_file)
+			continue;
+		prefers = prefers ? prefers : kv_env_get(&fab->settings, "FI_PREFER_SYSCONFIG");
+		if (v && !(prefers && fi_true(prefers)))
+			continue;
+		*ret_file = fab->conf;
+		return in_file;
+	}
+	return v;
+}
+
 kv_strv kv_environ_errors(struct kv_arena *a, const struct kv_facts *f)
 {
 	kv_strv ret = { 0 };
+	const char *file;
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(table); i++) {
-		const char *v = kv_env_get(f->env, table[i].variable);
+		const char *v = value_of(f, i, &file);
 
 		if (table[i].severity == KV_ERROR && holds(f, i, v))
 			kv_vec_push(a, &ret,
-				    kv_strf(a, "%s=%s: %s (%s): %s", table[i].variable, v,
-					    table[i].says, table[i].id, table[i].mend));
+				    kv_strf(a, "%s%s%s=%s: %s (%s): %s", file ? file : "",
+					    file ? ": " : "", table[i].variable, v, table[i].says,
+					    table[i].id, table[i].mend));
 	}
 	return ret;
 }
@@ -311,9 +342,8 @@ bool kv_variable_fault(const char *name, const char *value, struct kv_variable_f
 void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
 {
 	for (size_t i = 0; i < KV_ARRAY_SIZE(table); i++) {
-		const char *v = kv_streq(table[i].id, out->id)
-					? kv_env_get(f->env, table[i].variable)
-					: NULL;
+		const char *file = NULL,
+			   *v = kv_streq(table[i].id, out->id) ? value_of(f, i, &file) : NULL;
 		struct kv_finding *fi;
 
 		if (!holds(f, i, v))
@@ -322,7 +352,12 @@ void kv_rule_environ(const struct kv_facts *f, struct kv_findings *out)
 			     table[i].says);
 		/* Its configuration, which is not seen, decides whether it is taken. */
 		fi->cannot_tell = table[i].wrong == takes_ucx_alone;
-		kv_show(out, fi, table[i].variable, "%s", v);
-		kv_mend(out, fi, false, "%s", table[i].mend);
+		if (file) {
+			kv_show(out, fi, file, "%s=%s", table[i].variable, v);
+			kv_mend(out, fi, false, "in that file: %s", table[i].mend);
+		} else {
+			kv_show(out, fi, table[i].variable, "%s", v);
+			kv_mend(out, fi, false, "%s", table[i].mend);
+		}
 	}
 }
