@@ -241,7 +241,8 @@ static void take_one(struct flow *w, size_t at, bool certain)
 		return;
 	}
 	if (c->compound) {
-		take_inside(w, at, certain && c->opens);
+		take_inside(w, at,
+			    certain && (c->kind == KV_SHELL_GROUP || c->kind == KV_SHELL_SUBSHELL));
 		return;
 	}
 	if (w->calls == MOST_CALLS || !find_body(w, kv_word_text(c, kv_shell_started(c)), &body)) {
@@ -266,7 +267,8 @@ static void take_list(struct flow *w, size_t at, bool certain)
 		struct value *live = w->live;
 		bool exported = w->exported;
 		bool apart = before == KV_SHELL_PIPE || c->next == KV_SHELL_PIPE ||
-			     c->next == KV_SHELL_BACKGROUND || (c->opens == '(' && !c->function);
+			     c->next == KV_SHELL_BACKGROUND ||
+			     (c->kind == KV_SHELL_SUBSHELL && !c->function);
 
 		w->budget--;
 		take_one(w, at, certain && before != KV_SHELL_AND && before != KV_SHELL_OR);

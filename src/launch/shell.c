@@ -17,6 +17,10 @@ static struct kv_shell_cmd *begin(struct kv_lexer *x, bool compound)
 
 	c->compound = compound;
 	c->depth = x->depth;
+	c->inside = x->depth ? x->open[x->depth - 1] : 0;
+	c->part = x->part[x->depth];
+	c->before = x->joint[x->depth];
+	c->inverted = x->inverted[x->depth];
 	c->start = x->at;
 	x->current = x->out->cmds.n - 1;
 	x->has_cmd = true;
@@ -25,28 +29,33 @@ static struct kv_shell_cmd *begin(struct kv_lexer *x, bool compound)
 
 static void end_cmd(struct kv_lexer *x, enum kv_shell_op op)
 {
-	if (x->has_cmd)
-		current(x)->next = op;
+	if (x->has_cmd) {
+		current(x)->next = x->joint[x->depth] = op;
+		x->inverted[x->depth] &= op == KV_SHELL_PIPE;
+	}
 	if (x->has_cmd && x->in_header)
 		x->out->cmds.n = x->current;
 	x->has_cmd = x->in_header = false;
 }
 
-static void open_compound(struct kv_lexer *x, const char *closer)
+static void open_compound(struct kv_lexer *x, enum kv_shell_kind kind, const char *closer)
 {
 	struct kv_shell_cmd *c;
 
-	if (x->depth == KV_SHELL_DEPTH) {
+	if (x->depth == KV_SHELL_DEPTH - 1) {
 		x->failed = true;
 		return;
 	}
 	c = begin(x, true);
-	c->opens = *closer == ')' ? '(' : *closer == '}' ? '{' : '\0';
+	c->kind = kind;
 	c->function = x->function;
 	x->function = NULL;
 	x->in_header = false;
 	x->open[x->depth] = x->current;
 	x->closers[x->depth++] = closer;
+	x->part[x->depth] = 0;
+	x->joint[x->depth] = KV_SHELL_NEXT;
+	x->inverted[x->depth] = false;
 	x->has_cmd = false;
 }
 
@@ -109,16 +118,25 @@ static void skip_function(struct kv_lexer *x)
 /* A reserved word where a command would begin. */
 static bool take_reserved(struct kv_lexer *x, const char *word)
 {
-	static const char *const pairs[][2] = {
-		{ "if", "fi" },       { "while", "done" }, { "until", "done" }, { "for", "done" },
-		{ "select", "done" }, { "case", "esac" },  { "{", "}" },
+	static const struct {
+		const char *word, *closer;
+		enum kv_shell_kind kind;
+	} pairs[] = {
+		{ "if", "fi", KV_SHELL_IF },          { "while", "done", KV_SHELL_OTHER },
+		{ "until", "done", KV_SHELL_OTHER },  { "for", "done", KV_SHELL_FOR },
+		{ "select", "done", KV_SHELL_OTHER }, { "case", "esac", KV_SHELL_CASE },
+		{ "{", "}", KV_SHELL_GROUP },
 	};
-	static const char *const between[] = { "then", "do", "else", "elif", "!", "time" };
+	/* With how many lists they go on: see part. */
+	static const struct {
+		const char *word;
+		unsigned parts;
+	} between[] = { { "then", 1 }, { "elif", 1 }, { "else", 2 }, { "do", 1 }, { "time", 0 } };
 	static const char *const closers[] = { "fi", "done", "esac", "}" };
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(pairs); i++)
-		if (kv_streq(pairs[i][0], word)) {
-			open_compound(x, pairs[i][1]);
+		if (kv_streq(pairs[i].word, word)) {
+			open_compound(x, pairs[i].kind, pairs[i].closer);
 			x->in_header = kv_streq(word, "for") || kv_streq(word, "select") ||
 				       kv_streq(word, "case");
 			return true;
@@ -127,8 +145,10 @@ static bool take_reserved(struct kv_lexer *x, const char *word)
 		if (kv_streq(closers[i], word))
 			return close_compound(x, closers[i]), true;
 	for (size_t i = 0; i < KV_ARRAY_SIZE(between); i++)
-		if (kv_streq(between[i], word))
-			return true;
+		if (kv_streq(between[i].word, word))
+			return x->part[x->depth] += between[i].parts, true;
+	if (kv_streq(word, "!"))
+		return x->inverted[x->depth] ^= true, true;
 	if (kv_streq(word, "function"))
 		return skip_function(x), true;
 	return false;
@@ -250,7 +270,7 @@ static void take_bracket(struct kv_lexer *x)
 	if (!x->has_cmd && skip_arithmetic(x))
 		return;
 	if (!x->has_cmd) {
-		open_compound(x, ")");
+		open_compound(x, KV_SHELL_SUBSHELL, ")");
 		x->at++;
 	} else if (!current(x)->compound && current(x)->words.n == 1 && kv_lex_peek(x, 1) == ')') {
 		/* NAME(): what follows is its body */
@@ -280,6 +300,7 @@ static void take_operator(struct kv_lexer *x)
 		end_cmd(x, d == '|' ? KV_SHELL_OR : KV_SHELL_PIPE);
 	else
 		end_cmd(x, KV_SHELL_NEXT);
+	x->part[x->depth] += c == ';' && d == ';';
 	x->at += 1 + (d == c || (c == '|' && d == '&'));
 }
 
@@ -324,65 +345,4 @@ bool kv_shell_read(struct kv_arena *a, struct kv_span text, struct kv_shell *ret
 		x.failed |= x.at > x.n;
 	}
 	return !x.failed && !x.depth && !x.n_heredocs;
-}
-
-size_t kv_shell_behind(const struct kv_shell *s, size_t i)
-{
-	for (unsigned depth = s->cmds.v[i].depth; ++i < s->cmds.n;)
-		if (s->cmds.v[i].depth <= depth)
-			break;
-	return i;
-}
-
-/* How many words of env's options stand at i (env(1)). */
-static size_t env_options(const struct kv_shell_cmd *c, size_t i)
-{
-	size_t n = 0;
-
-	for (const char *w; *(w = kv_word_text(c, i + n)) == '-'; n++)
-		n += kv_streq(w, "-u") || kv_streq(w, "-C");
-	return n;
-}
-
-size_t kv_shell_started(const struct kv_shell_cmd *c)
-{
-	static const char *const words[] = { "exec", "env", "time", "nohup", "command" };
-	size_t i = 0, k;
-
-	while (i < c->words.n) {
-		for (k = 0; k < KV_ARRAY_SIZE(words); k++)
-			if (kv_streq(words[k], kv_word_text(c, i)))
-				break;
-		if (!c->words.v[i].name && k == KV_ARRAY_SIZE(words))
-			break;
-		i += 1 + (k == 1 ? env_options(c, i + 1) : 0);
-	}
-	return i < c->words.n ? i : c->words.n;
-}
-
-enum kv_shell_declares kv_shell_declares(const struct kv_shell_cmd *c)
-{
-	const char *first = kv_word_text(c, 0), *option = kv_word_text(c, 1);
-
-	if (kv_streq(first, "unset"))
-		return kv_streq(option, "-f") ? KV_SHELL_DECLARES_NOT : KV_SHELL_UNSETS;
-	if (kv_streq(first, "export"))
-		return kv_streq(option, "-n") ? KV_SHELL_KEEPS_IN : KV_SHELL_EXPORTS;
-	if (!kv_streq(first, "declare") && !kv_streq(first, "typeset"))
-		return KV_SHELL_DECLARES_NOT;
-	return !strchr(option, 'x') ? KV_SHELL_DECLARES_NOT
-	       : option[0] == '-'   ? KV_SHELL_EXPORTS
-	       : option[0] == '+'   ? KV_SHELL_KEEPS_IN
-				    : KV_SHELL_DECLARES_NOT;
-}
-
-const char *kv_shell_export_list(const struct kv_shell_cmd *c, size_t i)
-{
-	static const char option[] = "--export=";
-
-	if (kv_starts(kv_word_text(c, i), option))
-		return kv_word_text(c, i) + strlen(option);
-	return i && i < c->words.n && kv_streq(kv_word_text(c, i - 1), "--export")
-		       ? c->words.v[i].text
-		       : NULL;
 }

@@ -16,6 +16,15 @@ enum kv_shell_op {
 	KV_SHELL_BACKGROUND,
 };
 
+enum kv_shell_kind {
+	KV_SHELL_OTHER, /* simple, [[ ]], (( )), while, until, select */
+	KV_SHELL_SUBSHELL,
+	KV_SHELL_GROUP,
+	KV_SHELL_IF,
+	KV_SHELL_FOR,
+	KV_SHELL_CASE,
+};
+
 struct kv_word {
 	const char *text;  /* quotes taken away; NULL where it is known only when it runs */
 	const char *raw;   /* as it is written */
@@ -28,10 +37,15 @@ struct kv_word {
 struct kv_shell_cmd {
 	KV_VEC(struct kv_word) words;
 	bool compound;
-	char opens;           /* '(' or '{' where that begins a compound one; else NUL */
+	enum kv_shell_kind kind;
 	const char *function; /* whose body it is; NULL */
 	unsigned depth;       /* 0: of the text itself */
-	enum kv_shell_op next;
+	size_t inside;        /* the compound command that it is in; 0 where depth is */
+	/* Which list of that: of if, while and until an even one is looked at, an odd one is not;
+	 * of case one for each pattern. */
+	unsigned part;
+	bool inverted; /* of a pipeline behind ! */
+	enum kv_shell_op before, next;
 	size_t start, end; /* end: of a compound one */
 };
 

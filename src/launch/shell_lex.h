@@ -24,6 +24,11 @@ struct kv_lexer {
 	/* The compound commands that are open: their places in out, and what closes each. */
 	size_t open[KV_SHELL_DEPTH];
 	const char *closers[KV_SHELL_DEPTH];
+	/* At each depth: the list that is read, what joins its next command to the last, whether a
+	 * ! stands in front of the pipeline. */
+	unsigned part[KV_SHELL_DEPTH];
+	enum kv_shell_op joint[KV_SHELL_DEPTH];
+	bool inverted[KV_SHELL_DEPTH];
 	unsigned depth;
 	const char *function; /* the next compound command is its body */
 	bool in_header;       /* of for, select, case: words, and no command */

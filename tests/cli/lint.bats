@@ -288,14 +288,19 @@ step() {
 	for text in "$cp; true" "$cp || true" "$cp && echo a || echo b; x" "$cp"$'\nx' "set -e; $cp && x; y" "sed -i s/a/b/ \"\$NIXL_API\" || :" \
 		"set +e"$'\n'"$cp"$'\n'"x" "(x; y); $cp; z" "if a; then b; fi; $cp; z" $'cat <<E\nset -e\nE\n'"$cp; x" "ldconfig; x" "/opt/kvpath fix /; x" \
 		"A=B $cp; x" "env A=B $cp; x" "command $cp; x" "$cp || (echo no; exit 1); x" "$cp || { echo no; }; x" "$cp"$'\n'"if a; then b; fi" "$cp; [ -d /x ] && y" \
-		"set -e; $cp | tee log; x" "$cp 2>&1 | tee log || exit 1; x" "set -o pipefail; $cp | tee log; x"; do
+		"set -e; $cp | tee log; x" "$cp 2>&1 | tee log || exit 1; x" "set -o pipefail; $cp | tee log; x" \
+		"f() { $cp; x; }; f" "function f { $cp; x; }; f; y" "for i in 1; do $cp; done; x" "($cp; x)" "{ $cp; x; } && y" "set -e; f() { $cp; x; }; f || y" \
+		"if a; then $cp; x; fi" "if a; then b; else $cp; fi; x" "(set -e; x); $cp; y" "set -e; ($cp; x) | tee log; y" \
+		"case x in cp) $cp;; *) y;; esac; z"; do
 		step "$text"
 		found KV708
 	done
 	for text in "cp /logs/nixl.log /out; x" "sed -n s/a/b/p nixl.py; x" "$cp" "$cp && x" "set -e; $cp; x" "set -euo pipefail"$'\n'"$cp"$'\nx' "set -o errexit; $cp; x" "$cp || exit 1; x" "$cp || { x; exit 1; }; y" \
-		"$cp && x || exit 1; y" "cp /a /b; x" "$cp; if [ \$? != 0 ]; then exit; fi" "$cp; rc=\$?; x" "trap 'exit 1' ERR; $cp; x" "source x; $cp; y" "f() { $cp; x; }; f" \
-		"function f { $cp; x; }; f" "for i in 1; do $cp; done; x" "cp a/libfabric.so b.backup || true; x" "# $cp; x" "echo '$cp; x'" $'cat <<E\n'"$cp; x"$'\nE' "$cp & x" "echo \"" \
-		"case x in cp) $cp;; *) y;; esac; z" "[[ -e a && -e b ]] && $cp" \
+		"$cp && x || exit 1; y" "cp /a /b; x" "$cp; if [ \$? != 0 ]; then exit; fi" "$cp; rc=\$?; x" "trap 'exit 1' ERR; $cp; x" "source x; $cp; y" "f() { $cp; x; }; g" \
+		"set -e; f() { $cp; x; }; f" "f() { $cp; x; }; f || exit 1; f" "set -e; for i in 1 2; do $cp; done; x" "while a; do $cp; x; done" \
+		"for i in 1; do $cp; break; done; x" "f() { $cp; }; f || exit 1; x" "if $cp; then x; fi" \
+		"cp a/libfabric.so b.backup || true; x" "# $cp; x" "echo '$cp; x'" $'cat <<E\n'"$cp; x"$'\nE' "$cp & x" "echo \"" \
+		"[[ -e a && -e b ]] && $cp" \
 		"set -e; $cp || (echo no; exit 1); x" "$cp || (echo no; exit 0 || x); y" "$cp || (echo no; exit 1)" "$cp || (exit 1); rc=\$?; x" "$cp; if [ ! -e /usr/lib/x ]; then exit 1; fi; y" "$cp; [ -e /usr/lib/x ] || exit 1; y" "$cp; [[ -e x ]] || exit 1; y" \
 		"set -euo pipefail; $cp | tee log; x" "$cp | tee log; [ \${PIPESTATUS[0]} = 0 ] || exit 1; x" "set -e; yes | $cp; x"; do
 		step "$text"
