@@ -347,6 +347,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	struct option longs[KV_ARRAY_SIZE(kv_options)] = { 0 };
 	size_t n = 0;
 	const char *shorts = kv_command_takes(c, "output") ? ":ho:" : ":h";
+	const char *no_color = getenv("NO_COLOR");
 	int id;
 
 	ret->command = c;
@@ -359,7 +360,7 @@ int kv_opts_parse(const struct kv_command *c, int argc, char **argv, struct kv_o
 	ret->page = 16;
 	ret->tp = 1;
 	ret->interval_s = 1;
-	ret->style.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+	ret->style.color = isatty(STDOUT_FILENO) && !(no_color && *no_color);
 	for (const struct kv_option *d = kv_options; d->name; d++)
 		if (kv_command_takes(c, d->name))
 			longs[n++] =

@@ -38,6 +38,10 @@ static int plan(const struct kv_opts *o)
 
 	if (o->args.n)
 		return kv_fail(KV_STATUS_USAGE, "sweep --plan: %s is too much", o->args.v[0]);
+	if (o->json)
+		return kv_fail(KV_STATUS_USAGE,
+			       "sweep --plan: a plan is lines of numbers (round, sender, "
+			       "receiver): leave --json away");
 	for (uint32_t i = 0; i < rounds; i++) {
 		uint32_t round = kv_sweep_round_of(n, rounds, i);
 

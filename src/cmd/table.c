@@ -50,7 +50,7 @@ const struct kv_about kv_about_env[] = {
 	{ "HF_TOKEN and other secrets", "launch",
 	  "They reach the tasks by the environment of srun, and are on no command line." },
 	{ "NO_COLOR", "check why fix undo bake prove bench sweep log watch size lint launch",
-	  "Where it is set, text is not coloured unless --color always asks for it." },
+	  "Where it is set to something, text is not coloured unless --color always asks for it." },
 	{ "SLURM_CONF", "bench",
 	  "Slurm's file that names the socket of munge; else /etc/slurm/slurm.conf." },
 	{ "SLURM_JOB_ID", "launch",

@@ -27,6 +27,9 @@ setup() {
 	[ "$(wc -l <<<"$out")" -eq 160 ] || fail "not 32 pairs each"
 	kv sweep --plan 64 --pairs 40
 	[ "$(wc -l <<<"$out")" -eq 40 ] || fail "not 40 pairs"
+	kv sweep --plan 3 --json
+	ended 2
+	one_line --json
 	kv sweep --plan 1
 	ended 0
 	[ -z "$out" ] || fail "a pair of one node"

@@ -423,6 +423,10 @@ assert status == 0, status' --sysroot "$host"
 	run terminal 'assert b"\x1b[1m" not in read(b"\x1b[?1049h") + read(b"\x1b[J")
 os.kill(pid, signal.SIGTERM)' --sysroot "$host"
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
+	export NO_COLOR=
+	run terminal 'assert b"\x1b[1m" in read(b"\x1b[?1049h") + read(b"\x1b[J")
+os.kill(pid, signal.SIGTERM)' --sysroot "$host"
+	[ "$status" -eq 0 ] || { echo "set to nothing: $output"; return 1; }
 	unset NO_COLOR
 	run terminal 'assert b"\x1b[1m" in read(b"\x1b[?1049h") + read(b"\x1b[J")
 os.kill(pid, signal.SIGTERM)' --sysroot "$host"
