@@ -5,6 +5,13 @@
 #include "base/base.h"
 #include "base/provider.h"
 
+bool kv_provider_is(const char *printed, const char *name)
+{
+	size_t n = strcspn(printed, ";");
+
+	return strlen(name) == n && strncasecmp(name, printed, n) == 0;
+}
+
 enum kv_carrier kv_carrier_of(const char *provider)
 {
 	static const struct {
@@ -20,10 +27,9 @@ enum kv_carrier kv_carrier_of(const char *provider)
 		{ "udp", KV_CARRIER_HOST },    { "net", KV_CARRIER_HOST },
 		{ "shm", KV_CARRIER_HOST },    { "sm2", KV_CARRIER_HOST },
 	};
-	size_t n = strcspn(provider, ";");
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(known); i++)
-		if (strlen(known[i].name) == n && strncasecmp(known[i].name, provider, n) == 0)
+		if (kv_provider_is(provider, known[i].name))
 			return known[i].carrier;
 	return KV_CARRIER_UNKNOWN;
 }

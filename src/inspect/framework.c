@@ -234,6 +234,15 @@ static const char *setting_of(struct kv_facts *f, const struct known *k)
 		       at + strlen("%s"));
 }
 
+/* The file of its other agent, where that takes UCX alone. */
+static const char *ucx_agent(struct kv_facts *f, const char *dir, const struct known *k)
+{
+	const char *path = k->other ? kv_join(f->arena, dir, k->other) : NULL;
+	struct kv_span source;
+
+	return path && reads(f, path, "backends = [ \"UCX\" ]", &source) ? path : NULL;
+}
+
 static void find_framework(struct kv_facts *f, const char *site, const char *dir,
 			   const struct known *k)
 {
@@ -246,16 +255,12 @@ static void find_framework(struct kv_facts *f, const char *site, const char *dir
 		.may_idle = k->may_idle,
 		.needs = { .site = site },
 	};
-	struct kv_span source;
 
 	if (by_argument)
 		read_defaults(f, dir, k, &w);
 	w.chooses = by_argument ? w.defaults.n > 0 : reads_knob(f, dir, k);
 	w.value = w.chooses && k->knob ? kv_env_get(f->env, k->knob) : NULL;
-	if (k->other)
-		w.other = kv_join(f->arena, dir, k->other);
-	if (w.other && !reads(f, w.other, "backends = [ \"UCX\" ]", &source))
-		w.other = NULL;
+	w.other = ucx_agent(f, dir, k);
 	if (w.chooses && k->has_setting)
 		read_setting(f, dir, k, &w);
 	read_needs(f, dir, k, &w.needs);

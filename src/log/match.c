@@ -5,6 +5,7 @@
  */
 #include <ctype.h>
 
+#include "base/provider.h"
 #include "log/log.h"
 
 #define MOST     160 /* patterns */
@@ -81,10 +82,9 @@ const char *kv_log_provider(const char *printed)
 		{ "verbs", "verbs" },    { "udp", "udp" },
 		{ "shm", "shm" },
 	};
-	size_t n = strcspn(printed, ";");
 
 	for (size_t i = 0; i < KV_ARRAY_SIZE(names); i++)
-		if (strlen(names[i].printed) == n && strncasecmp(names[i].printed, printed, n) == 0)
+		if (kv_provider_is(printed, names[i].printed))
 			return names[i].name;
 	return NULL;
 }

@@ -191,12 +191,14 @@ static bool proves(const json_t *root, const char *step)
 
 static void add_provider(struct chain *c, const char *provider, const char *more)
 {
+	enum kv_carrier carrier = kv_carrier_of(provider);
+
 	if (!*provider)
 		return;
 	set(c, KV_AT_PROVIDER,
-	    kv_carrier_of(provider) == KV_CARRIER_EFA    ? SOUND
-	    : kv_carrier_of(provider) == KV_CARRIER_HOST ? BROKEN
-							 : OPEN,
+	    carrier == KV_CARRIER_EFA    ? SOUND
+	    : carrier == KV_CARRIER_HOST ? BROKEN
+					 : OPEN,
 	    provider, more);
 }
 

@@ -1,7 +1,5 @@
 /* Family B, which plugin and which backend: KV201 to KV213. Variables are in environ.c, KV219 in
  * framework.c. */
-#include <strings.h>
-
 #include "rules/rules.h"
 
 /* A framework in the target that names the wanted backend itself. */
@@ -88,8 +86,7 @@ static void check_default(const struct kv_facts *f, struct kv_findings *out,
 
 static bool is_on(const char *v)
 {
-	return v && (!strcasecmp(v, "true") || !strcasecmp(v, "1") || !strcasecmp(v, "yes") ||
-		     !strcasecmp(v, "on"));
+	return v && kv_is_one_of(v, (const char *const[]){ "true", "1", "yes", "on", NULL });
 }
 
 /* Dynamo's block manager has a variable for each backend. */

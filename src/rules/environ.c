@@ -6,23 +6,23 @@
 
 #include "rules/environ.h"
 
-/* libfabric src/var.c, fi_parse_bool(). */
-static bool is_one_of(const char *v, const char *const words[4])
+bool kv_is_one_of(const char *v, const char *const *words)
 {
-	for (size_t i = 0; i < 4; i++)
-		if (!strcasecmp(v, words[i]))
+	for (; *words; words++)
+		if (!strcasecmp(v, *words))
 			return true;
 	return false;
 }
 
+/* libfabric src/var.c, fi_parse_bool(). */
 static bool fi_true(const char *v)
 {
-	return is_one_of(v, (const char *const[4]){ "1", "true", "yes", "on" });
+	return kv_is_one_of(v, (const char *const[]){ "1", "true", "yes", "on", NULL });
 }
 
 bool kv_fi_false(const char *v)
 {
-	return is_one_of(v, (const char *const[4]){ "0", "false", "no", "off" });
+	return kv_is_one_of(v, (const char *const[]){ "0", "false", "no", "off", NULL });
 }
 
 static bool is_no_bool(const struct kv_facts *f, const char *v)
@@ -44,11 +44,12 @@ static bool is_empty(const struct kv_facts *f, const char *v)
 	return !*v;
 }
 
-/* Whether a list, separated by any of seps, has the name. */
-static bool lists(const char *list, const char *seps, const char *name)
+/* Whether a list, separated by any of seps, has the name, to which like() compares each. */
+static bool lists(const char *list, const char *seps, const char *name,
+		  int (*like)(const char *, const char *, size_t))
 {
 	for (const char *p = list; *p; p += strcspn(p, seps), p += *p != '\0')
-		if (strcspn(p, seps) == strlen(name) && !strncasecmp(p, name, strlen(name)))
+		if (strcspn(p, seps) == strlen(name) && !like(p, name, strlen(name)))
 			return true;
 	return false;
 }
@@ -72,21 +73,13 @@ static bool leaves_efa_out(const struct kv_facts *f, const char *v)
 {
 	(void)f;
 	if (v[0] == '^')
-		return lists(v + 1, ",", "efa");
-	return !lists(v, ",", "efa");
+		return lists(v + 1, ",", "efa", strncasecmp);
+	return !lists(v, ",", "efa", strncasecmp);
 }
 
-/* Whether the list has the name, as it is written (efa: efa_env_allows_nic()). */
-static bool lists_device(const char *list, const char *name)
-{
-	for (const char *p = list; *p; p += strcspn(p, ","), p += *p != '\0')
-		if (strcspn(p, ",") == strlen(name) && kv_starts(p, name))
-			return true;
-	return false;
-}
-
-/* Names that no usable device of this host has. Without a host nothing is known. What begins with
- * "all" means all, and with nothing in it the process ends. */
+/* Names that no usable device of this host has, letter for letter (efa: efa_env_allows_nic()).
+ * Without a host nothing is known. What begins with "all" means all, and with nothing in it the
+ * process ends. */
 static bool names_no_device(const struct kv_facts *f, const char *v)
 {
 	if (!f->host || !kv_host_usable_efas(f->host) || !*v || kv_starts(v, "all") ||
@@ -95,7 +88,7 @@ static bool names_no_device(const struct kv_facts *f, const char *v)
 	for (size_t i = 0; i < f->host->verbs.n; i++)
 		if (kv_verbs_is_efa(&f->host->verbs.v[i]) &&
 		    kv_verbs_usable(&f->host->verbs.v[i]) &&
-		    lists_device(v, f->host->verbs.v[i].name))
+		    lists(v, ",", f->host->verbs.v[i].name, strncmp))
 			return false;
 	return true;
 }
@@ -141,7 +134,7 @@ static bool turns_p2p_off(const struct kv_facts *f, const char *v)
 
 static bool leaves_cuda_out(const struct kv_facts *f, const char *v)
 {
-	return f->vram && *v && !lists(v, ";", "cuda");
+	return f->vram && *v && !lists(v, ";", "cuda", strncasecmp);
 }
 
 static bool has_segments(const struct kv_facts *f, const char *v)

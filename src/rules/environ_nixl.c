@@ -2,8 +2,6 @@
  * Values with which NIXL makes no agent, of whatever backend: its constructor throws
  * (ai-dynamo/nixl src/utils/common/configuration.h, tried with the wheels).
  */
-#include <strings.h>
-
 #include "rules/environ.h"
 
 static bool has_since(const struct kv_facts *f, const char *release)
@@ -16,13 +14,10 @@ static bool has_since(const struct kv_facts *f, const char *release)
 
 bool kv_is_no_nixl_bool(const struct kv_facts *f, const char *v)
 {
-	static const char *const words[] = { "y", "yes", "on",  "1", "true",  "enable",
-					     "n", "no",  "off", "0", "false", "disable" };
+	static const char *const words[] = { "y",  "yes", "on", "1",     "true",    "enable", "n",
+					     "no", "off", "0",  "false", "disable", NULL };
 
-	for (size_t i = 0; i < KV_ARRAY_SIZE(words); i++)
-		if (!strcasecmp(v, words[i]))
-			return false;
-	return has_since(f, "1.0.0");
+	return !kv_is_one_of(v, words) && has_since(f, "1.0.0");
 }
 
 bool kv_is_no_endpoint_list(const struct kv_facts *f, const char *v)

@@ -50,13 +50,14 @@ static void keep_last(const struct kv_log_event **to, const struct kv_log_event 
 static void view_provider(struct kv_log_view *v, const struct kv_log_event *e)
 {
 	const char *name = kv_log_provider(e->subject);
+	enum kv_carrier carrier;
 
 	if (!name)
 		return; /* torn, or not known: no proof of anything */
-	if (kv_carrier_of(name) != KV_CARRIER_EFA) {
-		const struct kv_log_event **to = kv_carrier_of(name) == KV_CARRIER_OTHER
-							 ? &v->other_fabric
-							 : &v->other_provider;
+	carrier = kv_carrier_of(name);
+	if (carrier != KV_CARRIER_EFA) {
+		const struct kv_log_event **to =
+			carrier == KV_CARRIER_OTHER ? &v->other_fabric : &v->other_provider;
 
 		if (!*to || e->pattern->kind > (*to)->pattern->kind)
 			*to = e;

@@ -135,6 +135,8 @@ const char *kv_nixl_label(const struct kv_facts *f, const struct kv_nixl *n);
 bool kv_release_has(const char *id, const char *version);
 /* Whether libfabric reads a variable's value as false: one of some words. */
 bool kv_fi_false(const char *value);
+/* Whether it is one of the words, of which NULL is behind the last, without regard to case. */
+bool kv_is_one_of(const char *value, const char *const *words);
 /* The release of the libfabric that the active NIXL's plugin gets; NULL where it is not known. */
 const char *kv_used_release(const struct kv_facts *f);
 /* The NIXL beside this one that is built for another CUDA, and finds it; NULL. */
